@@ -1,0 +1,213 @@
+"""Money at rest: prices, what an organisation may spend, holds on it, and the ledger.
+
+Amounts are whole micro-dollars (`_micros`): $0.020 is 20,000. What must always hold is a constraint here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from accounts.models import ApiKey, Organization
+
+if TYPE_CHECKING:
+    from django_stubs_ext.db.models import TypedModelMeta
+else:
+    TypedModelMeta = object
+
+
+class Immutable(Exception):
+    """A row that must never change was about to."""
+
+
+class AppendOnlyQuerySet(models.QuerySet[Any]):
+    """Rows are added and read. On PostgreSQL a trigger refuses the same to everyone else."""
+
+    def update(self, **_kwargs: Any) -> NoReturn:
+        raise Immutable(f"{self.model.__name__} rows are never changed: add a new one.")
+
+    def delete(self) -> NoReturn:
+        raise Immutable(f"{self.model.__name__} rows are never deleted: add a compensating one.")
+
+    def for_organization(self, organization: Organization) -> Self:
+        """The rows of one tenant, the newest first."""
+        return self.filter(organization=organization).order_by("-created_at", "-pk")
+
+
+class AppendOnly(models.Model):
+    """A row that is written once."""
+
+    class Meta:
+        abstract = True
+
+    def save(self, **kwargs: Any) -> None:  # type: ignore[override]
+        if not self._state.adding:
+            raise Immutable(f"{type(self).__name__} rows are never changed: add a new one.")
+        super().save(**kwargs)
+
+    def delete(self, **_kwargs: Any) -> NoReturn:  # type: ignore[override]
+        raise Immutable(f"{type(self).__name__} rows are never deleted: add a compensating one.")
+
+
+class Price(AppendOnly):
+    """What one image of a model and size costs from a moment on. A change is a new version."""
+
+    model = models.CharField(max_length=64)
+    size = models.CharField(max_length=16)
+    version = models.PositiveIntegerField()
+    amount_micros = models.BigIntegerField()
+    effective_from = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = AppendOnlyQuerySet.as_manager()
+
+    class Meta(TypedModelMeta):
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["model", "size", "version"], name="price_version_once"),
+            models.CheckConstraint(condition=Q(amount_micros__gt=0), name="price_is_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.size} v{self.version}"
+
+
+class Credit(models.Model):
+    """An organisation's prepaid money: what was granted, what is held, what was spent.
+
+    Work is admitted by one conditional UPDATE of this row, so that parallel calls cannot overdraw it.
+    """
+
+    organization = models.OneToOneField(
+        Organization, models.PROTECT, primary_key=True, related_name="credit"
+    )
+    granted_micros = models.BigIntegerField(default=0)
+    pending_micros = models.BigIntegerField(default=0)
+    posted_micros = models.BigIntegerField(default=0)
+
+    class Meta(TypedModelMeta):
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(granted_micros__gte=0)
+                & Q(pending_micros__gte=0)
+                & Q(posted_micros__gte=0),
+                name="credit_never_negative",
+            ),
+            models.CheckConstraint(
+                condition=Q(granted_micros__gte=F("pending_micros") + F("posted_micros")),
+                name="credit_never_overdrawn",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"credit of {self.organization}"
+
+    @property
+    def remaining_micros(self) -> int:
+        """What may still be spent on new work."""
+        return self.granted_micros - self.pending_micros - self.posted_micros
+
+
+class HoldQuerySet(models.QuerySet["Hold"]):
+    """Reads of holds."""
+
+    def for_organization(self, organization: Organization) -> Self:
+        """The holds of one tenant, the newest first."""
+        return self.filter(organization=organization).order_by("-created_at", "-pk")
+
+    def pending(self) -> Self:
+        """Those that still reserve money."""
+        return self.filter(state=Hold.State.PENDING)
+
+
+class Hold(models.Model):
+    """Money reserved for one image before it is drawn: `pending → captured | released`, both final."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        CAPTURED = "captured"
+        RELEASED = "released"
+
+    class Payer(models.TextChoices):
+        CREDIT = "credit"
+        SUBSCRIPTION = "subscription"
+
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="holds")
+    api_key = models.ForeignKey(
+        ApiKey, models.SET_NULL, null=True, blank=True, related_name="holds"
+    )
+    payer = models.CharField(max_length=16, choices=Payer.choices)
+    price = models.ForeignKey(Price, models.PROTECT, related_name="holds")
+    amount_micros = models.BigIntegerField()
+    cap_micros = models.BigIntegerField(help_text="The limit in force when the hold was admitted.")
+    state = models.CharField(max_length=16, choices=State.choices, default=State.PENDING)
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    objects = HoldQuerySet.as_manager()
+
+    class Meta(TypedModelMeta):
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(amount_micros__gt=0), name="hold_is_positive"),
+            models.CheckConstraint(
+                condition=Q(payer__in=["credit", "subscription"]), name="hold_payer_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(state="pending", ended_at=None)
+                | Q(state__in=["captured", "released"], ended_at__isnull=False),
+                name="hold_ends_once",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["organization", "-created_at"], name="hold_by_organization"),
+            models.Index(fields=["created_at"], condition=Q(state="pending"), name="hold_pending"),
+        ]
+
+    def __str__(self) -> str:
+        return f"hold {self.pk} ({self.state})"
+
+
+class LedgerEntry(AppendOnly):
+    """One transfer from a debited to a credited account, so that it balances by construction."""
+
+    class Account(models.TextChoices):
+        PROMOTIONS = "promotions", "Promotions (what we gave away)"
+        CUSTOMER_CREDIT = "customer_credit", "Customer credit (what we owe in images)"
+        RECEIVABLE = "receivable", "Receivable (what customers owe)"
+        REVENUE = "revenue", "Revenue (images delivered)"
+
+    class Kind(models.TextChoices):
+        GRANT = "grant"
+        CAPTURE = "capture"
+
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="ledger_entries")
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    debit = models.CharField(max_length=32, choices=Account.choices)
+    credit = models.CharField(max_length=32, choices=Account.choices)
+    amount_micros = models.BigIntegerField()
+    hold = models.OneToOneField(
+        Hold, models.PROTECT, null=True, blank=True, related_name="ledger_entry"
+    )
+    reason = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = AppendOnlyQuerySet.as_manager()
+
+    class Meta(TypedModelMeta):
+        verbose_name_plural = "ledger entries"
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(amount_micros__gt=0), name="ledger_is_positive"),
+            models.CheckConstraint(condition=~Q(debit=F("credit")), name="ledger_moves_money"),
+            models.CheckConstraint(
+                condition=Q(kind="grant", hold=None) | Q(kind="capture", hold__isnull=False),
+                name="ledger_capture_names_its_hold",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["organization", "-created_at"], name="ledger_by_organization")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.amount_micros} µ$"

@@ -1,0 +1,10 @@
+"""Addresses of the money pages."""
+
+from django.urls import path
+
+from billing import views
+
+urlpatterns = [
+    path("dashboard/billing", views.billing, name="billing"),
+    path("dashboard/usage", views.usage, name="usage"),
+]

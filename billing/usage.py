@@ -1,0 +1,112 @@
+"""What an organisation spent, by day, size and key. The ledger is asked, so the sums are the charges."""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.db.models import Count, Sum
+from django.db.models.functions import TruncDate
+
+from billing.models import LedgerEntry
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from accounts.models import Organization
+
+
+@dataclass(frozen=True)
+class Period:
+    """A span of whole UTC days, `start` included and `end` not."""
+
+    start: date
+    end: date
+
+    @property
+    def days(self) -> list[date]:
+        """Each day of it."""
+        return [self.start + timedelta(days=n) for n in range((self.end - self.start).days)]
+
+
+@dataclass(frozen=True)
+class Spend:
+    """Images delivered and what they cost; `label` says of which day, size or key."""
+
+    label: str
+    images: int
+    micros: int
+
+
+def month(year: int, number: int) -> Period:
+    """A calendar month."""
+    start = date(year, number, 1)
+    return Period(start, start + timedelta(days=monthrange(year, number)[1]))
+
+
+def month_of(day: date) -> Period:
+    """The calendar month that the day lies in."""
+    return month(day.year, day.month)
+
+
+def midnight(day: date) -> datetime:
+    """The moment at which that UTC day begins."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def charges(organization: Organization, period: Period) -> QuerySet[LedgerEntry]:
+    """The ledger's charges in that period, in no order."""
+    return (
+        LedgerEntry.objects.for_organization(organization)
+        .filter(
+            kind=LedgerEntry.Kind.CAPTURE,
+            created_at__gte=midnight(period.start),
+            created_at__lt=midnight(period.end),
+        )
+        .order_by()
+    )
+
+
+def total(organization: Organization, period: Period) -> Spend:
+    """All of it."""
+    sums = charges(organization, period).aggregate(images=Count("pk"), micros=Sum("amount_micros"))
+    return Spend("all", sums["images"], sums["micros"] or 0)
+
+
+def by_day(organization: Organization, period: Period) -> dict[date, Spend]:
+    """Each day of the period, those without an image too."""
+    rows = (
+        charges(organization, period)
+        .annotate(day=TruncDate("created_at", tzinfo=UTC))
+        .values("day")
+        .annotate(images=Count("pk"), micros=Sum("amount_micros"))
+    )
+    found = {row["day"]: Spend(str(row["day"]), row["images"], row["micros"]) for row in rows}
+    return {day: found.get(day, Spend(str(day), 0, 0)) for day in period.days}
+
+
+def by_size(organization: Organization, period: Period) -> list[Spend]:
+    """Each size that was drawn, the dearest first."""
+    rows = (
+        charges(organization, period)
+        .values("hold__price__size")
+        .annotate(images=Count("pk"), micros=Sum("amount_micros"))
+        .order_by("-micros", "hold__price__size")
+    )
+    return [Spend(row["hold__price__size"], row["images"], row["micros"]) for row in rows]
+
+
+def by_key(organization: Organization, period: Period) -> list[Spend]:
+    """Each API key that was used, the dearest first; the playground counts as one."""
+    rows = (
+        charges(organization, period)
+        .values("hold__api_key", "hold__api_key__name")
+        .annotate(images=Count("pk"), micros=Sum("amount_micros"))
+        .order_by("-micros", "hold__api_key__name")
+    )
+    return [
+        Spend(row["hold__api_key__name"] or "Playground", row["images"], row["micros"])
+        for row in rows
+    ]

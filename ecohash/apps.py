@@ -1,0 +1,8 @@
+"""The app on top, for its commands, checks and static files."""
+
+from django.apps import AppConfig
+
+
+class EcohashConfig(AppConfig):
+    name = "ecohash"
+    verbose_name = "EcoHash"

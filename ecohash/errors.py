@@ -1,0 +1,103 @@
+"""How every error reaches a client: as JSON in OpenAI's shape under /v1 and /i, as a page elsewhere.
+
+No framework page may reach an API client: its SDK would show "404 status code (no body)".
+"""
+
+import logging
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from rest_framework.exceptions import APIException, MethodNotAllowed
+
+from accounts.refusals import Refusal
+from images.body import MalformedBody, RequestTooLarge
+from images.views import UnknownPath
+
+logger = logging.getLogger(__name__)
+
+
+class MethodRefused(Refusal):
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, allowed: list[str]) -> None:
+        super().__init__(f"This address answers {', '.join(allowed)} only.")
+        self.headers = {"Allow": ", ".join(allowed)}
+
+
+class ServerFault(Refusal):
+    status = 500
+    type = "server_error"
+    text = (
+        "Something went wrong on our side. Try again; if it stays, tell us the x-request-id of "
+        "this answer."
+    )
+
+
+class DatabaseAway(Refusal):
+    status = 503
+    type = "service_unavailable_error"
+    code = "server_is_overloaded"
+    headers = {"Retry-After": "5"}
+    text = "The service is not available right now. Please try again in a few seconds."
+
+
+def is_api(request: HttpRequest) -> bool:
+    """Whether the caller is a program that expects JSON."""
+    return request.path == "/v1" or request.path.startswith(("/v1/", "/i/"))
+
+
+def rendered(refusal: Refusal) -> JsonResponse:
+    """The refusal as an answer."""
+    return JsonResponse(refusal.body(), status=refusal.status, headers=dict(refusal.headers))
+
+
+def refusal_for(error: Exception, allowed: list[str]) -> Refusal:
+    """The refusal that an exception amounts to; what nobody expected is logged and becomes a 500."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, MethodNotAllowed):
+        return MethodRefused(allowed)
+    if isinstance(error, Http404):
+        return UnknownPath()
+    if isinstance(error, RequestDataTooBig):
+        return RequestTooLarge()
+    if isinstance(error, APIException) and error.status_code < ServerFault.status:
+        return MalformedBody()
+    # The traceback names the lines; the message could hold a value that a client sent.
+    logger.error("request failed", exc_info=error)
+    return DatabaseAway() if isinstance(error, OperationalError | InterfaceError) else ServerFault()
+
+
+def api_exception_handler(error: Exception, context: dict[str, object]) -> HttpResponse:
+    """DRF's handler: every exception of an API view."""
+    return rendered(refusal_for(error, getattr(context["view"], "allowed_methods", [])))
+
+
+def _page(request: HttpRequest, status: int, template: str, refusal: Refusal) -> HttpResponse:
+    if is_api(request):
+        return rendered(refusal)
+    return render(request, template, status=status)
+
+
+def bad_request(request: HttpRequest, _exception: Exception | None = None) -> HttpResponse:
+    """Django's handler400."""
+    return _page(request, 400, "400.html", MalformedBody("The request could not be understood."))
+
+
+def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Django's handler403; the page shows the words of the exception."""
+    reason = str(exception) if isinstance(exception, PermissionDenied) else ""
+    return render(request, "403.html", {"reason": reason}, status=403)
+
+
+def not_found(request: HttpRequest, _exception: Exception | None = None) -> HttpResponse:
+    """Django's handler404."""
+    return _page(request, 404, "404.html", UnknownPath())
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's handler500; the page needs no database and no context processor."""
+    return rendered(ServerFault()) if is_api(request) else render(None, "500.html", status=500)

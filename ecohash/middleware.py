@@ -1,0 +1,81 @@
+"""What every answer carries: a request id, its time, one line in the log, and CORS for API clients."""
+
+import logging
+import re
+import time
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from accounts.refusals import Refusal
+from ecohash import errors
+from images import request_id
+
+logger = logging.getLogger(__name__)
+
+EXPOSED = (
+    "x-request-id",
+    "openai-processing-ms",
+    "retry-after",
+    "x-should-retry",
+    "x-ecohash-cost-micros",
+    "x-ecohash-generation-id",
+    "x-ecohash-engine",
+    "x-ecohash-prompt-tokens",
+)
+ALLOWED_HEADER = re.compile(
+    r"authorization|content-type|idempotency-key|x-ecohash-[a-z0-9-]+|x-stainless-[a-z0-9-]+"
+)
+PREFLIGHT_SECONDS = 86_400
+
+
+class RequestMiddleware:
+    """Outermost, so that no answer escapes it, whatever fails further in."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        started = time.perf_counter()
+        current = request_id.new()
+        with request_id.working_for(current):
+            api = errors.is_api(request)
+            if api and request.method == "OPTIONS":
+                response = preflight(request)
+            else:
+                response = self.get_response(request)
+            milliseconds = round((time.perf_counter() - started) * 1000)
+            response["x-request-id"] = current
+            if api:
+                response["openai-processing-ms"] = str(milliseconds)
+                response["Access-Control-Allow-Origin"] = "*"
+                response["Access-Control-Expose-Headers"] = ", ".join(EXPOSED)
+            # The path alone: a query string can hold a link's signature.
+            logger.info(
+                "request",
+                extra={
+                    "method": request.method,
+                    "path": request.path,
+                    "status": response.status_code,
+                    "ms": milliseconds,
+                },
+            )
+        return response
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Refusals raised by plain views, and faults under /v1 that DRF does not see."""
+        if isinstance(error, Refusal) or errors.is_api(request):
+            return errors.rendered(errors.refusal_for(error, ["GET", "HEAD"]))
+        return None
+
+
+def preflight(request: HttpRequest) -> HttpResponse:
+    """Whether a browser may send what it asks to send; no key is needed to ask."""
+    asked = request.headers.get("Access-Control-Request-Headers", "").lower().split(",")
+    allowed = [name for name in map(str.strip, asked) if ALLOWED_HEADER.fullmatch(name)]
+    response = HttpResponse(status=204)
+    response["Access-Control-Allow-Methods"] = "GET, POST, DELETE, OPTIONS"
+    response["Access-Control-Allow-Headers"] = ", ".join(allowed)
+    response["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
+    return response

@@ -1,0 +1,368 @@
+"""Every setting, grouped by feature, read once: the environment first, then `.env`, then a safe default.
+
+Each name is explained in `.env.example`. An empty value counts as unset.
+"""
+
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from ecohash import development, production
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+environ.Env.read_env(BASE_DIR / ".env")
+
+
+def setting(name: str, default: str = "") -> str:
+    """The value of that name as text; empty counts as unset."""
+    return os.environ.get(name, "").strip() or default
+
+
+def number(name: str, default: int) -> int:
+    """The value of that name as a whole number."""
+    text = setting(name, str(default))
+    try:
+        return int(text)
+    except ValueError:
+        message = f"{name} must be a whole number."
+        raise ImproperlyConfigured(message) from None
+
+
+def switch(name: str) -> bool:
+    """The value of that name as yes or no; unset is no."""
+    return setting(name).lower() in {"1", "true", "yes", "on"}
+
+
+# --- where and how it runs ------------------------------------------------------------------------
+
+ECOHASH_ENV = setting("ECOHASH_ENV", "development")
+if ECOHASH_ENV not in {"development", "production"}:
+    message = "ECOHASH_ENV must be development or production."
+    raise ImproperlyConfigured(message)
+PRODUCTION = ECOHASH_ENV == "production"
+DEBUG = switch("DEBUG")
+VAR_DIR = Path(setting("VAR_DIR", str(BASE_DIR / "var"))).resolve()
+PORT = number("PORT", 8000)
+BASE_URL = setting("BASE_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
+WEB_CONCURRENCY = number("WEB_CONCURRENCY", 2)
+GPU_WORKERS = number("GPU_WORKERS", 1)
+TRUSTED_PROXIES = number("TRUSTED_PROXIES", 0)
+
+# --- secrets --------------------------------------------------------------------------------------
+
+DATABASE_URL = setting("DATABASE_URL")
+SECRET_KEY = setting("SECRET_KEY")
+key_pepper = setting("KEY_PEPPER")
+if PRODUCTION:
+    try:
+        problems = production.problems(
+            secret_key=SECRET_KEY,
+            key_pepper=key_pepper,
+            base_url=BASE_URL,
+            database_url=DATABASE_URL,
+            debug=DEBUG,
+        )
+    except ValueError:
+        problems = ["KEY_PEPPER must look like 2:<secret>,1:<older secret>."]
+    if problems:
+        raise ImproperlyConfigured("\n".join(["EcoHash will not start in production:", *problems]))
+else:
+    SECRET_KEY = SECRET_KEY or development.kept_secret(VAR_DIR, "SECRET_KEY")
+    key_pepper = key_pepper or development.kept_secret(VAR_DIR, "KEY_PEPPER")
+KEY_PEPPERS = production.parse_peppers(key_pepper)
+
+# --- apps and pages -------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "rest_framework",
+    "allauth",
+    "allauth.account",
+    "csp",
+    "accounts",
+    "billing",
+    "images",
+    "inference",
+    "ecohash",
+]
+MIDDLEWARE = [
+    "ecohash.middleware.RequestMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "accounts.access.OrganizationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+]
+ROOT_URLCONF = "ecohash.urls"
+WSGI_APPLICATION = "ecohash.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "ecohash.pages.site",
+            ],
+        },
+    },
+]
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR_DIR / "static"
+# The finders serve straight from the source folders: nothing to collect on one machine.
+WHITENOISE_USE_FINDERS = not PRODUCTION
+WHITENOISE_AUTOREFRESH = DEBUG
+
+ALLOWED_HOSTS = [urlsplit(BASE_URL).hostname or "", *setting("ALLOWED_HOSTS").replace(",", " ").split()]
+if not PRODUCTION:
+    ALLOWED_HOSTS += ["localhost", "127.0.0.1", "[::1]"]
+CSRF_TRUSTED_ORIGINS = [BASE_URL]
+SECURE_REDIRECT_EXEMPT: list[str] = []
+if BASE_URL.startswith("https://"):
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SECURE_HSTS_SECONDS = 31_536_000
+    if TRUSTED_PROXIES:
+        SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        # data: for Django's own admin icons; the hosted links may answer with a redirect to S3.
+        "img-src": [SELF, "data:", *filter(None, [setting("AWS_S3_ENDPOINT_URL")])]
+        + (["https://*.amazonaws.com"] if setting("S3_BUCKET") else []),
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    },
+}
+
+# --- database: it decides; everything else carries hints ------------------------------------------
+
+ATOMIC_REQUESTS = False
+if DATABASE_URL:
+    database: dict[str, Any] = env.db_url_config(DATABASE_URL)
+else:
+    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(VAR_DIR / "ecohash.sqlite3")}
+if database["ENGINE"] == "django.db.backends.postgresql":
+    # A thread that waits holds no connection, so the pool need not match the threads.
+    database["OPTIONS"] = database.get("OPTIONS", {}) | {
+        "pool": {"min_size": 0, "max_size": number("DATABASE_POOL_SIZE", 20), "timeout": 10},
+    }
+elif database["ENGINE"] == "django.db.backends.sqlite3":
+    database["OPTIONS"] = {
+        # Taking the write lock at BEGIN queues writers instead of failing them half-way.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+DATABASES = {"default": database}
+
+# --- accounts -------------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "dashboard"
+ACCOUNT_ADAPTER = "ecohash.signup.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_LOGOUT_REDIRECT_URL = "/"
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = urlsplit(BASE_URL).scheme
+ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
+
+# --- mail -----------------------------------------------------------------------------------------
+
+DEFAULT_FROM_EMAIL = setting("DEFAULT_FROM_EMAIL", "EcoHash <hello@localhost>")
+if setting("EMAIL_URL"):
+    mail = env.email_url_config(setting("EMAIL_URL"))
+    EMAIL_BACKEND = mail["EMAIL_BACKEND"]
+    EMAIL_HOST = mail.get("EMAIL_HOST") or "localhost"
+    EMAIL_PORT = mail.get("EMAIL_PORT") or 25
+    EMAIL_HOST_USER = mail.get("EMAIL_HOST_USER") or ""
+    EMAIL_HOST_PASSWORD = mail.get("EMAIL_HOST_PASSWORD") or ""
+    EMAIL_USE_TLS = mail.get("EMAIL_USE_TLS", False)
+    EMAIL_USE_SSL = mail.get("EMAIL_USE_SSL", False)
+else:
+    EMAIL_BACKEND = "ecohash.mail.FolderBackend"
+
+# --- Redis and Celery: hints, doorbells, wake-ups -------------------------------------------------
+
+REDIS_SOCKET = development.socket_path(VAR_DIR, "redis.sock")
+REDIS_URL = setting("REDIS_URL", f"unix://{REDIS_SOCKET}")
+CELERY_BROKER_URL = setting("CELERY_BROKER_URL", REDIS_URL.replace("unix://", "redis+socket://"))
+DEFAULT_QUEUE_TASK_SECONDS = 60
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_TIME_LIMIT = DEFAULT_QUEUE_TASK_SECONDS
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = DEFAULT_QUEUE_TASK_SECONDS + 5
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {}
+    if CELERY_BROKER_URL.startswith(("amqp", "pyamqp"))
+    else {
+        # Twice the longest task, so that no task is delivered again while it still runs.
+        "visibility_timeout": 2 * DEFAULT_QUEUE_TASK_SECONDS,
+        "unacked_restore_interval": 5,
+        # A web process must not hang on a broker that is away: a lost bell is rung again.
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+    }
+)
+CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
+CELERY_BEAT_SCHEDULE = {
+    "ring for waiting jobs": {"task": "images.sweep", "schedule": 2.0, "options": {"expires": 2}},
+    "end what is overdue": {"task": "images.reap", "schedule": 2.0, "options": {"expires": 2}},
+    "remove expired pictures": {"task": "images.purge", "schedule": 60.0, "options": {"expires": 60}},
+}
+
+# --- images ---------------------------------------------------------------------------------------
+
+REQUEST_DEADLINE_SECONDS = 90
+IMAGE_TIMEOUT_SECONDS = number("IMAGE_TIMEOUT_SECONDS", 30)
+IMAGE_LIFETIME_SECONDS = 24 * 3600
+BODY_LIMIT_BYTES = 1024 * 1024
+# A file of refused terms; unset means the short list beside images/moderation.py.
+MODERATION_TERMS = setting("MODERATION_TERMS")
+S3_BUCKET = setting("S3_BUCKET")
+AWS_S3_ENDPOINT_URL = setting("AWS_S3_ENDPOINT_URL")
+STORAGES: dict[str, dict[str, Any]] = {
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage",
+    },
+    "images": {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": S3_BUCKET,
+            "endpoint_url": AWS_S3_ENDPOINT_URL or None,
+            "default_acl": None,
+            "querystring_auth": True,
+            "querystring_expire": 60,
+            "signature_version": "s3v4",
+        },
+    }
+    if S3_BUCKET
+    else {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": str(VAR_DIR / "images"), "allow_overwrite": True},
+    },
+}
+
+# --- inference ------------------------------------------------------------------------------------
+
+INFERENCE_ENGINE = setting("INFERENCE_ENGINE", "flux")
+FLUX_MODEL = setting("FLUX_MODEL")
+try:
+    BLANK_ENGINE_SECONDS = float(setting("BLANK_ENGINE_SECONDS", "0"))
+except ValueError:
+    message = "BLANK_ENGINE_SECONDS must be a number of seconds."
+    raise ImproperlyConfigured(message) from None
+
+# --- billing --------------------------------------------------------------------------------------
+
+TRIAL_CREDIT_MICROS = number("TRIAL_CREDIT_MICROS", 25 * 20_000)
+
+# --- the API --------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": [],
+    "EXCEPTION_HANDLER": "ecohash.errors.api_exception_handler",
+    "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,
+}
+
+# --- threads: one waits for each request in flight -------------------------------------------------
+
+OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+# Kept free of waiting callers, so that pages and health answer however long the queue is.
+PAGE_THREADS = 64
+# A waiting caller costs one socket; reading its picture costs a second file for a moment.
+WAITING_LIMIT = max(64, min(2_000, (OPEN_FILES - 256) // 2 - PAGE_THREADS))
+
+# --- logs: JSON, with the request id; never a key, a prompt or a signature -------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request_id": {"()": "images.request_id.RequestIdFilter"}},
+    "formatters": {
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s %(message)s %(request_id)s %(process)d",
+            "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+        },
+    },
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "json",
+            "filters": ["request_id"],
+            "stream": sys.stderr,
+        },
+    },
+    "root": {"handlers": ["stderr"], "level": setting("LOG_LEVEL", "INFO").upper()},
+    "loggers": {
+        # Our own middleware writes one line for each request, without the query string.
+        "django.server": {"level": "ERROR"},
+        "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "ERROR"},
+        "gunicorn.error": {"level": "INFO", "propagate": True},
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+    },
+}

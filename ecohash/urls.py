@@ -1,0 +1,27 @@
+"""Every address of the platform. Each app keeps its own pages' addresses in its `urls.py`."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from ecohash import dashboard, health, pages
+
+handler400 = "ecohash.errors.bad_request"
+handler403 = "ecohash.errors.permission_denied"
+handler404 = "ecohash.errors.not_found"
+handler500 = "ecohash.errors.server_error"
+
+urlpatterns = [
+    path("", pages.home, name="home"),
+    path("docs", pages.docs, name="docs"),
+    path("favicon.ico", pages.favicon, name="favicon"),
+    path("dashboard", dashboard.home, name="dashboard"),
+    path("dashboard/first-steps", dashboard.first_steps, name="first_steps"),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("admin/", admin.site.urls),
+    path("", include("accounts.urls")),
+    path("", include("billing.urls")),
+    path("", include("images.urls")),
+    # Last, because it ends with a catch-all for /v1.
+    path("", include("images.api_urls")),
+]

@@ -1,0 +1,80 @@
+"""Reading a JSON body from strangers: every way in which it can be wrong has an answer of ours."""
+
+import json
+import math
+from typing import Any, NoReturn
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.request import UnreadablePostError
+
+from accounts.refusals import Refusal
+
+
+class UnsupportedContentType(Refusal):
+    status = 400
+    code = "unsupported_content_type"
+    text = "Send the body as JSON, with the header 'Content-Type: application/json'."
+
+
+class RequestTooLarge(Refusal):
+    status = 413
+    code = "request_too_large"
+    text = "The body is larger than 1 MiB. Send a shorter one."
+
+
+class MalformedBody(Refusal):
+    status = 400
+    text = "The body could not be read as JSON. Send one JSON object, encoded in UTF-8."
+
+
+def read_json_object(request: HttpRequest) -> dict[str, Any]:
+    """The body as a JSON object.
+
+    Raises:
+        UnsupportedContentType: anything but application/json; parameters such as charset are fine.
+        RequestTooLarge: more than `BODY_LIMIT_BYTES`.
+        MalformedBody: not JSON, not UTF-8, not an object, NaN or infinite, or nested beyond reason.
+    """
+    if request.content_type != "application/json":
+        raise UnsupportedContentType
+    raw = _read(request)
+    try:
+        body = json.loads(raw.decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
+    # ValueError covers bad UTF-8, bad JSON and whole numbers of more than 4300 digits.
+    except (ValueError, RecursionError):
+        raise MalformedBody from None
+    if not isinstance(body, dict):
+        raise MalformedBody("The body must be one JSON object, such as {\"model\": \"...\"}.")
+    return body
+
+
+def _read(request: HttpRequest) -> bytes:
+    """The raw body. Some HTTP stacks send it chunked, without a length, which Django reads as empty."""
+    limit = settings.BODY_LIMIT_BYTES
+    length = request.META.get("CONTENT_LENGTH") or ""
+    try:
+        if length:
+            if int(length) > limit:
+                raise RequestTooLarge
+            return request.read(int(length))
+        # The server marks a stream that ends by itself; without the mark a read could hang.
+        if not request.META.get("wsgi.input_terminated"):
+            return b""
+        raw: bytes = request.META["wsgi.input"].read(limit + 1)
+    except (OSError, UnreadablePostError):
+        raise MalformedBody("The body ended before it was complete. Send it again.") from None
+    if len(raw) > limit:
+        raise RequestTooLarge
+    return raw
+
+
+def _refuse(_name: str) -> NoReturn:
+    raise ValueError
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number

@@ -1,0 +1,133 @@
+"""What Redis and Celery carry: doorbells, wake-ups, progress, and which workers are alive.
+
+All of it may be lost, doubled or late without harm; the database decides. So nothing here raises
+when Redis is away: a lost hint is logged, and the sweeper or the poller makes up for it.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+
+import redis
+from celery import current_app
+from django.conf import settings
+from kombu.exceptions import OperationalError
+
+from images.catalog import Model
+
+logger = logging.getLogger(__name__)
+
+ENDED = "ecohash:ended"
+WORKERS = "ecohash:workers"
+STEP_SECONDS = 120
+BEAT_SECONDS = 5
+# Three missed beats and a worker counts as dead.
+DEAD_AFTER_SECONDS = 3 * BEAT_SECONDS
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One GPU process, as its last heartbeat described it; `state` is `idle` or `drawing`."""
+
+    name: str
+    model: str
+    state: str
+    fingerprint: str
+
+
+@cache
+def client() -> redis.Redis:
+    """This process's connection pool; safe to share between threads."""
+    return redis.Redis.from_url(
+        settings.REDIS_URL,
+        decode_responses=True,
+        socket_connect_timeout=2,
+        socket_timeout=5,
+        health_check_interval=30,
+    )
+
+
+def ring(model: Model, times: int = 1) -> None:
+    """Tell the workers of this model that there is work."""
+    try:
+        for _ in range(times):
+            current_app.send_task("inference.draw", args=[model.id], queue=model.queue, retry=False)
+    except (OperationalError, redis.RedisError, OSError) as error:
+        logger.warning("doorbell lost", extra={"model": model.id, "error": type(error).__name__})
+
+
+def announce_end(generation_id: str) -> None:
+    """Wake whoever waits for this generation."""
+    try:
+        client().publish(ENDED, generation_id)
+    except redis.RedisError as error:
+        logger.warning("wake-up lost", extra={"error": type(error).__name__})
+
+
+def ended() -> Iterator[str]:
+    """Ids of generations as they end, for ever.
+
+    Raises:
+        redis.RedisError: the connection broke; subscribe again.
+    """
+    with client().pubsub(ignore_subscribe_messages=True) as subscription:
+        subscription.subscribe(ENDED)
+        while True:
+            message = subscription.get_message(timeout=3)
+            if message:
+                yield message["data"]
+
+
+def report_step(generation_id: str, step: int, steps: int) -> None:
+    """Show progress to whoever looks at the job."""
+    try:
+        client().set(f"ecohash:step:{generation_id}", f"{step}/{steps}", ex=STEP_SECONDS)
+    except redis.RedisError as error:
+        logger.debug("progress lost", extra={"error": type(error).__name__})
+
+
+def step_of(generation_id: str) -> tuple[int, int] | None:
+    """(step just finished, steps in all); None before the first, or when nobody knows."""
+    try:
+        text = client().get(f"ecohash:step:{generation_id}")
+    except redis.RedisError:
+        return None
+    if not isinstance(text, str):
+        return None
+    step, _, steps = text.partition("/")
+    return int(step), int(steps)
+
+
+def beat(worker: Worker) -> None:
+    """Say that this worker is alive and warm."""
+    try:
+        pipe = client().pipeline(transaction=False)
+        pipe.sadd(WORKERS, worker.name)
+        pipe.set(f"{WORKERS}:{worker.name}", json.dumps(asdict(worker)), ex=DEAD_AFTER_SECONDS)
+        pipe.execute()
+    except redis.RedisError as error:
+        logger.warning("heartbeat lost", extra={"error": type(error).__name__})
+
+
+def sign_off(name: str) -> None:
+    """Say that this worker stops, so that nobody waits for it."""
+    try:
+        client().srem(WORKERS, name)
+    except redis.RedisError as error:
+        logger.debug("sign-off lost", extra={"error": type(error).__name__})
+
+
+def live_workers() -> list[Worker]:
+    """The workers whose heart still beats; an empty list also when Redis is away."""
+    try:
+        names = sorted(client().smembers(WORKERS))
+        if not names:
+            return []
+        found = client().mget([f"{WORKERS}:{name}" for name in names])
+        if dead := [name for name, text in zip(names, found, strict=True) if text is None]:
+            client().srem(WORKERS, *dead)
+    except redis.RedisError:
+        return []
+    return [Worker(**json.loads(text)) for text in found if text is not None]

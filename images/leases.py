@@ -1,0 +1,168 @@
+"""The worker's half of a job's life: claim, renew, finish or hand back; and who cleans up after the dead.
+
+A claim is a lease with an attempt number, measured on the database's clock. Finishing compares that
+attempt, so a worker that was thought dead and comes back can never finish a job that moved on.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from billing import ledger
+from images import generation, hints, storage
+from images.catalog import MODELS, Model
+from images.models import Generation, GenerationQuerySet, Image
+
+logger = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=20)
+MAX_ATTEMPTS = 2
+# The caller's own thread ends a job at its deadline; the reaper takes over where that thread died.
+DEADLINE_GRACE = timedelta(seconds=3)
+PURGE_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A stored picture that waits to be delivered; `engine` is the fingerprint of what drew it."""
+
+    storage_key: str
+    sha256: str
+    byte_count: int
+    engine: str
+    prompt_tokens: int
+    prompt_tokens_seen: int
+    drawn_at: datetime
+
+
+class HoldEnded(Exception):
+    """A running job whose money was already released or captured: the books would not balance."""
+
+
+def claim(*, model: Model, worker: str) -> Generation | None:
+    """Take the next job under a lease; None where nothing waits.
+
+    PostgreSQL skips rows that another worker is taking; SQLite has one writer at a time. On both the
+    guarded update has the last word.
+    """
+    with transaction.atomic():
+        job = (
+            Generation.objects.queued(model.id)
+            .filter(deadline_at__gt=Now())
+            .select_for_update(skip_locked=True)
+            .first()
+        )
+        if job is None:
+            return None
+        claimed = Generation.objects.queued(model.id).filter(pk=job.pk, attempt=job.attempt)
+        if not claimed.update(
+            status=Generation.Status.RUNNING,
+            attempt=F("attempt") + 1,
+            lease_until=Now() + LEASE,
+            started_at=Now(),
+            worker=worker,
+        ):
+            return None
+    job.status = Generation.Status.RUNNING
+    job.attempt += 1
+    return job
+
+
+def renew(job: Generation) -> bool:
+    """Extend the lease; False where the job is no longer this attempt's."""
+    return bool(_held(job).update(lease_until=Now() + LEASE))
+
+
+def deliver(job: Generation, picture: Picture) -> bool:
+    """T2: the picture is delivered and charged, or neither. True once it is, however often called.
+
+    False means that the job ended otherwise or moved to another attempt: remove the upload.
+    """
+    with transaction.atomic():
+        delivered = _held(job).update(
+            status=Generation.Status.SUCCEEDED,
+            lease_until=None,
+            ended_at=timezone.now(),
+            drawn_at=picture.drawn_at,
+            engine=picture.engine,
+            prompt_tokens=picture.prompt_tokens,
+            prompt_tokens_seen=picture.prompt_tokens_seen,
+        )
+        if not delivered:
+            # After a connection that broke at COMMIT the caller asks again: the outcome is read back.
+            return Image.objects.filter(pk=job.pk, storage_key=picture.storage_key).exists()
+        Image.objects.create(
+            generation=job,
+            storage_key=picture.storage_key,
+            sha256=picture.sha256,
+            byte_count=picture.byte_count,
+            expires_at=timezone.now() + timedelta(seconds=settings.IMAGE_LIFETIME_SECONDS),
+        )
+        if not ledger.capture(job.hold):
+            raise HoldEnded(job.id)
+    hints.announce_end(job.id)
+    return True
+
+
+def hand_back(job: Generation, error_code: str) -> None:
+    """An attempt failed: queue the job once more, or give it up when it had its attempts.
+
+    Does nothing where the job is no longer this attempt's.
+    """
+    storage.remove_attempt(job.id, job.attempt)
+    if job.attempt >= MAX_ATTEMPTS:
+        generation.give_up(job, Generation.Status.FAILED, error_code, attempt=job.attempt)
+    elif _held(job).update(status=Generation.Status.QUEUED, lease_until=None, error_code=error_code):
+        logger.warning("attempt lost", extra={"generation": job.id, "error_code": error_code})
+        hints.ring(MODELS[job.model])
+
+
+def sweep() -> int:
+    """Ring once for each idle worker while jobs wait, in case their bells were lost; returns the rings."""
+    rings = 0
+    workers = hints.live_workers()
+    for model in MODELS.values():
+        idle = sum(worker.model == model.id and worker.state == "idle" for worker in workers)
+        waiting = Generation.objects.queued(model.id)[:idle].count() if idle else 0
+        if waiting:
+            hints.ring(model, waiting)
+            rings += waiting
+    return rings
+
+
+def reap() -> int:
+    """End what nobody works on any more; returns how many jobs it touched. Safe to run twice at once."""
+    touched = 0
+    overdue = Q(deadline_at__lt=Now() - DEADLINE_GRACE)
+    for job in Generation.objects.unfinished().filter(overdue).select_related("hold"):
+        touched += generation.expire(job)
+    dead = Generation.objects.filter(status=Generation.Status.RUNNING, lease_until__lt=Now())
+    for job in dead.select_related("hold"):
+        hand_back(job, "worker_lost")
+        touched += 1
+    return touched
+
+
+def purge() -> int:
+    """Remove expired pictures and whatever lost attempts left behind; returns how many jobs."""
+    lifetime = timedelta(seconds=settings.IMAGE_LIFETIME_SECONDS)
+    old = Generation.objects.filter(purged_at=None, ended_at__lt=timezone.now() - lifetime)
+    jobs = list(old.order_by("ended_at").values_list("pk", "attempt")[:PURGE_BATCH])
+    for generation_id, attempts in jobs:
+        for attempt in range(1, attempts + 1):
+            storage.remove_attempt(generation_id, attempt)
+        Generation.objects.filter(pk=generation_id).update(purged_at=timezone.now())
+    return len(jobs)
+
+
+def _held(job: Generation) -> GenerationQuerySet:
+    """The job's row, if it still runs in the attempt that the caller holds."""
+    return Generation.objects.filter(
+        pk=job.pk, status=Generation.Status.RUNNING, attempt=job.attempt
+    )

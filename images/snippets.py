@@ -1,0 +1,90 @@
+"""The API call that draws a given picture, as source code to copy: curl, Python and JavaScript."""
+
+import json
+import shlex
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from images.catalog import FLUX_SCHNELL
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call; each property is a program that makes exactly it, once ECOHASH_API_KEY is set."""
+
+    prompt: str
+    size: str
+    seed: int | None = None
+    model: str = FLUX_SCHNELL.id
+
+    @property
+    def curl(self) -> str:
+        """A shell command that prints the answer, with a link to the picture in it."""
+        body: dict[str, object] = {"model": self.model, "prompt": self.prompt}
+        body |= {"size": self.size}
+        if self.seed is not None:
+            body |= {"seed": self.seed}
+        body |= {"response_format": "url"}
+        return "\n".join(
+            [
+                f"curl {settings.BASE_URL}/v1/images/generations \\",
+                '  -H "Authorization: Bearer $ECOHASH_API_KEY" \\',
+                '  -H "Content-Type: application/json" \\',
+                f"  -d {shlex.quote(json.dumps(body, ensure_ascii=False))}",
+            ]
+        )
+
+    @property
+    def python(self) -> str:
+        """A script for `pip install openai`; it writes image.png."""
+        seed = [] if self.seed is None else [f'    extra_body={{"seed": {self.seed}}},']
+        return "\n".join(
+            [
+                "import base64",
+                "import os",
+                "",
+                "from openai import OpenAI",
+                "",
+                "client = OpenAI(",
+                f'    base_url="{settings.BASE_URL}/v1",',
+                '    api_key=os.environ["ECOHASH_API_KEY"],',
+                ")",
+                "result = client.images.generate(",
+                f"    model={literal(self.model)},",
+                f"    prompt={literal(self.prompt)},",
+                f"    size={literal(self.size)},",
+                *seed,
+                ")",
+                'with open("image.png", "wb") as file:',
+                "    file.write(base64.b64decode(result.data[0].b64_json))",
+            ]
+        )
+
+    @property
+    def javascript(self) -> str:
+        """A module for `npm install openai`; it writes image.png."""
+        seed = [] if self.seed is None else [f"  seed: {self.seed},"]
+        return "\n".join(
+            [
+                'import { writeFile } from "node:fs/promises";',
+                'import OpenAI from "openai";',
+                "",
+                "const client = new OpenAI({",
+                f'  baseURL: "{settings.BASE_URL}/v1",',
+                "  apiKey: process.env.ECOHASH_API_KEY,",
+                "});",
+                "const result = await client.images.generate({",
+                f"  model: {literal(self.model)},",
+                f"  prompt: {literal(self.prompt)},",
+                f"  size: {literal(self.size)},",
+                *seed,
+                "});",
+                'await writeFile("image.png", Buffer.from(result.data[0].b64_json, "base64"));',
+            ]
+        )
+
+
+def literal(text: str) -> str:
+    """The text as a string literal; JSON's are valid, with the same meaning, in both languages."""
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,23 @@
+"""The standing chores, run by beat every few seconds; each is safe to run twice."""
+
+from celery import shared_task
+
+from images import leases
+
+
+@shared_task(name="images.sweep")
+def sweep() -> None:
+    """Ring for jobs whose doorbell was lost."""
+    leases.sweep()
+
+
+@shared_task(name="images.reap")
+def reap() -> None:
+    """End jobs whose worker or caller died."""
+    leases.reap()
+
+
+@shared_task(name="images.purge")
+def purge() -> None:
+    """Remove pictures that have expired."""
+    leases.purge()

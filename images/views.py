@@ -1,0 +1,160 @@
+"""The API: `/v1` for callers with a key, `/i` for hosted links."""
+
+from typing import Any
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import FileResponse, HttpRequest, HttpResponseBase, HttpResponseRedirect, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework.exceptions import MethodNotAllowed
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from accounts.models import ApiKey
+from accounts.refusals import Refusal
+from images import answers, generation, links, request_id, storage, waiting
+from images.body import read_json_object
+from images.catalog import MODELS, Model
+from images.models import Generation
+from images.serializers import GenerationRequest, InvalidRequest, ModelNotFound
+
+DEADLINE_HEADER = "x-ecohash-deadline-seconds"
+
+
+class UnknownPath(Refusal):
+    status = 404
+    text = "There is nothing at this address. The API's paths begin with /v1/images/generations."
+
+
+class AlwaysJson(BaseContentNegotiation):
+    """The answer is JSON, whatever `Accept` says."""
+
+    def select_parser(self, request: Request, parsers: Any) -> BaseParser | None:  # noqa: ARG002
+        return None
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None  # noqa: ARG002
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], answers.JSON
+
+
+class ApiView(APIView):
+    """One resource of the API. Judged in this order: path, method, key, content type, body."""
+
+    content_negotiation_class = AlwaysJson
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        method = (request.method or "").lower()
+        if method not in self.http_method_names or not hasattr(self, method):
+            raise MethodNotAllowed(method)
+        super().initial(request, *args, **kwargs)
+
+    # DRF would describe the view to whoever asks; the middleware answers OPTIONS before it gets here.
+    options = None  # type: ignore[assignment]
+
+    @property
+    def allowed_methods(self) -> list[str]:
+        return [name.upper() for name in ("get", "post", "delete") if hasattr(self, name)]
+
+
+class ImageGenerations(ApiView):
+    """POST /v1/images/generations: one prompt in, one picture out."""
+
+    def post(self, request: Request) -> HttpResponseBase:
+        key: ApiKey = request.auth
+        asked = GenerationRequest(data=read_json_object(request._request)).asked()  # noqa: SLF001
+        deadline_seconds = read_deadline(request)
+        with waiting.place():
+            job = generation.admit(
+                organization=key.organization,
+                api_key=key,
+                request_id=request_id.current(),
+                model=asked.model,
+                prompt=asked.prompt,
+                size=asked.size,
+                seed=asked.seed,
+                response_format=asked.response_format,
+                deadline_seconds=deadline_seconds,
+            )
+            job = generation.await_end(job)
+        if refusal := generation.refusal_of(job):
+            raise refusal
+        return answers.picture_answer(job)
+
+
+class ImageGeneration(ApiView):
+    """GET /v1/images/generations/{id}: the job and, while it lives, its picture."""
+
+    def get(self, request: Request, generation_id: str) -> HttpResponseBase:
+        job = generation.find(organization=request.auth.organization, generation_id=generation_id)
+        return answers.job_answer(job)
+
+
+class ModelList(ApiView):
+    """GET /v1/models."""
+
+    def get(self, request: Request) -> HttpResponseBase:  # noqa: ARG002
+        return JsonResponse({"object": "list", "data": [describe(model) for model in MODELS.values()]})
+
+
+class ModelDetail(ApiView):
+    """GET /v1/models/{id}."""
+
+    def get(self, request: Request, model_id: str) -> HttpResponseBase:  # noqa: ARG002
+        if model_id not in MODELS:
+            raise ModelNotFound
+        return JsonResponse(describe(MODELS[model_id]))
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """A model as OpenAI's object."""
+    return {"id": model.id, "object": "model", "created": model.created, "owned_by": "ecohash"}
+
+
+def read_deadline(request: Request) -> float:
+    """How long the caller would wait: the header's seconds, at most our own deadline.
+
+    Raises:
+        InvalidRequest: it is there, but no whole number from 1 on.
+    """
+    text = request.headers.get(DEADLINE_HEADER)
+    if text is None:
+        return generation.DEADLINE_SECONDS
+    if not (text.isascii() and text.isdigit() and 1 <= len(text) <= 9 and int(text) >= 1):
+        most = generation.DEADLINE_SECONDS
+        raise InvalidRequest(
+            f"The header {DEADLINE_HEADER} must be a whole number of seconds, from 1 to {most}.",
+            code="invalid_value",
+            param=DEADLINE_HEADER,
+        )
+    return min(int(text), generation.DEADLINE_SECONDS)
+
+
+@csrf_exempt
+@login_not_required
+def unknown_path(_request: HttpRequest) -> HttpResponseBase:
+    """Anything else under /v1: 404 in JSON, whatever the method, before any key is asked for."""
+    raise UnknownPath
+
+
+@csrf_exempt
+@login_not_required
+def hosted_picture(request: HttpRequest, token: str) -> HttpResponseBase:
+    """GET /i/{token}.png: the picture to whoever holds the link; no key is asked for or looked at."""
+    if request.method not in {"GET", "HEAD"}:
+        raise MethodNotAllowed(request.method or "")
+    image = links.resolve(
+        token=token, expires=request.GET.get("expires", ""), sig=request.GET.get("sig", "")
+    )
+    if not image.is_alive:
+        raise links.LinkGone
+    headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
+    if address := storage.presigned_url(image.storage_key):
+        return HttpResponseRedirect(address, headers={"Cache-Control": "no-store"})
+    try:
+        file = storage.pictures().open(image.storage_key)
+    except FileNotFoundError:
+        raise links.LinkGone from None
+    return FileResponse(file, content_type="image/png", filename=f"{token}.png", headers=headers)

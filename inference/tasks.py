@@ -1,0 +1,57 @@
+"""The doorbell's hearer, and the worker's life around it.
+
+A Celery worker that consumes a `gpu.<model>` queue becomes that model's GPU worker: it warms the
+engine before it connects to the broker, so it hears no bell that it cannot answer.
+Start it with `celery -A ecohash worker --pool solo -Q gpu.flux-1-schnell`, one for each GPU.
+"""
+
+import logging
+from typing import Any
+
+from celery import shared_task, signals
+
+from images.catalog import MODELS
+from inference.engines.base import EngineUnavailable
+from inference.loading import build_engine
+from inference.worker import GpuWorker
+
+logger = logging.getLogger(__name__)
+
+# The worker of this process, by model: one engine a process, set once before the first bell.
+workers: dict[str, GpuWorker] = {}
+
+
+# The bell is only a hint: acknowledged on receipt, so that a poisonous job cannot ring it for ever.
+@shared_task(name="inference.draw", acks_late=False, reject_on_worker_lost=False, time_limit=None)
+def draw(model_id: str) -> None:
+    """There is work for this model."""
+    workers[model_id].answer_bell()
+
+
+@signals.celeryd_after_setup.connect
+def warm_engine(instance: Any, **_kwargs: Any) -> None:
+    """Load and warm the engine of a GPU worker. Ends the process where that cannot be done."""
+    queues = instance.app.amqp.queues.consume_from
+    for model in MODELS.values():
+        if model.queue in queues:
+            worker = GpuWorker(engine=build_engine(), model=model)
+            try:
+                worker.warm()
+            except EngineUnavailable as error:
+                logger.critical("engine unavailable", extra={"reason": str(error)})
+                raise SystemExit(1) from error
+            workers[model.id] = worker
+
+
+@signals.worker_ready.connect
+def open_for_work(**_kwargs: Any) -> None:
+    """The consumer listens: say so."""
+    for worker in workers.values():
+        worker.open()
+
+
+@signals.worker_shutting_down.connect
+def stop_claiming(**_kwargs: Any) -> None:
+    """A shutdown was asked for: finish the image in hand and claim no other."""
+    for worker in workers.values():
+        worker.stop()

@@ -1,0 +1,251 @@
+"""One GPU process: it claims jobs, draws them one at a time, and never keeps what it cannot finish.
+
+Three threads share the work. The main one claims and draws. A finisher encodes, stores and delivers
+image i while i+1 draws. A keeper beats, renews the leases and ends the process when one image takes
+too long, for a stuck GPU call cannot be interrupted from inside.
+"""
+
+import hashlib
+import logging
+import os
+import socket
+import threading
+import time
+import traceback
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+from django.utils import timezone
+
+from images import hints, leases, request_id, storage
+from images.catalog import SIZES, Model
+from images.models import Generation
+from inference.engines.base import Drawing, Engine, OutOfMemory
+
+logger = logging.getLogger(__name__)
+
+# A bell is answered for this long at most; then the next one gives other tasks and a shutdown a chance.
+SHIFT_SECONDS = 20
+TICK_SECONDS = 1.0
+DELIVERY_TRIES = 10
+EXIT_STUCK = 70
+
+
+@dataclass
+class Stint:
+    """One job in hand; `drawing_since` is on the monotonic clock, None once it is drawn."""
+
+    job: Generation
+    drawing_since: float | None
+
+
+class GpuWorker:
+    """An engine and the jobs in its hands."""
+
+    def __init__(self, *, engine: Engine, model: Model) -> None:
+        self.engine = engine
+        self.model = model
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self._stints: list[Stint] = []
+        self._lock = threading.Lock()
+        self._finisher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="finisher")
+        self._finishing: Future[None] | None = None
+        self._stopping = threading.Event()
+
+    def warm(self) -> None:
+        """Load the engine and draw once at each size. Nothing is claimed before this is done."""
+        started = time.monotonic()
+        self.engine.load()
+        self.engine.warm(list(SIZES.values()))
+        logger.info(
+            "engine warm",
+            extra={
+                "engine": self.engine.fingerprint,
+                "seconds": round(time.monotonic() - started, 1),
+            },
+        )
+
+    def open(self) -> None:
+        """Say that work is welcome, and keep saying so."""
+        self._beat("idle")
+        threading.Thread(target=self._keep, name="keeper", daemon=True).start()
+        logger.info("worker ready", extra={"worker": self.name, "model": self.model.id})
+
+    def stop(self) -> None:
+        """Claim nothing more; the image in hand is still finished."""
+        self._stopping.set()
+        hints.sign_off(self.name)
+
+    def answer_bell(self) -> None:
+        """Draw until nothing waits or the shift is over; returns with empty hands."""
+        shift_ends = time.monotonic() + SHIFT_SECONDS
+        try:
+            while not self._stopping.is_set():
+                if time.monotonic() > shift_ends:
+                    hints.ring(self.model)
+                    break
+                job = leases.claim(model=self.model, worker=self.name)
+                if job is None:
+                    break
+                self._draw(job)
+        finally:
+            self._join_finisher()
+            if not self._stopping.is_set():
+                self._beat("idle")
+
+    def _draw(self, job: Generation) -> None:
+        stint = Stint(job, drawing_since=time.monotonic())
+        with self._lock:
+            self._stints.append(stint)
+        with request_id.working_for(job.request_id):
+            logger.info("drawing", extra={"generation": job.id, "attempt": job.attempt})
+            try:
+                drawing = self._ask_engine(job)
+            except OutOfMemory:
+                self._end_attempt(stint, "out_of_memory")
+                # Fragmented memory does not heal; a clean process does.
+                self._quit("out of memory twice", job)
+            except Exception as error:  # noqa: BLE001 - one bad job must not take the others down
+                # Not the message: an engine may put the prompt into it.
+                frames = "".join(traceback.format_tb(error.__traceback__))
+                logger.error(  # noqa: TRY400 - see above
+                    "engine failed",
+                    extra={"generation": job.id, "error": type(error).__name__, "frames": frames},
+                )
+                self._end_attempt(stint, "engine_failed")
+                return
+        stint.drawing_since = None
+        drawn_at = timezone.now()
+        # At most one picture waits behind the one being drawn, so that memory stays bounded.
+        self._join_finisher()
+        self._finishing = self._finisher.submit(self._finish, stint, drawing, drawn_at)
+
+    def _ask_engine(self, job: Generation) -> Drawing:
+        width, height = SIZES[job.size]
+
+        def on_step(step: int, steps: int) -> None:
+            hints.report_step(job.id, step, steps)
+
+        def draw() -> Drawing:
+            return self.engine.draw(
+                job.prompt, width=width, height=height, seed=job.seed, on_step=on_step
+            )
+
+        try:
+            return draw()
+        except OutOfMemory:
+            logger.warning("out of memory, once more alone", extra={"generation": job.id})
+            self._join_finisher()
+            self.engine.free_memory()
+            return draw()
+
+    def _finish(self, stint: Stint, drawing: Drawing, drawn_at: datetime) -> None:
+        job = stint.job
+        key = storage.key_of(job.id, job.attempt)
+        with request_id.working_for(job.request_id):
+            try:
+                png = drawing.png()
+                storage.put(key, png)
+            except Exception as error:  # noqa: BLE001 - each storage has its own kinds of failure
+                logger.error(  # noqa: TRY400 - the type says enough, a message may hold an address
+                    "storage refused", extra={"generation": job.id, "error": type(error).__name__}
+                )
+                self._end_attempt(stint, "storage_failed")
+                return
+            picture = leases.Picture(
+                storage_key=key,
+                sha256=hashlib.sha256(png).hexdigest(),
+                byte_count=len(png),
+                engine=self.engine.fingerprint,
+                prompt_tokens=drawing.prompt_tokens,
+                prompt_tokens_seen=drawing.prompt_tokens_seen,
+                drawn_at=drawn_at,
+            )
+            try:
+                self._deliver(job, picture)
+            finally:
+                self._drop(stint)
+                connection.close()
+
+    def _deliver(self, job: Generation, picture: leases.Picture) -> None:
+        """T2, until the database has answered: after a broken COMMIT the outcome is read back."""
+        for last in [False] * (DELIVERY_TRIES - 1) + [True]:
+            try:
+                delivered = leases.deliver(job, picture)
+            except (DatabaseError, InterfaceError) as error:
+                logger.warning("delivery unclear", extra={"error": type(error).__name__})
+                connection.close()
+                if not last:
+                    time.sleep(TICK_SECONDS)
+                continue
+            if not delivered:
+                storage.remove_attempt(job.id, job.attempt)
+            logger.info(
+                "delivered" if delivered else "too late",
+                extra={"generation": job.id, "attempt": job.attempt},
+            )
+            return
+
+    def _end_attempt(self, stint: Stint, error_code: str) -> None:
+        """Give the job back; when even that fails, its lease runs out and the reaper does it."""
+        try:
+            leases.hand_back(stint.job, error_code)
+        except Exception as error:  # noqa: BLE001 - database or storage away
+            logger.warning("job left to the reaper", extra={"error": type(error).__name__})
+            connection.close()
+        finally:
+            self._drop(stint)
+
+    def _drop(self, stint: Stint) -> None:
+        with self._lock:
+            self._stints.remove(stint)
+
+    def _join_finisher(self) -> None:
+        if self._finishing is not None:
+            self._finishing.result()
+            self._finishing = None
+
+    def _keep(self) -> None:
+        next_beat = 0.0
+        while True:
+            time.sleep(TICK_SECONDS)
+            with self._lock:
+                stints = list(self._stints)
+            now = time.monotonic()
+            for stint in stints:
+                since = stint.drawing_since
+                if since is not None and now - since > settings.IMAGE_TIMEOUT_SECONDS:
+                    self._quit("image took too long", stint.job)
+            if now >= next_beat:
+                next_beat = now + hints.BEAT_SECONDS
+                if not self._stopping.is_set():
+                    self._beat("drawing" if stints else "idle")
+                self._renew(stints)
+
+    def _renew(self, stints: list[Stint]) -> None:
+        try:
+            for stint in stints:
+                leases.renew(stint.job)
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("lease not renewed", extra={"error": type(error).__name__})
+        finally:
+            connection.close()
+
+    def _beat(self, state: str) -> None:
+        hints.beat(
+            hints.Worker(
+                name=self.name,
+                model=self.model.id,
+                state=state,
+                fingerprint=self.engine.fingerprint,
+            )
+        )
+
+    def _quit(self, reason: str, job: Generation) -> None:
+        """End the process now; the supervisor starts a clean one, and the lease frees the job."""
+        logger.critical(reason, extra={"generation": job.id, "worker": self.name})
+        logging.shutdown()
+        os._exit(EXIT_STUCK)
