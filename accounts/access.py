@@ -1,9 +1,11 @@
 """Which organisation a signed-in page speaks for. Every page of a tenant asks here and nowhere else."""
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
+from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.functional import SimpleLazyObject
 
 from accounts.models import Membership, Organization, User
@@ -15,6 +17,24 @@ class OrganizationRequest(HttpRequest):
     user: User
     membership: Membership
     organization: Organization
+
+
+class PageSignInMiddleware(LoginRequiredMiddleware):
+    """Django's rule that pages need a sign-in, without opening the session of a view that needs none.
+
+    Django looks at the user first and at the view second, so each API call would read a session.
+    """
+
+    def process_view(
+        self,
+        request: HttpRequest,
+        view_func: Callable[..., HttpResponseBase],
+        view_args: tuple[Any, ...],
+        view_kwargs: dict[str, Any],
+    ) -> HttpResponseBase | None:
+        if not getattr(view_func, "login_required", True):
+            return None
+        return super().process_view(request, view_func, view_args, view_kwargs)
 
 
 def membership_of(user: User) -> Membership | None:
@@ -33,10 +53,14 @@ class OrganizationMiddleware:
             user = request.user
             return membership_of(user) if isinstance(user, User) else None
 
+        def organization() -> Organization | None:
+            joined: Membership | None = lazy.membership
+            return joined.organization if joined else None
+
         lazy = cast("OrganizationRequest", request)
         lazy.membership = cast("Membership", SimpleLazyObject(membership))
         lazy.organization = cast(
             "Organization",
-            SimpleLazyObject(lambda: lazy.membership.organization if lazy.membership else None),
+            SimpleLazyObject(organization),
         )
         return self.get_response(request)

@@ -2,24 +2,18 @@
 
 from django import forms
 
-from accounts.models import ApiKey
+NAME_LIMIT = 100  # characters, the column's length
 
 
-class KeyForm(forms.ModelForm[ApiKey]):
+class KeyForm(forms.Form):
     """What is asked of a new key: a name to recognise it by."""
 
-    class Meta:
-        model = ApiKey
-        fields = ("name",)
-        help_texts = {"name": "Where the key will live, so that you know which one to revoke."}
-        error_messages = {
-            "name": {
-                "required": "Give the key a name, such as “Laptop” or “Production”.",
-                "max_length": "A name has at most 100 characters.",
-            },
-        }
-        widgets = {
-            "name": forms.TextInput(
-                attrs={"placeholder": "Production server", "autocomplete": "off"}
-            ),
-        }
+    name = forms.CharField(
+        max_length=NAME_LIMIT,
+        help_text="Where the key will live, so that you know which one to revoke.",
+        widget=forms.TextInput(attrs={"placeholder": "Production server", "autocomplete": "off"}),
+        error_messages={
+            "required": "Give the key a name, such as “Laptop” or “Production”.",
+            "max_length": "A name has at most %(limit_value)d characters.",
+        },
+    )

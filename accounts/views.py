@@ -57,6 +57,8 @@ def revoke_key(request: OrganizationRequest, pk: int) -> HttpResponse:
     require_key_maker(request.membership)
     if request.method == "POST":
         api_keys.revoke(key)
-        messages.success(request, f"“{key.name}” is revoked. Calls with it are refused from now on.")
+        messages.success(
+            request, f"“{key.name}” is revoked. Calls with it are refused from now on."
+        )
         return redirect("keys")
     return render(request, "dashboard/keys/revoke.html", {"key": key})

@@ -32,10 +32,6 @@ class AppendOnlyQuerySet(models.QuerySet[Any]):
     def delete(self) -> NoReturn:
         raise Immutable(f"{self.model.__name__} rows are never deleted: add a compensating one.")
 
-    def for_organization(self, organization: Organization) -> Self:
-        """The rows of one tenant, the newest first."""
-        return self.filter(organization=organization).order_by("-created_at", "-pk")
-
 
 class AppendOnly(models.Model):
     """A row that is written once."""
@@ -43,7 +39,7 @@ class AppendOnly(models.Model):
     class Meta:
         abstract = True
 
-    def save(self, **kwargs: Any) -> None:  # type: ignore[override]
+    def save(self, **kwargs: Any) -> None:
         if not self._state.adding:
             raise Immutable(f"{type(self).__name__} rows are never changed: add a new one.")
         super().save(**kwargs)
@@ -169,6 +165,14 @@ class Hold(models.Model):
         return f"hold {self.pk} ({self.state})"
 
 
+class LedgerQuerySet(AppendOnlyQuerySet):
+    """Reads of the ledger."""
+
+    def for_organization(self, organization: Organization) -> Self:
+        """The entries of one tenant, the newest first."""
+        return self.filter(organization=organization).order_by("-created_at", "-pk")
+
+
 class LedgerEntry(AppendOnly):
     """One transfer from a debited to a credited account, so that it balances by construction."""
 
@@ -193,7 +197,7 @@ class LedgerEntry(AppendOnly):
     reason = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
 
-    objects = AppendOnlyQuerySet.as_manager()
+    objects = LedgerQuerySet.as_manager()
 
     class Meta(TypedModelMeta):
         verbose_name_plural = "ledger entries"

@@ -31,7 +31,7 @@ def price_of(*, model: str, size: str, at: datetime | None = None) -> Price:
     Raises:
         NoPrice: none was ever set.
     """
-    price = (
+    price: Price | None = (
         Price.objects.filter(model=model, size=size, effective_from__lte=at or timezone.now())
         .order_by("-version")
         .first()

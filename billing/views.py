@@ -14,7 +14,7 @@ from billing.bar_chart import bar_chart
 from billing.models import Credit, LedgerEntry
 from billing.templatetags.money import dollars
 
-LEDGER_PAGE = 50
+LEDGER_PAGE = 25
 
 
 @require_safe
@@ -25,7 +25,9 @@ def billing(request: OrganizationRequest) -> HttpResponse:
     prices = pricing.prices_in_force(pricing.DEFAULT_MODEL)
     context = {
         "credit": Credit.objects.filter(organization=request.organization).first(),
-        "prices": [(size, prices[size]) for size in pricing.DEFAULT_PRICES_MICROS if size in prices],
+        "prices": [
+            (size, prices[size]) for size in pricing.DEFAULT_PRICES_MICROS if size in prices
+        ],
         "entries": entries,
         "older": older,
         "first_page": "before" not in request.GET,

@@ -6,7 +6,6 @@ process may open; see the settings' `WAITING_LIMIT`.
 
 import os
 import threading
-from pathlib import Path
 from typing import Any
 
 import django
@@ -34,7 +33,8 @@ class Worker(ThreadWorker):
         return alive
 
 
-bind = os.environ.get("BIND") or f"{'0.0.0.0' if settings.PRODUCTION else '127.0.0.1'}:{settings.PORT}"  # noqa: S104 - hosts behind a load balancer
+# In production a load balancer on another host comes in; a development machine serves itself alone.
+bind = f"{'0.0.0.0' if settings.PRODUCTION else '127.0.0.1'}:{settings.PORT}"  # noqa: S104
 worker_class = Worker
 workers = settings.WEB_CONCURRENCY
 threads = settings.WAITING_LIMIT + settings.PAGE_THREADS
@@ -58,7 +58,8 @@ graceful_timeout = (
 # gunicorn 27 otherwise makes a socket in the home folder.
 control_socket_disable = True
 # The heartbeat file must never wait for a slow disk.
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() and os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - gunicorn makes a private file in it
+MEMORY = "/dev/shm"  # noqa: S108 - gunicorn makes a private file in it
+worker_tmp_dir = MEMORY if os.access(MEMORY, os.W_OK) else None
 
 limit_request_line = 4_094
 limit_request_fields = 100
@@ -72,6 +73,8 @@ logconfig_dict = settings.LOGGING
 
 def pre_fork(server: Any, _worker: Any) -> None:
     """Threads do not survive a fork: whoever starts one while loading learns it here."""
-    started = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    started = [
+        thread.name for thread in threading.enumerate() if thread is not threading.main_thread()
+    ]
     if started:
         server.log.error("threads started before the fork: %s", ", ".join(started))

@@ -1,10 +1,10 @@
 """Mail on a machine without a mail server: a file for each in `VAR_DIR/mail`, and printed."""
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
-from collections.abc import Sequence
 
 from django.conf import settings
 from django.core.mail import EmailMessage

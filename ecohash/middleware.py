@@ -48,6 +48,8 @@ class RequestMiddleware:
             milliseconds = round((time.perf_counter() - started) * 1000)
             response["x-request-id"] = current
             if api:
+                # A browser on our own pages may send one; the API neither reads nor changes it.
+                response.cookies.clear()
                 response["openai-processing-ms"] = str(milliseconds)
                 response["Access-Control-Allow-Origin"] = "*"
                 response["Access-Control-Expose-Headers"] = ", ".join(EXPOSED)

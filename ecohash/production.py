@@ -15,13 +15,19 @@ def problems(
     if any(len(secret) < SHORTEST_SECRET for secret in parse_peppers(key_pepper).values()):
         found.append(f"KEY_PEPPER must hold at least {SHORTEST_SECRET} random characters.")
     if not parse_peppers(key_pepper):
-        found.append("KEY_PEPPER must be set, as 1:<random characters>; API keys are stored under it.")
+        found.append(
+            "KEY_PEPPER must be set, as 1:<random characters>; API keys are stored under it."
+        )
     if key_pepper and secret_key and secret_key in key_pepper:
         found.append("KEY_PEPPER must differ from SECRET_KEY, so that each can be changed alone.")
     if urlsplit(base_url).scheme != "https":
-        found.append("BASE_URL must be set to the public https:// address; links and mails carry it.")
+        found.append(
+            "BASE_URL must be set to the public https:// address; links and mails carry it."
+        )
     if not database_url.startswith(("postgres://", "postgresql://")):
-        found.append("DATABASE_URL must be set to a postgres:// address; SQLite is for one machine.")
+        found.append(
+            "DATABASE_URL must be set to a postgres:// address; SQLite is for one machine."
+        )
     if debug:
         found.append("DEBUG must be off: its pages show settings and source to strangers.")
     return found

@@ -1,10 +1,10 @@
 """The books check themselves: each invariant is one query, and each difference is one line.
 
-    I1  no hold outlives the longest job, and each hold ends as its job did
-    I2  captured holds = stored pictures; a job that did not succeed has neither
-    I3  an organisation's pending and posted amounts are the sums of its holds; none above its cap
-    I4  the ledger agrees with the grants and captures that it records
-    I8  what was given up was not charged
+I1  no hold outlives the longest job, and each hold ends as its job did
+I2  captured holds = stored pictures; a job that did not succeed has neither
+I3  an organisation's pending and posted amounts are the sums of its holds; none above its cap
+I4  the ledger agrees with the grants and captures that it records
+I8  what was given up was not charged
 """
 
 from collections.abc import Callable, Iterator
@@ -55,7 +55,9 @@ def budgets_are_sums() -> Differences:
     for credit in Credit.objects.all():
         holds = Hold.objects.filter(organization=credit.organization_id, payer=Hold.Payer.CREDIT)
         for column, state in (("pending", "pending"), ("posted", "captured")):
-            total = holds.filter(state=state).aggregate(sum=Coalesce(Sum("amount_micros"), 0))["sum"]
+            total = holds.filter(state=state).aggregate(sum=Coalesce(Sum("amount_micros"), 0))[
+                "sum"
+            ]
             recorded = getattr(credit, f"{column}_micros")
             if recorded != total:
                 yield (

@@ -109,7 +109,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "accounts.access.PageSignInMiddleware",
     "accounts.access.OrganizationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -137,12 +137,16 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 STATIC_URL = "/static/"
-STATIC_ROOT = VAR_DIR / "static"
-# The finders serve straight from the source folders: nothing to collect on one machine.
+# Only production collects; elsewhere the finders below serve straight from the source folders.
+STATIC_ROOT = VAR_DIR / "static" if PRODUCTION else None
+
 WHITENOISE_USE_FINDERS = not PRODUCTION
 WHITENOISE_AUTOREFRESH = DEBUG
 
-ALLOWED_HOSTS = [urlsplit(BASE_URL).hostname or "", *setting("ALLOWED_HOSTS").replace(",", " ").split()]
+ALLOWED_HOSTS = [
+    urlsplit(BASE_URL).hostname or "",
+    *setting("ALLOWED_HOSTS").replace(",", " ").split(),
+]
 if not PRODUCTION:
     ALLOWED_HOSTS += ["localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
@@ -155,6 +159,8 @@ if BASE_URL.startswith("https://"):
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
+    # Programs read these, not browsers.
+    "EXCLUDE_URL_PREFIXES": ["/v1", "/i/"],
     "DIRECTIVES": {
         "default-src": [SELF],
         # data: for Django's own admin icons; the hosted links may answer with a redirect to S3.
@@ -262,7 +268,11 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "ring for waiting jobs": {"task": "images.sweep", "schedule": 2.0, "options": {"expires": 2}},
     "end what is overdue": {"task": "images.reap", "schedule": 2.0, "options": {"expires": 2}},
-    "remove expired pictures": {"task": "images.purge", "schedule": 60.0, "options": {"expires": 60}},
+    "remove expired pictures": {
+        "task": "images.purge",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
 }
 
 # --- images ---------------------------------------------------------------------------------------

@@ -21,14 +21,12 @@ def sign_up(
         organization = Organization.objects.create(
             name=organization_name or f"{user.email.partition('@')[0]}'s organization"
         )
-        Membership.objects.create(
-            organization=organization, user=user, role=Membership.Role.OWNER
-        )
+        Membership.objects.create(organization=organization, user=user, role=Membership.Role.OWNER)
         ledger.open_books(organization=organization, trial_credit_micros=trial_credit_micros)
     return organization
 
 
-class AccountAdapter(DefaultAccountAdapter):
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
     """Where allauth's sign-up meets ours."""
 
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:  # noqa: FBT001, FBT002 - allauth's signature

@@ -45,7 +45,7 @@ def read_json_object(request: HttpRequest) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise MalformedBody from None
     if not isinstance(body, dict):
-        raise MalformedBody("The body must be one JSON object, such as {\"model\": \"...\"}.")
+        raise MalformedBody('The body must be one JSON object, such as {"model": "..."}.')
     return body
 
 

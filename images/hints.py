@@ -72,7 +72,9 @@ def ended() -> Iterator[str]:
     Raises:
         redis.RedisError: the connection broke; subscribe again.
     """
-    with client().pubsub(ignore_subscribe_messages=True) as subscription:
+    with client().pubsub(  # type: ignore[no-untyped-call]
+        ignore_subscribe_messages=True
+    ) as subscription:
         subscription.subscribe(ENDED)
         while True:
             message = subscription.get_message(timeout=3)
@@ -122,7 +124,7 @@ def sign_off(name: str) -> None:
 def live_workers() -> list[Worker]:
     """The workers whose heart still beats; an empty list also when Redis is away."""
     try:
-        names = sorted(client().smembers(WORKERS))
+        names = sorted(map(str, client().smembers(WORKERS)))
         if not names:
             return []
         found = client().mget([f"{WORKERS}:{name}" for name in names])

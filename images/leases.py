@@ -113,14 +113,20 @@ def deliver(job: Generation, picture: Picture) -> bool:
 def hand_back(job: Generation, error_code: str) -> None:
     """An attempt failed: queue the job once more, or give it up when it had its attempts.
 
-    Does nothing where the job is no longer this attempt's.
+    Does nothing to a job that is no longer this attempt's.
     """
-    storage.remove_attempt(job.id, job.attempt)
     if job.attempt >= MAX_ATTEMPTS:
-        generation.give_up(job, Generation.Status.FAILED, error_code, attempt=job.attempt)
-    elif _held(job).update(status=Generation.Status.QUEUED, lease_until=None, error_code=error_code):
-        logger.warning("attempt lost", extra={"generation": job.id, "error_code": error_code})
-        hints.ring(MODELS[job.model])
+        lost = generation.give_up(job, Generation.Status.FAILED, error_code, attempt=job.attempt)
+    else:
+        requeued = {"status": Generation.Status.QUEUED, "lease_until": None}
+        lost = bool(_held(job).update(**requeued, error_code=error_code))
+        if lost:
+            logger.warning("attempt lost", extra={"generation": job.id, "error_code": error_code})
+            hints.ring(MODELS[job.model])
+    # Only what is lost: a worker that came back may just have delivered this very picture. And last,
+    # for a storage that is away must not keep the job from its second attempt.
+    if lost:
+        storage.remove_attempt(job.id, job.attempt)
 
 
 def sweep() -> int:

@@ -10,6 +10,9 @@ from accounts.refusals import Refusal
 from images.models import Image
 
 
+LONGEST_TIME = 12  # digits
+
+
 class LinkForbidden(Refusal):
     status = 403
     code = "invalid_signature"
@@ -49,7 +52,7 @@ def resolve(*, token: str, expires: str, sig: str) -> Image:
         LinkUnknown: it fits, and the picture is nowhere to be found.
     """
     # int() would also take signs, spaces, underscores and other scripts' digits.
-    if not (expires.isascii() and expires.isdigit() and len(expires) <= 12):
+    if not (expires.isascii() and expires.isdigit() and len(expires) <= LONGEST_TIME):
         raise LinkForbidden
     if not hmac.compare_digest(signature(token, int(expires)).encode(), sig.encode()):
         raise LinkForbidden

@@ -142,9 +142,7 @@ class Generation(models.Model):
                 condition=Q(status__in=["queued", "running"]),
                 name="generation_deadlines",
             ),
-            models.Index(
-                fields=["organization", "-created_at"], name="generation_by_organization"
-            ),
+            models.Index(fields=["organization", "-created_at"], name="generation_by_organization"),
             models.Index(
                 fields=["ended_at"],
                 condition=Q(purged_at=None, ended_at__isnull=False),

@@ -27,7 +27,6 @@ from images.models import Generation, GenerationQuerySet
 from images.timings import timings_of
 
 HISTORY_LENGTH = 12
-OUT_OF_CREDIT = "insufficient_quota"
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -108,7 +107,7 @@ def history(request: OrganizationRequest) -> HttpResponse:
     return render(request, "playground/history.html", {"history": last_runs(request)})
 
 
-def desk(  # noqa: PLR0913 - the parts of one page
+def desk(
     request: OrganizationRequest,
     form: PlaygroundForm,
     *,
@@ -126,8 +125,9 @@ def desk(  # noqa: PLR0913 - the parts of one page
 
 
 def stage(request: OrganizationRequest, job: Generation) -> HttpResponse:
-    """The run alone. Its beginning and its end are events, so that the history follows."""
-    response = render(request, "playground/run.html", {"run": run_context(job)})
+    """The run and the credit left. Its beginning and its end are events, so that the history follows."""
+    context = {"run": run_context(job), "credit": credit_of(request)}
+    response = render(request, "playground/stage.html", context)
     if request.method == "POST" or job.is_finished:
         response["HX-Trigger"] = "history-changed"
     return response
@@ -141,11 +141,16 @@ def form_context(request: OrganizationRequest, form: PlaygroundForm) -> dict[str
         "form": form,
         "chosen_size": form["size"].value(),
         "sizes": [(size, prices[size].amount_micros) for size in SIZES if size in prices],
-        "credit": Credit.objects.filter(organization=request.organization).first(),
+        "credit": credit_of(request),
         "workers": workers,
         "fingerprints": sorted({worker.fingerprint for worker in workers}),
         "deadline_seconds": settings.REQUEST_DEADLINE_SECONDS,
     }
+
+
+def credit_of(request: OrganizationRequest) -> Credit | None:
+    """What the organisation may spend."""
+    return Credit.objects.filter(organization=request.organization).first()
 
 
 def run_context(job: Generation) -> dict[str, Any]:

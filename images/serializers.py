@@ -13,7 +13,7 @@ from rest_framework.fields import empty
 from accounts.refusals import Refusal
 from images.catalog import DEFAULT_SIZE, MODELS, PROMPT_LIMIT, SEED_LIMIT, SIZES
 
-NOT_BUILT_FORMATS = {"jpeg", "webp"}
+NOT_BUILT_FORMATS = ("jpeg", "webp")
 
 
 class InvalidRequest(Refusal):
@@ -103,7 +103,9 @@ class Whole(StrictField):
         if not isinstance(data, int) or isinstance(data, bool):
             self.refuse("invalid_type", f"'{self.field_name}' must be a whole number.")
         if data < self.least:
-            self.refuse("integer_below_min_value", f"'{self.field_name}' must be at least {self.least}.")
+            self.refuse(
+                "integer_below_min_value", f"'{self.field_name}' must be at least {self.least}."
+            )
         if data > self.most:
             text = self.above or f"'{self.field_name}' must be at most {self.most}."
             self.refuse("integer_above_max_value", text)
@@ -143,7 +145,9 @@ class GenerationRequest(serializers.Serializer[Any]):
     model = Text()
     prompt = Prompt()
     size = Size(choices=tuple(SIZES), default=DEFAULT_SIZE)
-    n = Whole(least=1, most=1, default=1, above="'n' may only be 1. Send one request for each image.")
+    n = Whole(
+        least=1, most=1, default=1, above="'n' may only be 1. Send one request for each image."
+    )
     response_format = Text(choices=("b64_json", "url"), default="b64_json")
     seed = Whole(least=0, most=SEED_LIMIT, default=None)
     output_format = OutputFormat(choices=("png",), default="png")
@@ -157,7 +161,7 @@ class GenerationRequest(serializers.Serializer[Any]):
             ModelNotFound: the model is a string, but none of ours.
         """
         self.is_valid()
-        for name in self.fields:
+        for name in map(str, self.fields):
             if name in self.errors:
                 detail = self.errors[name][0]
                 raise InvalidRequest(str(detail), code=detail.code, param=name)

@@ -11,7 +11,7 @@ from images.catalog import FLUX_SCHNELL
 
 @dataclass(frozen=True)
 class Call:
-    """One call; each property is a program that makes exactly it, once ECOHASH_API_KEY is set."""
+    """One call; its programs make exactly it, once ECOHASH_API_KEY is set."""
 
     prompt: str
     size: str
@@ -31,7 +31,7 @@ class Call:
                 f"curl {settings.BASE_URL}/v1/images/generations \\",
                 '  -H "Authorization: Bearer $ECOHASH_API_KEY" \\',
                 '  -H "Content-Type: application/json" \\',
-                f"  -d {shlex.quote(json.dumps(body, ensure_ascii=False))}",
+                f"  -d {shlex.quote(indented(body))}",
             ]
         )
 
@@ -83,6 +83,36 @@ class Call:
                 'await writeFile("image.png", Buffer.from(result.data[0].b64_json, "base64"));',
             ]
         )
+
+    @property
+    def answer(self) -> str:
+        """What comes back, shortened."""
+        return "\n".join(
+            [
+                "{",
+                '  "created": 1776391234,',
+                '  "data": [{"b64_json": "iVBORw0KGgo…", "revised_prompt": null}],',
+                f'  "size": {literal(self.size)},',
+                f'  "seed": {0 if self.seed is None else self.seed},',
+                '  "output_format": "png"',
+                "}",
+            ]
+        )
+
+    @property
+    def lost_answer(self) -> str:
+        """A shell command that asks for a generation once more."""
+        return "\n".join(
+            [
+                f"curl {settings.BASE_URL}/v1/images/generations/gen_… \\",
+                '  -H "Authorization: Bearer $ECOHASH_API_KEY"',
+            ]
+        )
+
+
+def indented(body: dict[str, object]) -> str:
+    """The body as JSON that reads well inside a command."""
+    return json.dumps(body, ensure_ascii=False, indent=4).removesuffix("}") + "  }"
 
 
 def literal(text: str) -> str:

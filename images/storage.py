@@ -31,7 +31,8 @@ def get(key: str) -> bytes:
         FileNotFoundError: it was removed.
     """
     with pictures().open(key) as file:
-        return file.read()
+        png: bytes = file.read()
+    return png
 
 
 def remove_attempt(generation_id: str, attempt: int) -> None:

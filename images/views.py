@@ -1,9 +1,15 @@
 """The API: `/v1` for callers with a key, `/i` for hosted links."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.auth.decorators import login_not_required
-from django.http import FileResponse, HttpRequest, HttpResponseBase, HttpResponseRedirect, JsonResponse
+from django.http import (
+    FileResponse,
+    HttpRequest,
+    HttpResponseBase,
+    HttpResponseRedirect,
+    JsonResponse,
+)
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.negotiation import BaseContentNegotiation
@@ -17,10 +23,10 @@ from accounts.refusals import Refusal
 from images import answers, generation, links, request_id, storage, waiting
 from images.body import read_json_object
 from images.catalog import MODELS, Model
-from images.models import Generation
 from images.serializers import GenerationRequest, InvalidRequest, ModelNotFound
 
 DEADLINE_HEADER = "x-ecohash-deadline-seconds"
+LONGEST_NUMBER = 10  # digits; int() is slow beyond reason with thousands
 
 
 class UnknownPath(Refusal):
@@ -35,7 +41,10 @@ class AlwaysJson(BaseContentNegotiation):
         return None
 
     def select_renderer(
-        self, request: Request, renderers: Any, format_suffix: str | None = None  # noqa: ARG002
+        self,
+        request: Request,  # noqa: ARG002
+        renderers: Any,
+        format_suffix: str | None = None,  # noqa: ARG002
     ) -> tuple[BaseRenderer, str]:
         return renderers[0], answers.JSON
 
@@ -63,7 +72,7 @@ class ImageGenerations(ApiView):
     """POST /v1/images/generations: one prompt in, one picture out."""
 
     def post(self, request: Request) -> HttpResponseBase:
-        key: ApiKey = request.auth
+        key = caller_key(request)
         asked = GenerationRequest(data=read_json_object(request._request)).asked()  # noqa: SLF001
         deadline_seconds = read_deadline(request)
         with waiting.place():
@@ -88,7 +97,9 @@ class ImageGeneration(ApiView):
     """GET /v1/images/generations/{id}: the job and, while it lives, its picture."""
 
     def get(self, request: Request, generation_id: str) -> HttpResponseBase:
-        job = generation.find(organization=request.auth.organization, generation_id=generation_id)
+        job = generation.find(
+            organization=caller_key(request).organization, generation_id=generation_id
+        )
         return answers.job_answer(job)
 
 
@@ -96,7 +107,9 @@ class ModelList(ApiView):
     """GET /v1/models."""
 
     def get(self, request: Request) -> HttpResponseBase:  # noqa: ARG002
-        return JsonResponse({"object": "list", "data": [describe(model) for model in MODELS.values()]})
+        return JsonResponse(
+            {"object": "list", "data": [describe(model) for model in MODELS.values()]}
+        )
 
 
 class ModelDetail(ApiView):
@@ -113,6 +126,11 @@ def describe(model: Model) -> dict[str, Any]:
     return {"id": model.id, "object": "model", "created": model.created, "owned_by": "ecohash"}
 
 
+def caller_key(request: Request) -> ApiKey:
+    """The key that the authentication found."""
+    return cast("ApiKey", request.auth)
+
+
 def read_deadline(request: Request) -> float:
     """How long the caller would wait: the header's seconds, at most our own deadline.
 
@@ -122,7 +140,7 @@ def read_deadline(request: Request) -> float:
     text = request.headers.get(DEADLINE_HEADER)
     if text is None:
         return generation.DEADLINE_SECONDS
-    if not (text.isascii() and text.isdigit() and 1 <= len(text) <= 9 and int(text) >= 1):
+    if not (text.isascii() and text.isdigit() and len(text) < LONGEST_NUMBER and int(text) >= 1):
         most = generation.DEADLINE_SECONDS
         raise InvalidRequest(
             f"The header {DEADLINE_HEADER} must be a whole number of seconds, from 1 to {most}.",

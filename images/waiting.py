@@ -115,7 +115,9 @@ class WaitingRoom:
 
     def wake_finished(self, ids: list[str]) -> None:
         """Wake the watchers of those that have ended, found by one query."""
-        for generation_id in Generation.objects.finished().filter(pk__in=ids).values_list("pk", flat=True):
+        for generation_id in (
+            Generation.objects.finished().filter(pk__in=ids).values_list("pk", flat=True)
+        ):
             self.wake(generation_id)
 
 

@@ -22,7 +22,7 @@ workers: dict[str, GpuWorker] = {}
 
 
 # The bell is only a hint: acknowledged on receipt, so that a poisonous job cannot ring it for ever.
-@shared_task(name="inference.draw", acks_late=False, reject_on_worker_lost=False, time_limit=None)
+@shared_task(name="inference.draw", acks_late=False, reject_on_worker_lost=False)
 def draw(model_id: str) -> None:
     """There is work for this model."""
     workers[model_id].answer_bell()

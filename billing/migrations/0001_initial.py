@@ -7,93 +7,265 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
+        ("accounts", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Credit',
+            name="Credit",
             fields=[
-                ('organization', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='credit', serialize=False, to='accounts.organization')),
-                ('granted_micros', models.BigIntegerField(default=0)),
-                ('pending_micros', models.BigIntegerField(default=0)),
-                ('posted_micros', models.BigIntegerField(default=0)),
+                (
+                    "organization",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        primary_key=True,
+                        related_name="credit",
+                        serialize=False,
+                        to="accounts.organization",
+                    ),
+                ),
+                ("granted_micros", models.BigIntegerField(default=0)),
+                ("pending_micros", models.BigIntegerField(default=0)),
+                ("posted_micros", models.BigIntegerField(default=0)),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('granted_micros__gte', 0), ('pending_micros__gte', 0), ('posted_micros__gte', 0)), name='credit_never_negative'), models.CheckConstraint(condition=models.Q(('granted_micros__gte', django.db.models.expressions.CombinedExpression(models.F('pending_micros'), '+', models.F('posted_micros')))), name='credit_never_overdrawn')],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("granted_micros__gte", 0),
+                            ("pending_micros__gte", 0),
+                            ("posted_micros__gte", 0),
+                        ),
+                        name="credit_never_negative",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "granted_micros__gte",
+                                django.db.models.expressions.CombinedExpression(
+                                    models.F("pending_micros"), "+", models.F("posted_micros")
+                                ),
+                            )
+                        ),
+                        name="credit_never_overdrawn",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Price',
+            name="Price",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('model', models.CharField(max_length=64)),
-                ('size', models.CharField(max_length=16)),
-                ('version', models.PositiveIntegerField()),
-                ('amount_micros', models.BigIntegerField()),
-                ('effective_from', models.DateTimeField(default=django.utils.timezone.now)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("model", models.CharField(max_length=64)),
+                ("size", models.CharField(max_length=16)),
+                ("version", models.PositiveIntegerField()),
+                ("amount_micros", models.BigIntegerField()),
+                ("effective_from", models.DateTimeField(default=django.utils.timezone.now)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('model', 'size', 'version'), name='price_version_once'), models.CheckConstraint(condition=models.Q(('amount_micros__gt', 0)), name='price_is_positive')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("model", "size", "version"), name="price_version_once"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("amount_micros__gt", 0)), name="price_is_positive"
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Hold',
+            name="Hold",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('payer', models.CharField(choices=[('credit', 'Credit'), ('subscription', 'Subscription')], max_length=16)),
-                ('amount_micros', models.BigIntegerField()),
-                ('cap_micros', models.BigIntegerField(help_text='The limit in force when the hold was admitted.')),
-                ('state', models.CharField(choices=[('pending', 'Pending'), ('captured', 'Captured'), ('released', 'Released')], default='pending', max_length=16)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('ended_at', models.DateTimeField(blank=True, null=True)),
-                ('api_key', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='holds', to='accounts.apikey')),
-                ('organization', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='holds', to='accounts.organization')),
-                ('price', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='holds', to='billing.price')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "payer",
+                    models.CharField(
+                        choices=[("credit", "Credit"), ("subscription", "Subscription")],
+                        max_length=16,
+                    ),
+                ),
+                ("amount_micros", models.BigIntegerField()),
+                (
+                    "cap_micros",
+                    models.BigIntegerField(
+                        help_text="The limit in force when the hold was admitted."
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("captured", "Captured"),
+                            ("released", "Released"),
+                        ],
+                        default="pending",
+                        max_length=16,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "api_key",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="holds",
+                        to="accounts.apikey",
+                    ),
+                ),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="holds",
+                        to="accounts.organization",
+                    ),
+                ),
+                (
+                    "price",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="holds",
+                        to="billing.price",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='LedgerEntry',
+            name="LedgerEntry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('grant', 'Grant'), ('capture', 'Capture')], max_length=16)),
-                ('debit', models.CharField(choices=[('promotions', 'Promotions (what we gave away)'), ('customer_credit', 'Customer credit (what we owe in images)'), ('receivable', 'Receivable (what customers owe)'), ('revenue', 'Revenue (images delivered)')], max_length=32)),
-                ('credit', models.CharField(choices=[('promotions', 'Promotions (what we gave away)'), ('customer_credit', 'Customer credit (what we owe in images)'), ('receivable', 'Receivable (what customers owe)'), ('revenue', 'Revenue (images delivered)')], max_length=32)),
-                ('amount_micros', models.BigIntegerField()),
-                ('reason', models.CharField(blank=True, max_length=200)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('hold', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='ledger_entry', to='billing.hold')),
-                ('organization', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='ledger_entries', to='accounts.organization')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("grant", "Grant"), ("capture", "Capture")], max_length=16
+                    ),
+                ),
+                (
+                    "debit",
+                    models.CharField(
+                        choices=[
+                            ("promotions", "Promotions (what we gave away)"),
+                            ("customer_credit", "Customer credit (what we owe in images)"),
+                            ("receivable", "Receivable (what customers owe)"),
+                            ("revenue", "Revenue (images delivered)"),
+                        ],
+                        max_length=32,
+                    ),
+                ),
+                (
+                    "credit",
+                    models.CharField(
+                        choices=[
+                            ("promotions", "Promotions (what we gave away)"),
+                            ("customer_credit", "Customer credit (what we owe in images)"),
+                            ("receivable", "Receivable (what customers owe)"),
+                            ("revenue", "Revenue (images delivered)"),
+                        ],
+                        max_length=32,
+                    ),
+                ),
+                ("amount_micros", models.BigIntegerField()),
+                ("reason", models.CharField(blank=True, max_length=200)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "hold",
+                    models.OneToOneField(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="ledger_entry",
+                        to="billing.hold",
+                    ),
+                ),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="ledger_entries",
+                        to="accounts.organization",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'ledger entries',
-                'indexes': [models.Index(fields=['organization', '-created_at'], name='ledger_by_organization')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('amount_micros__gt', 0)), name='ledger_is_positive'), models.CheckConstraint(condition=models.Q(('debit', models.F('credit')), _negated=True), name='ledger_moves_money'), models.CheckConstraint(condition=models.Q(models.Q(('hold', None), ('kind', 'grant')), models.Q(('hold__isnull', False), ('kind', 'capture')), _connector='OR'), name='ledger_capture_names_its_hold')],
+                "verbose_name_plural": "ledger entries",
+                "indexes": [
+                    models.Index(
+                        fields=["organization", "-created_at"], name="ledger_by_organization"
+                    )
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("amount_micros__gt", 0)), name="ledger_is_positive"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("debit", models.F("credit")), _negated=True),
+                        name="ledger_moves_money",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("hold", None), ("kind", "grant")),
+                            models.Q(("hold__isnull", False), ("kind", "capture")),
+                            _connector="OR",
+                        ),
+                        name="ledger_capture_names_its_hold",
+                    ),
+                ],
             },
         ),
         migrations.AddIndex(
-            model_name='hold',
-            index=models.Index(fields=['organization', '-created_at'], name='hold_by_organization'),
+            model_name="hold",
+            index=models.Index(fields=["organization", "-created_at"], name="hold_by_organization"),
         ),
         migrations.AddIndex(
-            model_name='hold',
-            index=models.Index(condition=models.Q(('state', 'pending')), fields=['created_at'], name='hold_pending'),
+            model_name="hold",
+            index=models.Index(
+                condition=models.Q(("state", "pending")), fields=["created_at"], name="hold_pending"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='hold',
-            constraint=models.CheckConstraint(condition=models.Q(('amount_micros__gt', 0)), name='hold_is_positive'),
+            model_name="hold",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("amount_micros__gt", 0)), name="hold_is_positive"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='hold',
-            constraint=models.CheckConstraint(condition=models.Q(('payer__in', ['credit', 'subscription'])), name='hold_payer_known'),
+            model_name="hold",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("payer__in", ["credit", "subscription"])),
+                name="hold_payer_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='hold',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('ended_at', None), ('state', 'pending')), models.Q(('ended_at__isnull', False), ('state__in', ['captured', 'released'])), _connector='OR'), name='hold_ends_once'),
+            model_name="hold",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("ended_at", None), ("state", "pending")),
+                    models.Q(("ended_at__isnull", False), ("state__in", ["captured", "released"])),
+                    _connector="OR",
+                ),
+                name="hold_ends_once",
+            ),
         ),
     ]

@@ -1,5 +1,7 @@
 """The prices that a new installation begins with."""
 
+from typing import Any
+
 from django.db import migrations
 
 DEFAULT_PRICES_MICROS = {
@@ -11,7 +13,7 @@ DEFAULT_PRICES_MICROS = {
 }
 
 
-def set_default_prices(apps, schema_editor):
+def set_default_prices(apps: Any, schema_editor: Any) -> None:
     price = apps.get_model("billing", "Price")
     for size, amount_micros in DEFAULT_PRICES_MICROS.items():
         price.objects.using(schema_editor.connection.alias).create(

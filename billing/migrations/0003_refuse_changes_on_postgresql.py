@@ -3,6 +3,8 @@
 SQLite has one user, the application, and its querysets refuse the same.
 """
 
+from typing import Any
+
 from django.db import migrations
 
 TABLES = ("billing_ledgerentry", "billing_price")
@@ -16,10 +18,10 @@ END $$;
 """
 
 
-def add_triggers(apps, schema_editor):
+def add_triggers(_apps: Any, schema_editor: Any) -> None:
     if schema_editor.connection.vendor != "postgresql":
         return
-    schema_editor.execute(FUNCTION)
+    schema_editor.execute(FUNCTION, params=None)  # its % is not a placeholder
     for table in TABLES:
         schema_editor.execute(
             f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE ON {table} "
@@ -27,7 +29,7 @@ def add_triggers(apps, schema_editor):
         )
 
 
-def remove_triggers(apps, schema_editor):
+def remove_triggers(_apps: Any, schema_editor: Any) -> None:
     if schema_editor.connection.vendor != "postgresql":
         return
     for table in TABLES:

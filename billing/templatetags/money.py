@@ -27,6 +27,8 @@ def dollars(micros: int | None, places: int | None = None) -> str:
 
 def _places(micros: int) -> int:
     """The fewest decimals that show the amount exactly, and at least what its magnitude calls for."""
+    if not micros:
+        return 2
     if micros % TENTH_OF_A_CENT:
         return 6
     return 2 if micros >= MICROS_PER_DOLLAR and not micros % CENT else 3

@@ -2,90 +2,203 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import images.models
 from django.conf import settings
 from django.db import migrations, models
 
+import images.models
+
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
-        ('billing', '0001_initial'),
+        ("accounts", "0001_initial"),
+        ("billing", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Generation',
+            name="Generation",
             fields=[
-                ('id', models.CharField(default=images.models.new_generation_id, max_length=26, primary_key=True, serialize=False)),
-                ('request_id', models.CharField(db_index=True, max_length=64)),
-                ('model', models.CharField(max_length=64)),
-                ('prompt', models.TextField()),
-                ('size', models.CharField(max_length=16)),
-                ('seed', models.BigIntegerField()),
-                ('response_format', models.CharField(default='b64_json', max_length=16)),
-                ('status', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('moderated', 'Moderated'), ('canceled', 'Canceled'), ('expired', 'Expired')], default='queued', max_length=16)),
-                ('attempt', models.PositiveSmallIntegerField(default=0)),
-                ('lease_until', models.DateTimeField(blank=True, null=True)),
-                ('worker', models.CharField(blank=True, max_length=128)),
-                ('error_code', models.CharField(blank=True, max_length=64)),
-                ('engine', models.CharField(blank=True, help_text='Fingerprint of what drew it.', max_length=200)),
-                ('prompt_tokens', models.PositiveIntegerField(blank=True, null=True)),
-                ('prompt_tokens_seen', models.PositiveIntegerField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('deadline_at', models.DateTimeField()),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('drawn_at', models.DateTimeField(blank=True, null=True)),
-                ('ended_at', models.DateTimeField(blank=True, null=True)),
-                ('purged_at', models.DateTimeField(blank=True, null=True)),
-                ('api_key', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='generations', to='accounts.apikey')),
-                ('hold', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='generation', to='billing.hold')),
-                ('organization', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='generations', to='accounts.organization')),
-                ('user', models.ForeignKey(blank=True, help_text='Who ran it in the playground.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.CharField(
+                        default=images.models.new_generation_id,
+                        max_length=26,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("request_id", models.CharField(db_index=True, max_length=64)),
+                ("model", models.CharField(max_length=64)),
+                ("prompt", models.TextField()),
+                ("size", models.CharField(max_length=16)),
+                ("seed", models.BigIntegerField()),
+                ("response_format", models.CharField(default="b64_json", max_length=16)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("succeeded", "Succeeded"),
+                            ("failed", "Failed"),
+                            ("moderated", "Moderated"),
+                            ("canceled", "Canceled"),
+                            ("expired", "Expired"),
+                        ],
+                        default="queued",
+                        max_length=16,
+                    ),
+                ),
+                ("attempt", models.PositiveSmallIntegerField(default=0)),
+                ("lease_until", models.DateTimeField(blank=True, null=True)),
+                ("worker", models.CharField(blank=True, max_length=128)),
+                ("error_code", models.CharField(blank=True, max_length=64)),
+                (
+                    "engine",
+                    models.CharField(
+                        blank=True, help_text="Fingerprint of what drew it.", max_length=200
+                    ),
+                ),
+                ("prompt_tokens", models.PositiveIntegerField(blank=True, null=True)),
+                ("prompt_tokens_seen", models.PositiveIntegerField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("deadline_at", models.DateTimeField()),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("drawn_at", models.DateTimeField(blank=True, null=True)),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                ("purged_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "api_key",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="generations",
+                        to="accounts.apikey",
+                    ),
+                ),
+                (
+                    "hold",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="generation",
+                        to="billing.hold",
+                    ),
+                ),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="generations",
+                        to="accounts.organization",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="Who ran it in the playground.",
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Image',
+            name="Image",
             fields=[
-                ('generation', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='image', serialize=False, to='images.generation')),
-                ('token', models.CharField(default=images.models.new_image_token, max_length=32, unique=True)),
-                ('storage_key', models.CharField(max_length=200)),
-                ('sha256', models.CharField(max_length=64)),
-                ('byte_count', models.PositiveIntegerField()),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('expires_at', models.DateTimeField()),
+                (
+                    "generation",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        primary_key=True,
+                        related_name="image",
+                        serialize=False,
+                        to="images.generation",
+                    ),
+                ),
+                (
+                    "token",
+                    models.CharField(
+                        default=images.models.new_image_token, max_length=32, unique=True
+                    ),
+                ),
+                ("storage_key", models.CharField(max_length=200)),
+                ("sha256", models.CharField(max_length=64)),
+                ("byte_count", models.PositiveIntegerField()),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("expires_at", models.DateTimeField()),
             ],
         ),
         migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(condition=models.Q(('status', 'queued')), fields=['model', 'created_at'], name='generation_queue'),
+            model_name="generation",
+            index=models.Index(
+                condition=models.Q(("status", "queued")),
+                fields=["model", "created_at"],
+                name="generation_queue",
+            ),
         ),
         migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(condition=models.Q(('status', 'running')), fields=['lease_until'], name='generation_leases'),
+            model_name="generation",
+            index=models.Index(
+                condition=models.Q(("status", "running")),
+                fields=["lease_until"],
+                name="generation_leases",
+            ),
         ),
         migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(condition=models.Q(('status__in', ['queued', 'running'])), fields=['deadline_at'], name='generation_deadlines'),
+            model_name="generation",
+            index=models.Index(
+                condition=models.Q(("status__in", ["queued", "running"])),
+                fields=["deadline_at"],
+                name="generation_deadlines",
+            ),
         ),
         migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(fields=['organization', '-created_at'], name='generation_by_organization'),
+            model_name="generation",
+            index=models.Index(
+                fields=["organization", "-created_at"], name="generation_by_organization"
+            ),
         ),
         migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(condition=models.Q(('ended_at__isnull', False), ('purged_at', None)), fields=['ended_at'], name='generation_unpurged'),
+            model_name="generation",
+            index=models.Index(
+                condition=models.Q(("ended_at__isnull", False), ("purged_at", None)),
+                fields=["ended_at"],
+                name="generation_unpurged",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='generation',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('ended_at', None), ('lease_until', None), ('status', 'queued')), models.Q(('attempt__gte', 1), ('ended_at', None), ('lease_until__isnull', False), ('status', 'running')), models.Q(('ended_at__isnull', False), ('lease_until', None), ('status__in', ['succeeded', 'failed', 'moderated', 'canceled', 'expired'])), _connector='OR'), name='generation_status_and_times_agree'),
+            model_name="generation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("ended_at", None), ("lease_until", None), ("status", "queued")),
+                    models.Q(
+                        ("attempt__gte", 1),
+                        ("ended_at", None),
+                        ("lease_until__isnull", False),
+                        ("status", "running"),
+                    ),
+                    models.Q(
+                        ("ended_at__isnull", False),
+                        ("lease_until", None),
+                        ("status__in", ["succeeded", "failed", "moderated", "canceled", "expired"]),
+                    ),
+                    _connector="OR",
+                ),
+                name="generation_status_and_times_agree",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='generation',
-            constraint=models.CheckConstraint(condition=models.Q(('seed__gte', 0), ('seed__lte', 4294967295)), name='generation_seed_in_range'),
+            model_name="generation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("seed__gte", 0), ("seed__lte", 4294967295)),
+                name="generation_seed_in_range",
+            ),
         ),
     ]

@@ -68,10 +68,14 @@ class Command(BaseCommand):
             "--credit-micros", type=int, metavar="N", help="in place of the trial credit; 0 = none"
         )
         parser.add_argument(
-            "--no-limits", action="store_true", help="lift requests and images a minute and in flight"
+            "--no-limits",
+            action="store_true",
+            help="lift requests and images a minute and in flight",
         )
         parser.add_argument("--staff", action="store_true", help="may open /admin/")
-        parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+        parser.add_argument(
+            "--json", action="store_true", help="print one JSON object and nothing else"
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         credit_micros = options["credit_micros"]

@@ -1,0 +1,106 @@
+# Every target is listed by `make help`. Packages go to .venv and nothing else is touched.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+PYTHON := $(BIN)/python
+# -qq: errors only; pip's warnings about its own configuration are nobody's business here.
+PIP := $(PYTHON) -m pip install -qq --disable-pip-version-check --no-input
+PACKAGES := accounts billing images inference ecohash
+# Two processes halve the time on two cores; each has its own Redis, database and VAR_DIR.
+PYTEST := $(PYTHON) -m pytest
+WORKERS ?= 2
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- run ------------------------------------------------------------------------------------------
+
+.PHONY: up
+up: .venv/run.stamp ## install and start everything on this machine; Ctrl-C stops it
+	@ulimit -n "$$(ulimit -Hn)" 2>/dev/null || true; exec $(PYTHON) manage.py up
+
+# --- test -----------------------------------------------------------------------------------------
+
+.PHONY: test
+test: .venv/dev.stamp ## run the tests that need nothing but this checkout
+	@$(PYTEST) -n $(WORKERS)
+
+.PHONY: test-services
+test-services: .venv/dev.stamp ## run the money and job tests on PostgreSQL, and those of real services
+	@$(PYTEST) --postgres -m "services or not (browser or faults or flows)" tests/accounts tests/billing tests/images tests/services
+
+.PHONY: test-browser
+test-browser: .venv/dev.stamp ## run the journeys in a real browser (needs Chromium)
+	@$(PYTEST) -m browser
+
+.PHONY: test-faults
+test-faults: .venv/dev.stamp ## kill processes while they work, then check the books
+	@$(PYTEST) -m faults
+
+.PHONY: coverage
+coverage: .venv/dev.stamp ## run the tests and show the lines that none reaches
+	@$(PYTEST) -n $(WORKERS) --cov --cov-report=term-missing:skip-covered
+
+# --- check ----------------------------------------------------------------------------------------
+
+.PHONY: check
+check: lint types imports migrations-check ## run every static check
+
+.PHONY: lint
+lint: .venv/dev.stamp ## find mistakes and style that differs (ruff)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+.PHONY: format
+format: .venv/dev.stamp ## format the code and repair what can be repaired (ruff)
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+.PHONY: types
+types: .venv/dev.stamp ## check the types (mypy)
+	@$(PYTHON) -m mypy $(PACKAGES) tests
+
+.PHONY: imports
+imports: .venv/dev.stamp ## check which package may import which (import-linter)
+	@$(BIN)/lint-imports
+
+.PHONY: migrations-check
+migrations-check: .venv/dev.stamp ## fail when a model changed without its migration
+	@$(PYTHON) manage.py makemigrations --check --dry-run
+
+# --- keep -----------------------------------------------------------------------------------------
+
+.PHONY: clean
+clean: ## remove caches and what tests left (not .venv, not var)
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov .coverage .coverage.*
+	@find . -path ./.venv -prune -o -name __pycache__ -type d -print | xargs rm -rf
+
+# --- packages: the stamps let a second run skip pip -----------------------------------------------
+
+.venv/bin/python:
+	@python=""; \
+	for name in python3.11 python3.12 python3.13 python3; do \
+	  if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python="$$name"; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "EcoHash needs Python 3.11 or newer: install it so that python3.11 (or newer) is on PATH." >&2; exit 1; \
+	fi; \
+	if ! "$$python" -m venv .venv; then \
+	  echo "$$python cannot make a virtual environment: install its venv package (Debian: python3-venv)." >&2; \
+	  rm -rf .venv; exit 1; \
+	fi
+
+.venv/run.stamp: requirements.txt requirements-web.txt constraints.txt | .venv/bin/python
+	@echo "Installing packages into .venv (once, a few minutes) ..."
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+.venv/dev.stamp: requirements-dev.txt .venv/run.stamp
+	@echo "Installing the development tools into .venv ..."
+	@$(PIP) -r requirements-dev.txt
+	@touch $@

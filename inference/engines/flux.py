@@ -1,0 +1,224 @@
+"""The FLUX engine: diffusers' `FluxPipeline` on one device, the same code for every checkpoint."""
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from inference import png
+from inference.engines import checkpoint, quiet
+from inference.engines.base import (
+    SEED_MAX,
+    STEPS,
+    TOKENS_SEEN_AT_MOST,
+    EngineUnavailable,
+    OnStep,
+    OutOfMemory,
+)
+
+WARM_UP_PROMPT = "a red circle"
+# What from_pretrained raises for files that are missing, unreadable, of other shapes or too big.
+LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    SafetensorError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FluxDrawing:
+    """One picture: `pixels` of shape (height, width, 3), already in main memory."""
+
+    pixels: NDArray[np.uint8]
+    prompt_tokens: int
+    prompt_tokens_seen: int
+
+    def png(self) -> bytes:
+        """The picture as PNG bytes."""
+        return png.encode(self.pixels)
+
+
+class FluxEngine:
+    """Draws with a FLUX.1 Schnell checkpoint: 4 steps, no guidance, 256 text tokens.
+
+    bfloat16 on CUDA, float32 on the CPU. For one thread: diffusers' pipelines keep state.
+    """
+
+    def __init__(self, model: str) -> None:
+        """Take `model`, a hub id or a folder in the diffusers layout. Nothing is loaded yet."""
+        self._model = model
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._dtype = torch.bfloat16 if self._device.type == "cuda" else torch.float32
+        self._loaded_pipeline: diffusers.FluxPipeline | None = None
+        self._fingerprint = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Checkpoint, weights, versions, precision and device. Raises when not loaded."""
+        self._pipeline  # noqa: B018 - refuses when nothing is loaded
+        return self._fingerprint
+
+    @property
+    def _pipeline(self) -> "diffusers.FluxPipeline":  # quoted: not imported before the hush
+        if self._loaded_pipeline is None:
+            message = "No checkpoint is loaded: call load() first."
+            raise EngineUnavailable(message)
+        return self._loaded_pipeline
+
+    def load(self) -> None:
+        """Bring the checkpoint to the device, downloading a hub id that is not cached.
+
+        Raises `EngineUnavailable`.
+        """
+        quiet.hush()
+        try:
+            folder = _folder_of(self._model)
+            index = checkpoint.read_index(folder)
+            pipeline = diffusers.FluxPipeline.from_pretrained(
+                folder,
+                dtype=self._dtype,
+                local_files_only=True,
+                use_safetensors=True,  # pickles can run code
+            ).to(self._device)
+            digest = checkpoint.digest_of(folder, index)
+        except LOADING_ERRORS as error:
+            message = (
+                f"{self._model} cannot be loaded: {_in_brief(error)} Set FLUX_MODEL to a whole "
+                "FluxPipeline checkpoint that fits the device, or leave it empty for the miniature."
+            )
+            raise EngineUnavailable(message) from error
+        pipeline.set_progress_bar_config(disable=True)
+        self._loaded_pipeline = pipeline
+        self._fingerprint = "; ".join(
+            [
+                checkpoint.name_of(folder, self._model),
+                f"weights={digest}",
+                f"diffusers={diffusers.__version__}",
+                f"transformers={transformers.__version__}",
+                f"torch={torch.__version__}",
+                png.ENCODER,
+                str(self._dtype).removeprefix("torch."),
+                device_class(self._device),
+            ]
+        )
+
+    def warm(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Draw once at each (width, height). Raises `OutOfMemory`."""
+        for width, height in sizes:
+            self.draw(WARM_UP_PROMPT, width=width, height=height, seed=0)
+
+    def draw(
+        self, prompt: str, *, width: int, height: int, seed: int, on_step: OnStep | None = None
+    ) -> FluxDrawing:
+        """Draw `prompt`; see `Engine.draw`.
+
+        Raises `OutOfMemory`, and ValueError for a seed or size that cannot be drawn: sides are
+        multiples of 16 pixels, for the miniature of 64.
+        """
+        side = 2 * self._pipeline.vae_scale_factor  # the pipeline would round, and warn at most
+        if min(width, height) < side or width % side or height % side:
+            message = f"{width}x{height} cannot be drawn: the sides must be multiples of {side}."
+            raise ValueError(message)
+        if not 0 <= seed <= SEED_MAX:
+            message = f"Seed {seed} is outside 0 to {SEED_MAX}."
+            raise ValueError(message)
+        # Half of a surrogate pair is a code point to Python, but no text to the tokenizers.
+        prompt = prompt.encode("utf-8", "replace").decode("utf-8")
+        tokens = self._count_tokens(prompt)
+        with _out_of_memory_named():
+            pixels = self._draw_pixels(prompt, width, height, seed, on_step)
+        return FluxDrawing(pixels, tokens, min(tokens, TOKENS_SEEN_AT_MOST))
+
+    def free_memory(self) -> None:
+        """Give back what a failed drawing left on the device."""
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _draw_pixels(
+        self, prompt: str, width: int, height: int, seed: int, on_step: OnStep | None
+    ) -> NDArray[np.uint8]:
+        images: torch.Tensor = self._pipeline(
+            prompt,
+            width=width,
+            height=height,
+            num_inference_steps=STEPS,
+            guidance_scale=0.0,
+            max_sequence_length=TOKENS_SEEN_AT_MOST,
+            # On the CPU, whatever draws: noise from a CUDA generator would be another.
+            generator=torch.Generator("cpu").manual_seed(seed),
+            callback_on_step_end=_step_callback(on_step),
+            callback_on_step_end_tensor_inputs=[],
+            output_type="pt",
+        ).images
+        # To bytes on the device: a quarter of the float32 to copy, and no PIL in between.
+        image = (images[0] * 255).round().to(torch.uint8).permute(1, 2, 0)
+        pixels: NDArray[np.uint8] = image.contiguous().cpu().numpy()
+        return pixels
+
+    def _count_tokens(self, prompt: str) -> int:
+        """Tokens of the whole prompt for T5, whose 256 places are FLUX's limit, end included."""
+        encoded = self._pipeline.tokenizer_2(prompt, truncation=False, verbose=False)
+        return len(encoded.input_ids)
+
+
+def device_class(device: torch.device) -> str:
+    """What kind of device decides the bytes: `cuda-nvidia-h200`, or `cpu-avx512-2-threads`.
+
+    On a CPU the number of threads counts: sums are split among them, and rounded where they meet.
+    """
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = f"{torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()} threads"
+    words = "".join(letter if letter.isascii() and letter.isalnum() else " " for letter in name)
+    return "-".join([device.type, *words.lower().split()])[:40]
+
+
+def _folder_of(model: str) -> Path:
+    """The checkpoint's folder: `model` itself, or where the hub's files are kept."""
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder
+    # The hub would be asked for a mistyped path, and answer with a riddle.
+    if model.startswith(("/", ".", "~")) or model.count("/") != 1:
+        message = f"FLUX_MODEL is {model!r}: no such folder, and no hub id (owner/name) either."
+        raise EngineUnavailable(message)
+    return Path(diffusers.FluxPipeline.download(model, use_safetensors=True))
+
+
+def _in_brief(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no reason given'}"
+
+
+def _step_callback(on_step: OnStep | None) -> Callable[..., dict[str, Any]]:
+    def finished(_pipeline: object, step: int, _timestep: object, _: object) -> dict[str, Any]:
+        if on_step is not None:
+            on_step(step + 1, STEPS)
+        return {}
+
+    return finished
+
+
+@contextmanager
+def _out_of_memory_named() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        message = "The device is out of memory: call free_memory(), then draw this picture alone."
+        raise OutOfMemory(message) from error

@@ -1,0 +1,196 @@
+"""The caller's half: admitted, awaited, and ended in one way only, whoever comes first."""
+
+import time
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from billing.ledger import InsufficientQuota
+from billing.models import Hold, LedgerEntry
+from images import generation, hints, leases
+from images.catalog import FLUX_SCHNELL
+from images.models import Generation, Image
+from images.moderation import ContentPolicyViolation
+from tests.at_once import at_once
+from tests.cast import Person
+from tests.images import jobs
+from tests.images.jobs import PRICE, books, state
+from tests.working import working
+
+
+def test_admission_holds_the_price_and_queues_the_job(alice: Person) -> None:
+    job = jobs.queued(alice, seed=7, deadline_seconds=30)
+    row = Generation.objects.get()
+    assert (row.pk, row.status, row.attempt, row.seed) == (job.pk, "queued", 0, 7)
+    assert (row.api_key, row.user, row.request_id) == (alice.key, None, "req_test")
+    assert (row.deadline_at - row.created_at).total_seconds() == 30
+    assert books(alice) == (PRICE, 0)
+
+
+def test_admission_rings_for_a_worker(alice: Person) -> None:
+    before = hints.client().llen(FLUX_SCHNELL.queue)
+    jobs.queued(alice)
+    assert hints.client().llen(FLUX_SCHNELL.queue) == before + 1
+
+
+def test_without_a_seed_one_is_drawn_from_the_whole_range(alice: Person) -> None:
+    seeds = {jobs.queued(alice, seed=None).seed for _ in range(8)}
+    assert len(seeds) == 8
+    assert all(0 <= seed < 2**32 for seed in seeds)
+    assert max(seeds) > 2**24
+
+
+def test_who_cannot_pay_leaves_no_trace(pauper: Person) -> None:
+    with pytest.raises(InsufficientQuota):
+        jobs.queued(pauper)
+    assert not Generation.objects.exists()
+    assert not Hold.objects.exists()
+
+
+def test_a_refused_prompt_leaves_no_trace(alice: Person) -> None:
+    with pytest.raises(ContentPolicyViolation):
+        jobs.queued(alice, prompt="some csam please")
+    assert not Generation.objects.exists()
+    assert books(alice) == (0, 0)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_giving_up_ends_the_job_and_releases_its_money(alice: Person, begun: bool) -> None:
+    job = jobs.running(alice) if begun else jobs.queued(alice)
+    assert generation.expire(job)
+    assert state(job)[::2] == ("expired", "released")
+    assert jobs.now(job).error_code == "deadline_passed"
+    assert books(alice) == (0, 0)
+    assert not generation.expire(job)
+
+
+def test_what_was_delivered_cannot_be_given_up(alice: Person) -> None:
+    job = jobs.succeeded(alice)
+    assert not generation.expire(job)
+    assert state(job) == ("succeeded", 1, "captured")
+
+
+def test_what_was_given_up_cannot_be_delivered(alice: Person) -> None:
+    job = jobs.running(alice)
+    assert generation.expire(job)
+    assert not leases.deliver(job, jobs.stored(job))
+    assert state(job) == ("expired", 1, "released")
+    assert not Image.objects.exists()
+    assert books(alice) == (0, 0)
+
+
+def test_an_attempt_gives_up_only_itself(alice: Person) -> None:
+    first = jobs.running(alice)
+    jobs.lease_ran_out(first)
+    leases.reap()
+    second = jobs.claimed("gpu-2")
+    failed = Generation.Status.FAILED
+    assert not generation.give_up(first, failed, "engine_failed", attempt=1)
+    assert state(second) == ("running", 2, "pending")
+    assert generation.give_up(second, failed, "engine_failed", attempt=2)
+    assert state(second) == ("failed", 2, "released")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("_round", range(5))
+def test_deadline_against_delivery_has_one_winner(alice: Person, _round: int) -> None:
+    job = jobs.running(alice)
+    picture = jobs.stored(job)
+    expired, delivered = at_once(
+        lambda: generation.expire(jobs.now(job)), lambda: leases.deliver(job, picture)
+    )
+    assert expired is not delivered
+    end = ("succeeded", 1, "captured") if delivered else ("expired", 1, "released")
+    assert state(job) == end
+    assert books(alice) == (0, PRICE * delivered)
+    assert LedgerEntry.objects.filter(kind="capture").count() == delivered
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_all_who_would_end_a_job_one_does(alice: Person) -> None:
+    job = jobs.running(alice)
+    jobs.lease_ran_out(job)
+    jobs.deadline_passed(job)
+    picture = jobs.stored(job)
+    at_once(
+        lambda: leases.deliver(job, picture),
+        lambda: generation.expire(jobs.now(job)),
+        leases.reap,
+        leases.reap,
+        lambda: leases.hand_back(job, "engine_failed"),
+        lambda: leases.deliver(job, picture),
+    )
+    # Where the lease was handed back first, the job waits on; its deadline has passed.
+    leases.reap()
+    status, _, hold = state(job)
+    assert (status, hold) in {("succeeded", "captured"), ("expired", "released")}
+    assert books(alice) == (0, PRICE * (status == "succeeded"))
+    assert Image.objects.count() == (status == "succeeded")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_waiting_ends_with_the_job(alice: Person) -> None:
+    with working():
+        job = generation.await_end(jobs.queued(alice, deadline_seconds=20))
+    assert job.status == "succeeded"
+    assert job.cost_micros == PRICE
+    assert job.image.byte_count > 1_000
+
+
+@pytest.mark.django_db(transaction=True)
+def test_waiting_ends_at_the_deadline_and_nothing_is_charged(alice: Person) -> None:
+    job = jobs.queued(alice, deadline_seconds=0.3)
+    started = time.monotonic()
+    ended = generation.await_end(job)
+    assert 0.25 < time.monotonic() - started < 3
+    assert (ended.status, ended.error_code) == ("expired", "deadline_passed")
+    assert books(alice) == (0, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_delivery_in_the_moment_of_the_deadline_is_answered(alice: Person) -> None:
+    """The wait is over, and the row says that the picture came first."""
+    job = jobs.queued(alice, deadline_seconds=5)
+    held = jobs.claimed()
+    assert leases.deliver(held, jobs.stored(held))
+    job.deadline_at = timezone.now()
+    assert generation.await_end(job).status == "succeeded"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_several_may_wait_for_the_same_job(alice: Person) -> None:
+    job = jobs.queued(alice, deadline_seconds=20)
+    with working():
+        ends = at_once(*[lambda: generation.await_end(job)] * 4)
+    assert [end.status for end in ends] == ["succeeded"] * 4
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_database_connection_is_held_while_waiting(alice: Person) -> None:
+    job = jobs.queued(alice, deadline_seconds=0.2)
+    generation._look(job)
+    assert connection.connection is None
+
+
+def test_a_stranger_cannot_find_a_job(alice: Person, charlie: Person) -> None:
+    job = jobs.queued(alice)
+    found = generation.find(organization=alice.organization, generation_id=job.id)
+    assert found == job
+    with pytest.raises(generation.GenerationNotFound):
+        generation.find(organization=charlie.organization, generation_id=job.id)
+
+
+@pytest.mark.parametrize(
+    ("status", "http"),
+    [("failed", 500), ("moderated", 400), ("canceled", 400), ("expired", 503)],
+)
+def test_each_end_without_a_picture_has_its_refusal(status: str, http: int) -> None:
+    refusal = generation.refusal_of(Generation(status=status))
+    assert refusal
+    assert refusal.status == http
+
+
+@pytest.mark.parametrize("status", ["queued", "running", "succeeded"])
+def test_the_other_states_have_none(status: str) -> None:
+    assert generation.refusal_of(Generation(status=status)) is None

@@ -1,0 +1,22 @@
+"""What the engine's tests share: one miniature, built once, and one engine that has loaded it."""
+
+from pathlib import Path
+
+import pytest
+
+from inference import miniature
+from inference.engines.flux import FluxEngine
+
+
+@pytest.fixture(scope="session")
+def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The miniature, as a worker would find it. Read it, copy it, leave it as it is."""
+    return miniature.ensure(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def engine(checkpoint_folder: Path) -> FluxEngine:
+    """A loaded engine."""
+    loaded = FluxEngine(str(checkpoint_folder))
+    loaded.load()
+    return loaded

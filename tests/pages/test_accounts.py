@@ -1,0 +1,99 @@
+"""From sign-up to signed in, and back in after a forgotten password."""
+
+import re
+
+import pytest
+from django.core import mail
+from django.test import Client
+
+from accounts.models import Membership, User
+from billing.models import Credit
+from tests.cast import Person
+
+PASSWORD = "a lighthouse in the fog"
+
+
+def link_in_mail() -> str:
+    """The path of the first link of the last mail."""
+    found = re.search(r"https?://[^/\s]+(/(?:verify-email|password)\S+)", mail.outbox[-1].body)
+    assert found, mail.outbox[-1].body
+    return found[1]
+
+
+@pytest.fixture
+def signed_up(db: None, client: Client) -> Client:
+    answer = client.post("/signup", {"email": "dora@example.com", "password1": PASSWORD})
+    assert answer["Location"] == "/verify-email"
+    return client
+
+
+def test_a_sign_up_brings_an_organization_and_trial_credit(signed_up: Client, settings) -> None:
+    membership = Membership.objects.get(user__email="dora@example.com")
+    assert membership.role == Membership.Role.OWNER
+    credit = Credit.objects.get(organization=membership.organization)
+    assert credit.remaining_micros == settings.TRIAL_CREDIT_MICROS
+
+
+def test_the_link_in_the_mail_verifies_and_signs_in(signed_up: Client) -> None:
+    assert signed_up.get("/dashboard").status_code == 302
+    link = link_in_mail()
+    assert "Yes, verify it" in signed_up.get(link).content.decode()
+    assert signed_up.post(link)["Location"] == "/dashboard"
+    assert "Make a key" in signed_up.get("/dashboard").content.decode()
+
+
+def test_nobody_signs_in_before_the_address_is_verified(signed_up: Client) -> None:
+    stranger = Client()
+    answer = stranger.post("/login", {"login": "dora@example.com", "password": PASSWORD})
+    assert answer["Location"] == "/verify-email"
+    assert stranger.get("/dashboard").status_code == 302
+
+
+def test_a_damaged_verification_link_says_what_to_do(db: None, client: Client) -> None:
+    page = client.get("/verify-email/never-made").content.decode()
+    assert "This link no longer works" in page
+
+
+def test_a_taken_address_is_not_told_to_whoever_asks(alice: Person, client: Client) -> None:
+    answer = client.post("/signup", {"email": alice.user.email, "password1": PASSWORD})
+    assert answer["Location"] == "/verify-email"
+    assert User.objects.filter(email=alice.user.email).count() == 1
+    assert "already has an account" in mail.outbox[-1].body
+
+
+def test_a_weak_password_is_refused_in_words_beside_it(db: None, client: Client) -> None:
+    answer = client.post("/signup", {"email": "dora@example.com", "password1": "12345678"})
+    assert 'id="id_password1_error"' in answer.content.decode()
+    assert not User.objects.exists()
+
+
+def test_a_forgotten_password_is_replaced_by_mail(alice: Person, client: Client) -> None:
+    client.post("/password/reset", {"email": alice.user.email})
+    form = client.get(link_in_mail())
+    assert form["Location"].endswith("-set-password")
+    assert "Choose a new password" in client.get(form["Location"]).content.decode()
+    passwords = {"password1": PASSWORD, "password2": PASSWORD}
+    assert client.post(form["Location"], passwords)["Location"] == "/password/reset/done"
+    assert "is changed" in client.get("/password/reset/done").content.decode()
+    answer = Client().post("/login", {"login": alice.user.email, "password": PASSWORD})
+    assert answer["Location"] == "/dashboard"
+
+
+def test_a_reset_link_works_once(alice: Person, client: Client) -> None:
+    client.post("/password/reset", {"email": alice.user.email})
+    link = link_in_mail()
+    form = client.get(link)["Location"]
+    client.post(form, {"password1": PASSWORD, "password2": PASSWORD})
+    assert "This link no longer works" in Client().get(link).content.decode()
+
+
+def test_signing_out_needs_a_post(alices: Client) -> None:
+    assert alices.get("/logout").status_code == 200
+    assert alices.get("/dashboard").status_code == 200
+    alices.post("/logout")
+    assert alices.get("/dashboard").status_code == 302
+
+
+@pytest.mark.parametrize("path", ["/account/password", "/account/email", "/logout"])
+def test_each_account_page_answers(alices: Client, path: str) -> None:
+    assert alices.get(path).status_code in {200, 302}

@@ -1,0 +1,129 @@
+"""The dashboard: home, usage and billing."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import ApiKey, Membership
+from billing import usage
+from images.models import Generation
+from tests.cast import Person
+from tests.images import jobs
+
+PAGES = [
+    "/dashboard",
+    "/dashboard/first-steps",
+    "/dashboard/keys",
+    "/dashboard/requests",
+    "/dashboard/usage",
+    "/dashboard/billing",
+    "/playground",
+    "/playground/history",
+]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_each_page_answers_its_owner_and_carries_no_inline_style(
+    alice: Person, alices: Client, path: str
+) -> None:
+    jobs.succeeded(alice)
+    answer = alices.get(path)
+    assert answer.status_code == 200
+    assert " style=" not in answer.content.decode()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_each_page_sends_strangers_to_the_sign_in(db: None, client: Client, path: str) -> None:
+    assert client.get(path)["Location"] == f"/login?next={path}"
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_no_page_asks_once_more_for_each_row(
+    alice: Person, alices: Client, path: str, django_assert_max_num_queries
+) -> None:
+    for _ in range(6):
+        jobs.succeeded(alice)
+    Generation.objects.update(user=alice.user)
+    with django_assert_max_num_queries(16):
+        alices.get(path)
+
+
+def test_a_newcomer_sees_three_steps_that_follow_the_database(
+    alice: Person, alices: Client
+) -> None:
+    ApiKey.objects.all().delete()
+    assert "A key lets your programs draw" in alices.get("/dashboard").content.decode()
+    alices.post("/dashboard/keys", {"name": "First"})
+    assert 'id="first-call"' in alices.get("/dashboard/first-steps").content.decode()
+    job = jobs.queued(alice, api_key=ApiKey.objects.get())
+    assert "waiting for a worker" in alices.get("/dashboard/first-steps").content.decode()
+    jobs.leases.deliver(claimed := jobs.claimed(), jobs.stored(claimed))
+    done = alices.get("/dashboard/first-steps").content.decode()
+    assert f"/dashboard/requests/{job.pk}" in done
+    assert "every 3s" not in done
+    assert "first-steps" not in alices.get("/dashboard").content.decode()
+
+
+def test_home_counts_only_what_was_delivered(alice: Person, alices: Client) -> None:
+    jobs.succeeded(alice)
+    jobs.generation.expire(jobs.queued(alice))
+    context = alices.get("/dashboard").context
+    assert (context["today"].images, context["today"].micros) == (1, jobs.PRICE)
+    assert context["success"] == 50.0
+
+
+def test_somebody_who_belongs_nowhere_is_told_so(alice: Person, alices: Client) -> None:
+    Membership.objects.all().delete()
+    answer = alices.get("/dashboard")
+    assert answer.status_code == 403
+    assert "belongs to no organization" in answer.content.decode()
+
+
+def test_usage_adds_up_by_day_size_and_key(alice: Person, alices: Client) -> None:
+    jobs.succeeded(alice)
+    jobs.succeeded(alice)
+    context = alices.get("/dashboard/usage").context
+    assert (context["total"].images, context["total"].micros) == (2, 2 * jobs.PRICE)
+    assert [(day, spend.images) for day, spend in context["days"]] == [(timezone.now().date(), 2)]
+    assert [(spend.label, spend.images) for spend in context["sizes"]] == [("512x512", 2)]
+    assert [(spend.label, spend.images) for spend in context["keys"]] == [("Laptop", 2)]
+
+
+def test_usage_of_another_organization_is_not_counted(alice: Person, charlies: Client) -> None:
+    jobs.succeeded(alice)
+    assert charlies.get("/dashboard/usage").context["total"].images == 0
+
+
+@pytest.mark.parametrize("month", ["2026-13", "abc", "0000-00", "2026-11-01", "9999-12"])
+def test_what_is_no_month_is_no_page(alices: Client, month: str) -> None:
+    assert alices.get("/dashboard/usage", {"month": month}).status_code == 404
+
+
+def test_a_month_is_whole_utc_days() -> None:
+    period = usage.month(2028, 2)
+    assert len(period.days) == 29
+    assert usage.midnight(period.start) == datetime(2028, 2, 1, tzinfo=UTC)
+    assert period.end == date(2028, 3, 1)
+
+
+def test_billing_shows_what_is_left_and_each_line_of_the_ledger(
+    alice: Person, alices: Client
+) -> None:
+    job = jobs.succeeded(alice)
+    page = alices.get("/dashboard/billing").content.decode()
+    assert "$0.490" in page
+    assert "−$0.010" in page
+    assert "+$0.500" in page
+    assert f"/dashboard/requests/{job.pk}" in page
+
+
+def test_a_long_ledger_has_pages_that_repeat_nothing(alice: Person, alices: Client) -> None:
+    for _ in range(27):
+        jobs.succeeded(alice)
+    first = alices.get("/dashboard/billing").context
+    second = alices.get("/dashboard/billing", {"before": first["older"]}).context
+    seen = [entry.pk for entry in [*first["entries"], *second["entries"]]]
+    assert len(seen) == len(set(seen)) == 28
+    assert second["older"] is None

@@ -1,0 +1,162 @@
+"""The playground: what it refuses, what it admits, and what it shows meanwhile."""
+
+import re
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from billing.models import Hold
+from images import hints
+from images.catalog import PROMPT_LIMIT
+from images.models import Generation
+from tests.cast import Person
+from tests.images import jobs
+
+FOX = {"prompt": "a red fox", "size": "768x1024", "seed": "7"}
+HTMX = {"HX-Request": "true"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"prompt": ""}, "the prompt is empty"),
+        ({"prompt": " \n "}, "the prompt is empty"),
+        ({"prompt": "x" * (PROMPT_LIMIT + 1)}, "has 1001 characters and may have 1000"),
+        ({"size": "1x1"}, "This size is not offered"),
+        ({"size": ""}, "Choose a size"),
+        ({"seed": "-1"}, "A seed is at least 0"),
+        ({"seed": "4294967296"}, "A seed is at most 4294967295"),
+        ({"seed": "five"}, "A seed is a whole number"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_words_and_holds_nothing(
+    alices: Client, wrong: dict[str, str], words: str
+) -> None:
+    answer = alices.post("/playground", FOX | wrong)
+    assert answer.status_code == 422
+    assert words in answer.content.decode()
+    assert not Hold.objects.exists()
+
+
+def test_a_run_is_admitted_as_asked_and_shown_at_its_own_address(
+    alice: Person, alices: Client
+) -> None:
+    answer = alices.post("/playground", FOX)
+    job = Generation.objects.get()
+    assert answer["Location"] == f"/playground/{job.pk}"
+    assert (job.prompt, job.size, job.seed) == ("a red fox", "768x1024", 7)
+    assert (job.user, job.api_key, job.organization) == (alice.user, None, alice.organization)
+    assert job.request_id == answer["x-request-id"]
+    assert job.hold.amount_micros == 18_000
+
+
+def test_without_scripts_the_page_loads_itself_again_until_the_run_has_ended(
+    alice: Person, alices: Client
+) -> None:
+    refresh = '<noscript><meta http-equiv="refresh"'
+    job = jobs.queued(alice)
+    assert refresh in alices.get(f"/playground/{job.pk}").content.decode()
+    jobs.generation.expire(job)
+    assert refresh not in alices.get(f"/playground/{job.pk}").content.decode()
+
+
+def test_the_script_gets_the_run_alone(alices: Client) -> None:
+    answer = alices.post("/playground", FOX, headers=HTMX)
+    job = Generation.objects.get()
+    assert answer.status_code == 200
+    assert answer["HX-Push-Url"] == f"/playground/{job.pk}"
+    assert "<html" not in answer.content.decode()
+    assert f"/playground/{job.pk}/state" in answer.content.decode()
+
+
+def test_the_script_gets_the_form_back_with_what_is_wrong(alices: Client) -> None:
+    answer = alices.post("/playground", FOX | {"seed": "-1"}, headers=HTMX)
+    assert answer.status_code == 422
+    assert answer["HX-Retarget"] == "#playground-form"
+    assert "a red fox" in answer.content.decode()
+
+
+def state(client: Client, job: Generation) -> Any:
+    return client.get(f"/playground/{job.pk}/state")
+
+
+def test_the_state_follows_a_run_to_its_picture(
+    alice: Person, alices: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = jobs.queued(alice), jobs.queued(alice)
+    assert "Number 2 in line" in state(alices, second).content.decode()
+    job = jobs.claimed()
+    assert "Next in line" in state(alices, second).content.decode()
+    monkeypatch.setattr(hints, "step_of", lambda _: (2, 4))
+    assert "step 2 of 4" in state(alices, first).content.decode()
+    jobs.leases.deliver(job, jobs.stored(job))
+    done = state(alices, first)
+    assert jobs.now(job).image.token in done.content.decode()
+    assert "hx-trigger=\"load" not in done.content.decode()
+    assert done["HX-Trigger"] == "history-changed"
+
+
+def test_a_run_that_nobody_will_draw_says_so(
+    alice: Person, alices: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hints, "live_workers", list)
+    assert "No worker is alive" in state(alices, jobs.queued(alice)).content.decode()
+    assert "No worker is alive" in alices.get("/playground").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "honest"),
+    [
+        ("FLUX.1-schnell; weights=1", None),
+        ("flux-miniature; weights=1", "a miniature checkpoint, not FLUX.1 Schnell"),
+        ("blank; numpy=2", "the blank engine, not FLUX.1 Schnell"),
+    ],
+)
+def test_the_page_says_which_checkpoint_draws(
+    alices: Client, monkeypatch: pytest.MonkeyPatch, fingerprint: str, honest: str | None
+) -> None:
+    worker = hints.Worker("gpu", "flux-1-schnell", "idle", fingerprint)
+    monkeypatch.setattr(hints, "live_workers", lambda: [worker])
+    page = alices.get("/playground").content.decode()
+    assert fingerprint in page
+    assert (honest in page) if honest else ("not FLUX.1 Schnell" not in page)
+
+
+def test_out_of_credit_is_told_in_words_with_a_way_on(paupers: Client) -> None:
+    for headers in ({}, HTMX):
+        answer = paupers.post("/playground", FOX, headers=headers)
+        assert answer.status_code == 422
+        page = answer.content.decode()
+        assert "no credit left for this image" in page
+        assert "Open Billing" in page
+    assert not Generation.objects.exists()
+
+
+def test_an_earlier_request_is_laid_out_again(alice: Person, alices: Client) -> None:
+    job = jobs.queued(alice, prompt="a green fox\nin two lines", size="512x512", seed=42)
+    form = alices.get("/playground", {"like": job.pk}).context["form"]
+    assert form["prompt"].value() == "a green fox\nin two lines"
+    assert (form["size"].value(), form["seed"].value()) == ("512x512", 42)
+
+
+def test_line_breaks_count_once_however_the_browser_sends_them(alices: Client) -> None:
+    alices.post("/playground", FOX | {"prompt": "a\r\nb" * 250})
+    assert Generation.objects.get().prompt == "a\nb" * 250
+
+
+def test_the_history_is_the_organizations_and_the_playgrounds(
+    alice: Person, bob: Person, alices: Client, charlies: Client
+) -> None:
+    jobs.queued(alice)
+    bobs = jobs.queued(bob, api_key=None, user=bob.user)
+    shown = re.findall(r'href="/playground/(gen_\w+)"', alices.get("/playground/history").content.decode())
+    assert shown == [bobs.pk]
+    assert "gen_" not in charlies.get("/playground/history").content.decode()
+
+
+def test_another_sites_form_draws_nothing(alice: Person) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(alice.user, backend="allauth.account.auth_backends.AuthenticationBackend")
+    assert strict.post("/playground", FOX).status_code == 403
+    assert not Generation.objects.exists()

@@ -1,0 +1,82 @@
+"""Past requests: the list and its filters, and everything known about one."""
+
+from datetime import timedelta
+
+from django.test import Client
+from django.utils import timezone
+
+from images.models import Generation, Image
+from tests.cast import Person
+from tests.images import jobs
+
+
+def listed(client: Client, **filters: object) -> list[str]:
+    return [job.pk for job in client.get("/dashboard/requests", filters).context["generations"]]
+
+
+def test_the_list_is_filtered_by_status_and_key(alice: Person, bob: Person, alices: Client) -> None:
+    done, waiting = jobs.succeeded(alice), jobs.queued(bob)
+    played = jobs.queued(alice, api_key=None, user=alice.user)
+    assert listed(alices) == [played.pk, waiting.pk, done.pk]
+    assert listed(alices, status="succeeded") == [done.pk]
+    assert listed(alices, key=bob.key.pk) == [waiting.pk]
+    assert listed(alices, key="playground") == [played.pk]
+    assert listed(alices, key="nonsense", status="odd") == []
+
+
+def test_pages_of_the_list_hold_still_while_new_requests_arrive(
+    alice: Person, alices: Client
+) -> None:
+    older = {jobs.queued(alice, prompt=f"fox {number}").pk for number in range(27)}
+    first = alices.get("/dashboard/requests").context
+    jobs.queued(alice)
+    second = listed(alices, before=first["older"])
+    assert len(second) == 2
+    assert {job.pk for job in first["generations"]} | set(second) == older
+
+
+def test_a_request_shows_its_picture_and_what_is_known(alice: Person, alices: Client) -> None:
+    job = jobs.succeeded(alice)
+    page = alices.get(f"/dashboard/requests/{job.pk}").content.decode()
+    for known in (job.prompt, job.request_id, str(job.seed), "$0.010", "512 × 512", job.image.token):
+        assert known in page
+
+
+def test_an_expired_picture_is_explained(alice: Person, alices: Client) -> None:
+    job = jobs.succeeded(alice)
+    Image.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    page = alices.get(f"/dashboard/requests/{job.pk}").content.decode()
+    assert "has expired" in page
+    assert job.image.token not in page
+
+
+def test_a_failure_is_told_in_words_with_its_exact_cause(alice: Person, alices: Client) -> None:
+    job = jobs.running(alice)
+    jobs.generation.give_up(job, Generation.Status.FAILED, "worker_lost")
+    page = alices.get(f"/dashboard/requests/{job.pk}").content.decode()
+    assert "could not be drawn" in page
+    assert "worker_lost" in page
+    assert "not charged" in page
+
+
+def test_every_end_without_a_picture_has_its_explanation(alice: Person, alices: Client) -> None:
+    for status in ("failed", "moderated", "canceled", "expired"):
+        job = jobs.queued(alice)
+        jobs.generation.give_up(job, Generation.Status(status), "test")
+        page = alices.get(f"/playground/{job.pk}").content.decode()
+        assert "Nothing was charged" in page
+
+
+def test_another_organizations_request_is_not_there(alice: Person, charlies: Client) -> None:
+    job = jobs.succeeded(alice)
+    assert listed(charlies) == []
+    for path in ("/dashboard/requests/{}", "/playground/{}", "/playground/{}/state"):
+        assert charlies.get(path.format(job.pk)).status_code == 404
+    assert charlies.get("/playground", {"like": job.pk}).status_code == 404
+    assert charlies.get("/dashboard/requests", {"before": job.pk}).status_code == 404
+
+
+def test_a_prompt_is_shown_and_never_obeyed(alice: Person, alices: Client) -> None:
+    job = jobs.queued(alice, prompt="<script>alert(1)</script> \"'$(touch x)")
+    for path in ("/dashboard/requests", f"/dashboard/requests/{job.pk}", f"/playground/{job.pk}"):
+        assert "<script>alert" not in alices.get(path).content.decode()

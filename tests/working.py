@@ -1,0 +1,40 @@
+"""A real GPU worker in a thread of the test: it hears the doorbell in Redis, as Celery would."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import connection
+
+from images import hints
+from images.catalog import FLUX_SCHNELL
+from inference.engines.base import Engine
+from inference.engines.blank import BlankEngine
+from inference.worker import GpuWorker
+
+
+@contextmanager
+def working(engine: Engine | None = None) -> Iterator[GpuWorker]:
+    """Draws whatever is admitted inside, with the blank engine unless another is given."""
+    redis = hints.client()
+    worker = GpuWorker(engine=engine or BlankEngine(), model=FLUX_SCHNELL)
+    done = threading.Event()
+
+    def listen() -> None:
+        try:
+            while not done.is_set():
+                if redis.blpop([FLUX_SCHNELL.queue], timeout=0.1):
+                    worker.answer_bell()
+        finally:
+            worker._finisher.submit(connection.close).result()
+            worker._finisher.shutdown()
+            connection.close()
+
+    redis.delete(FLUX_SCHNELL.queue)
+    listener = threading.Thread(target=listen, name="listener")
+    listener.start()
+    try:
+        yield worker
+    finally:
+        done.set()
+        listener.join()
