@@ -24,7 +24,8 @@ def members_only(view: MemberView[P]) -> View[P]:
     @wraps(view)
     def opened(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         member = cast("OrganizationRequest", request)
-        if member.membership:
+        joined: Membership | None = member.membership
+        if joined:
             return view(member, *args, **kwargs)
         if member.user.is_staff:
             return redirect("admin:index")
@@ -32,7 +33,7 @@ def members_only(view: MemberView[P]) -> View[P]:
             "Your account belongs to no organization any more. Ask an owner to invite you again."
         )
 
-    return opened
+    return cast("View[P]", opened)
 
 
 def may_make_keys(membership: Membership) -> bool:

@@ -4,8 +4,9 @@ No framework page may reach an API client: its SDK would show "404 status code (
 """
 
 import logging
+import traceback
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -16,6 +17,8 @@ from images.body import MalformedBody, RequestTooLarge
 from images.views import UnknownPath
 
 logger = logging.getLogger(__name__)
+
+NOT_UNDERSTOOD = "The request could not be understood. Check its address, headers and body."
 
 
 class MethodRefused(Refusal):
@@ -64,10 +67,13 @@ def refusal_for(error: Exception, allowed: list[str]) -> Refusal:
         return UnknownPath()
     if isinstance(error, RequestDataTooBig):
         return RequestTooLarge()
+    if isinstance(error, SuspiciousOperation):
+        return MalformedBody(NOT_UNDERSTOOD)
     if isinstance(error, APIException) and error.status_code < ServerFault.status:
         return MalformedBody()
-    # The traceback names the lines; the message could hold a value that a client sent.
-    logger.error("request failed", exc_info=error)
+    # Not the message: it could hold what a client sent, as PostgreSQL's "Failing row contains" does.
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("request failed", extra={"error": type(error).__name__, "frames": frames})
     return DatabaseAway() if isinstance(error, OperationalError | InterfaceError) else ServerFault()
 
 
@@ -82,9 +88,10 @@ def _page(request: HttpRequest, status: int, template: str, refusal: Refusal) ->
     return render(request, template, status=status)
 
 
-def bad_request(request: HttpRequest, _exception: Exception | None = None) -> HttpResponse:
+# Django calls these by the name of their parameter.
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001
     """Django's handler400."""
-    return _page(request, 400, "400.html", MalformedBody("The request could not be understood."))
+    return _page(request, 400, "400.html", MalformedBody(NOT_UNDERSTOOD))
 
 
 def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -93,7 +100,7 @@ def permission_denied(request: HttpRequest, exception: Exception | None = None) 
     return render(request, "403.html", {"reason": reason}, status=403)
 
 
-def not_found(request: HttpRequest, _exception: Exception | None = None) -> HttpResponse:
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001
     """Django's handler404."""
     return _page(request, 404, "404.html", UnknownPath())
 

@@ -43,6 +43,9 @@ class RequestMiddleware:
             api = errors.is_api(request)
             if api and request.method == "OPTIONS":
                 response = preflight(request)
+            elif "%00" in request.META["QUERY_STRING"]:
+                # PostgreSQL's text cannot hold it, and no address of ours has one.
+                response = errors.bad_request(request)
             else:
                 response = self.get_response(request)
             milliseconds = round((time.perf_counter() - started) * 1000)
@@ -53,12 +56,11 @@ class RequestMiddleware:
                 response["openai-processing-ms"] = str(milliseconds)
                 response["Access-Control-Allow-Origin"] = "*"
                 response["Access-Control-Expose-Headers"] = ", ".join(EXPOSED)
-            # The path alone: a query string can hold a link's signature.
             logger.info(
                 "request",
                 extra={
                     "method": request.method,
-                    "path": request.path,
+                    "route": route_of(request),
                     "status": response.status_code,
                     "ms": milliseconds,
                 },
@@ -70,6 +72,14 @@ class RequestMiddleware:
         if isinstance(error, Refusal) or errors.is_api(request):
             return errors.rendered(errors.refusal_for(error, ["GET", "HEAD"]))
         return None
+
+
+def route_of(request: HttpRequest) -> str:
+    """The pattern that the address matched. The address itself can hold what opens a door: a reset
+    or verification link, a picture's token, a key that somebody pasted into the wrong place.
+    """
+    match = request.resolver_match
+    return match.route if match else "none"
 
 
 def preflight(request: HttpRequest) -> HttpResponse:

@@ -363,6 +363,9 @@ def become_supervisord() -> None:
     path.write_text(config(programs(), terminal=hearing_terminal()))
     environment = os.environ | {
         "VAR_DIR": str(settings.VAR_DIR),
+        # gunicorn reads these two by itself, and stumbles over an empty one.
+        "WEB_CONCURRENCY": str(settings.WEB_CONCURRENCY),
+        "PORT": str(settings.PORT),
         "PYTHONUNBUFFERED": "1",
         # glibc otherwise keeps up to eight heaps a core; with hundreds of threads that adds up.
         "MALLOC_ARENA_MAX": "2",

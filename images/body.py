@@ -53,10 +53,13 @@ def _read(request: HttpRequest) -> bytes:
     """The raw body. Some HTTP stacks send it chunked, without a length, which Django reads as empty."""
     limit = settings.BODY_LIMIT_BYTES
     length = request.META.get("CONTENT_LENGTH") or ""
+    if length and not (length.isascii() and length.isdigit()):
+        raise MalformedBody("The Content-Length header must be a whole number.")
+    # Compared by its digits too, for int() refuses thousands of them.
+    if len(length) > 2 * len(str(limit)) or int(length or 0) > limit:
+        raise RequestTooLarge
     try:
         if length:
-            if int(length) > limit:
-                raise RequestTooLarge
             return request.read(int(length))
         # The server marks a stream that ends by itself; without the mark a read could hang.
         if not request.META.get("wsgi.input_terminated"):

@@ -26,11 +26,10 @@ def working(engine: Engine | None = None) -> Iterator[GpuWorker]:
                 if redis.blpop([FLUX_SCHNELL.queue], timeout=0.1):
                     worker.answer_bell()
         finally:
-            worker._finisher.submit(connection.close).result()
+            worker._finisher.submit(lambda: connection.close()).result()
             worker._finisher.shutdown()
             connection.close()
 
-    redis.delete(FLUX_SCHNELL.queue)
     listener = threading.Thread(target=listen, name="listener")
     listener.start()
     try:

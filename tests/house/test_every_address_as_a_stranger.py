@@ -64,7 +64,12 @@ def test_the_list_of_addresses_holds_the_pages_that_matter(
     alice: Person, drawn_by_alice: Generation
 ) -> None:
     found = set(addresses(alice, drawn_by_alice))
-    assert {"/dashboard", "/dashboard/keys", "/playground", f"/playground/{drawn_by_alice.pk}"} <= found
+    assert {
+        "/dashboard",
+        "/dashboard/keys",
+        "/playground",
+        f"/playground/{drawn_by_alice.pk}",
+    } <= found
     assert f"/dashboard/keys/{alice.key.pk}/revoke" in found
 
 
@@ -83,9 +88,9 @@ def test_nobody_is_sent_to_the_sign_in_from_every_private_page(
 def test_what_is_alices_does_not_exist_for_charlie(
     alice: Person, charlie: Person, drawn_by_alice: Generation, method: str
 ) -> None:
-    client = Client()
-    client.force_login(charlie.user, backend=BACKEND)
     for address in addresses(alice, drawn_by_alice):
+        client = Client()  # each time a new one: one of the addresses signs him out
+        client.force_login(charlie.user, backend=BACKEND)
         answer = getattr(client, method)(address)
         if drawn_by_alice.pk in address or f"keys/{alice.key.pk}" in address:
             assert answer.status_code in {404, 405}, address

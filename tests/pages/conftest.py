@@ -1,18 +1,21 @@
-"""The cast, and browsers without scripts in which they are signed in."""
+"""Browsers without scripts, in which one of the cast is signed in."""
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 
-from tests.cast import Person, alice, bob, charlie, pauper
+from tests.cast import Person
 
-__all__ = ["alice", "alices", "bob", "bobs", "charlie", "charlies", "pauper", "paupers"]
+
+@pytest.fixture(autouse=True)
+def _no_cool_down() -> None:
+    """Mails to one address are spaced out; no test waits for another's."""
+    cache.clear()
 
 
 def signed_in(person: Person) -> Client:
     client = Client(raise_request_exception=False)
-    client.force_login(
-        person.user, backend="allauth.account.auth_backends.AuthenticationBackend"
-    )
+    client.force_login(person.user, backend="allauth.account.auth_backends.AuthenticationBackend")
     return client
 
 

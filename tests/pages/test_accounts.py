@@ -15,7 +15,7 @@ PASSWORD = "a lighthouse in the fog"
 
 def link_in_mail() -> str:
     """The path of the first link of the last mail."""
-    found = re.search(r"https?://[^/\s]+(/(?:verify-email|password)\S+)", mail.outbox[-1].body)
+    found = re.search(r"https?://[^/\s]+(/(?:verify-email|password)\S+)", str(mail.outbox[-1].body))
     assert found, mail.outbox[-1].body
     return found[1]
 

@@ -20,7 +20,9 @@ from billing.templatetags.money import dollars
         (None, "–"),
     ],
 )
-def test_money_is_shown_to_the_tenth_of_a_cent_where_it_must(micros: int | None, words: str) -> None:
+def test_money_is_shown_to_the_tenth_of_a_cent_where_it_must(
+    micros: int | None, words: str
+) -> None:
     assert dollars(micros) == words
 
 

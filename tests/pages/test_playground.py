@@ -7,11 +7,13 @@ import pytest
 from django.test import Client
 
 from billing.models import Hold
-from images import hints
+from images import generation as life
+from images import hints, leases
 from images.catalog import PROMPT_LIMIT
 from images.models import Generation
 from tests.cast import Person
 from tests.images import jobs
+from tests.pages.runs import played
 
 FOX = {"prompt": "a red fox", "size": "768x1024", "seed": "7"}
 HTMX = {"HX-Request": "true"}
@@ -57,7 +59,7 @@ def test_without_scripts_the_page_loads_itself_again_until_the_run_has_ended(
     refresh = '<noscript><meta http-equiv="refresh"'
     job = jobs.queued(alice)
     assert refresh in alices.get(f"/playground/{job.pk}").content.decode()
-    jobs.generation.expire(job)
+    life.expire(job)
     assert refresh not in alices.get(f"/playground/{job.pk}").content.decode()
 
 
@@ -90,10 +92,10 @@ def test_the_state_follows_a_run_to_its_picture(
     assert "Next in line" in state(alices, second).content.decode()
     monkeypatch.setattr(hints, "step_of", lambda _: (2, 4))
     assert "step 2 of 4" in state(alices, first).content.decode()
-    jobs.leases.deliver(job, jobs.stored(job))
+    leases.deliver(job, jobs.stored(job))
     done = state(alices, first)
     assert jobs.now(job).image.token in done.content.decode()
-    assert "hx-trigger=\"load" not in done.content.decode()
+    assert 'hx-trigger="load' not in done.content.decode()
     assert done["HX-Trigger"] == "history-changed"
 
 
@@ -149,8 +151,10 @@ def test_the_history_is_the_organizations_and_the_playgrounds(
     alice: Person, bob: Person, alices: Client, charlies: Client
 ) -> None:
     jobs.queued(alice)
-    bobs = jobs.queued(bob, api_key=None, user=bob.user)
-    shown = re.findall(r'href="/playground/(gen_\w+)"', alices.get("/playground/history").content.decode())
+    bobs = played(bob)
+    shown = re.findall(
+        r'href="/playground/(gen_\w+)"', alices.get("/playground/history").content.decode()
+    )
     assert shown == [bobs.pk]
     assert "gen_" not in charlies.get("/playground/history").content.decode()
 

@@ -5,22 +5,24 @@ from datetime import timedelta
 from django.test import Client
 from django.utils import timezone
 
+from images import generation as life
 from images.models import Generation, Image
 from tests.cast import Person
 from tests.images import jobs
+from tests.pages.runs import played
 
 
-def listed(client: Client, **filters: object) -> list[str]:
+def listed(client: Client, **filters: str | int) -> list[str]:
     return [job.pk for job in client.get("/dashboard/requests", filters).context["generations"]]
 
 
 def test_the_list_is_filtered_by_status_and_key(alice: Person, bob: Person, alices: Client) -> None:
     done, waiting = jobs.succeeded(alice), jobs.queued(bob)
-    played = jobs.queued(alice, api_key=None, user=alice.user)
-    assert listed(alices) == [played.pk, waiting.pk, done.pk]
+    run = played(alice)
+    assert listed(alices) == [run.pk, waiting.pk, done.pk]
     assert listed(alices, status="succeeded") == [done.pk]
     assert listed(alices, key=bob.key.pk) == [waiting.pk]
-    assert listed(alices, key="playground") == [played.pk]
+    assert listed(alices, key="playground") == [run.pk]
     assert listed(alices, key="nonsense", status="odd") == []
 
 
@@ -38,7 +40,14 @@ def test_pages_of_the_list_hold_still_while_new_requests_arrive(
 def test_a_request_shows_its_picture_and_what_is_known(alice: Person, alices: Client) -> None:
     job = jobs.succeeded(alice)
     page = alices.get(f"/dashboard/requests/{job.pk}").content.decode()
-    for known in (job.prompt, job.request_id, str(job.seed), "$0.010", "512 × 512", job.image.token):
+    for known in (
+        job.prompt,
+        job.request_id,
+        str(job.seed),
+        "$0.010",
+        "512 × 512",
+        job.image.token,
+    ):
         assert known in page
 
 
@@ -52,7 +61,7 @@ def test_an_expired_picture_is_explained(alice: Person, alices: Client) -> None:
 
 def test_a_failure_is_told_in_words_with_its_exact_cause(alice: Person, alices: Client) -> None:
     job = jobs.running(alice)
-    jobs.generation.give_up(job, Generation.Status.FAILED, "worker_lost")
+    life.give_up(job, Generation.Status.FAILED, "worker_lost")
     page = alices.get(f"/dashboard/requests/{job.pk}").content.decode()
     assert "could not be drawn" in page
     assert "worker_lost" in page
@@ -62,7 +71,7 @@ def test_a_failure_is_told_in_words_with_its_exact_cause(alice: Person, alices: 
 def test_every_end_without_a_picture_has_its_explanation(alice: Person, alices: Client) -> None:
     for status in ("failed", "moderated", "canceled", "expired"):
         job = jobs.queued(alice)
-        jobs.generation.give_up(job, Generation.Status(status), "test")
+        life.give_up(job, Generation.Status(status), "test")
         page = alices.get(f"/playground/{job.pk}").content.decode()
         assert "Nothing was charged" in page
 

