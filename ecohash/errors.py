@@ -67,10 +67,9 @@ def refusal_for(error: Exception, allowed: list[str]) -> Refusal:
         return UnknownPath()
     if isinstance(error, RequestDataTooBig):
         return RequestTooLarge()
-    if isinstance(error, SuspiciousOperation):
+    of_the_client = isinstance(error, APIException) and error.status_code < ServerFault.status
+    if of_the_client or isinstance(error, SuspiciousOperation):
         return MalformedBody(NOT_UNDERSTOOD)
-    if isinstance(error, APIException) and error.status_code < ServerFault.status:
-        return MalformedBody()
     # Not the message: it could hold what a client sent, as PostgreSQL's "Failing row contains" does.
     frames = "".join(traceback.format_tb(error.__traceback__))
     logger.error("request failed", extra={"error": type(error).__name__, "frames": frames})

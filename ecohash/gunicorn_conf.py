@@ -17,7 +17,7 @@ django.setup()
 from django.conf import settings  # noqa: E402 - after setup, so that the log filters can be loaded
 
 
-class Worker(ThreadWorker):
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """gthread, except that an orphan lets go of the port at once.
 
     A worker whose master was killed first answers what it has accepted, which may take a minute.

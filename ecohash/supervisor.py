@@ -117,11 +117,11 @@ def programs() -> list[Program]:
                 stop_seconds=settings.IMAGE_TIMEOUT_SECONDS + 15,
             )
         )
-    worker = ("worker", "--queues", "default", "--concurrency", "1", "--hostname", "default@%h")
+    one_at_a_time = ("worker", "--queues", "default", "--concurrency", "1")
     found += [
         Program(
             "default",
-            python("default", *celery, *worker, *hermit),
+            python("default", *celery, *one_at_a_time, "--hostname", "default@%h", *hermit),
             20,
             stop_seconds=settings.DEFAULT_QUEUE_TASK_SECONDS + 10,
             talks=True,

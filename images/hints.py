@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 
 import redis
+from amqp import AMQPError
 from celery import current_app
 from django.conf import settings
 from kombu.exceptions import OperationalError
@@ -54,7 +55,7 @@ def ring(model: Model, times: int = 1) -> None:
     try:
         for _ in range(times):
             current_app.send_task("inference.draw", args=[model.id], queue=model.queue, retry=False)
-    except (OperationalError, redis.RedisError, OSError) as error:
+    except (OperationalError, AMQPError, redis.RedisError, OSError) as error:
         logger.warning("doorbell lost", extra={"model": model.id, "error": type(error).__name__})
 
 

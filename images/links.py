@@ -9,7 +9,6 @@ from django.core.signing import Signer
 from accounts.refusals import Refusal
 from images.models import Image
 
-
 LONGEST_TIME = 12  # digits
 
 

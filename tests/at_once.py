@@ -16,7 +16,7 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
         try:
             barrier.wait()
             return call()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is the result of that thread
             return error
         finally:
             connection.close()

@@ -28,7 +28,7 @@ def call(
     # The client would leave the type of an empty body out; `environ` has the last word.
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     client = Client(raise_request_exception=False)
-    response = client.generic(
+    response: Any = client.generic(
         method, path, raw, headers=dict(headers or {}), **{"CONTENT_TYPE": content_type} | environ
     )
     if response.streaming:
@@ -61,4 +61,3 @@ def verdict(response: Any) -> tuple[int, str, str | None, str | None]:
     """(status, type, code, param): what a client's exception class and its fields are made of."""
     error = error_of(response)
     return response.status_code, error["type"], error["code"], error["param"]
-

@@ -5,6 +5,7 @@ Each process of a parallel run has its own. `--postgres` starts one PostgreSQL f
 
 import os
 import sys
+from typing import Any
 
 import pytest
 
@@ -33,14 +34,18 @@ def prepare_django() -> None:
     import django
     from django.conf import settings
 
-    database = settings.DATABASES["default"]
+    databases: dict[str, Any] = settings.DATABASES
+    database = databases["default"]
     if database["ENGINE"] == "django.db.backends.sqlite3":
         # In memory, each connection would have its own.
-        database["TEST"] = {"NAME": str(settings.VAR_DIR / "test.sqlite3")}
+        database.setdefault("TEST", {})["NAME"] = str(settings.VAR_DIR / "test.sqlite3")
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     # pytest keeps each test's log, and shows it with a failure.
     settings.LOGGING["root"]["handlers"] = []
     django.setup()
+    # Processes of a parallel run inherit the environment: with this name in it, pytest-django would
+    # load the settings, with our folder and our Redis, before they come to make their own.
+    del os.environ["DJANGO_SETTINGS_MODULE"]
 
 
 # Here and not in a hook: the folders' own conftests, loaded next, import models.

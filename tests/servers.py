@@ -61,7 +61,7 @@ def start_postgres() -> str:
     binaries = postgres_binaries()
     user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
-    prefix = as_user if os.geteuid() == 0 else []
+    prefix: list[str | Path] = [*as_user] if os.geteuid() == 0 else []
     if prefix:
         shutil.chown(folder, user)
     data = folder / "data"
@@ -73,7 +73,16 @@ def start_postgres() -> str:
     )
     # A test database need not survive a power cut.
     quick = ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
-    server = [binaries / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", *quick]
+    server: list[str | Path] = [
+        binaries / "postgres",
+        "-D",
+        data,
+        "-k",
+        folder,
+        "-c",
+        "listen_addresses=",
+        *quick,
+    ]
     with (folder / "postgres.log").open("wb") as log:
         process = subprocess.Popen([*prefix, *server], stdout=log, stderr=log, cwd=folder)
     end_with_us(process)

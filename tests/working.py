@@ -13,6 +13,11 @@ from inference.engines.blank import BlankEngine
 from inference.worker import GpuWorker
 
 
+def close_connection() -> None:
+    """That of the thread that calls: `connection.close` itself would be bound to another's."""
+    connection.close()
+
+
 @contextmanager
 def working(engine: Engine | None = None) -> Iterator[GpuWorker]:
     """Draws whatever is admitted inside, with the blank engine unless another is given."""
@@ -26,7 +31,7 @@ def working(engine: Engine | None = None) -> Iterator[GpuWorker]:
                 if redis.blpop([FLUX_SCHNELL.queue], timeout=0.1):
                     worker.answer_bell()
         finally:
-            worker._finisher.submit(lambda: connection.close()).result()
+            worker._finisher.submit(close_connection).result()
             worker._finisher.shutdown()
             connection.close()
 

@@ -1,5 +1,7 @@
 """Who gets into the API, and what those hear who do not."""
 
+from typing import Any
+
 import pytest
 
 from accounts import keys
@@ -12,7 +14,7 @@ MISSING = (401, "invalid_request_error", None, None)
 INVALID = (401, "invalid_request_error", "invalid_api_key", None)
 
 
-def with_header(value: str) -> object:
+def with_header(value: str) -> Any:
     return call("GET", MODELS, headers={"Authorization": value})
 
 

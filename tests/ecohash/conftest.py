@@ -19,8 +19,9 @@ def log() -> Iterator[Log]:
     written = io.StringIO()
     handlers = handlers_writing_to(written)
     # A test run's own root logger is silent.
-    talking = configured.LOGGING["root"] | {"handlers": list(handlers)}
-    config = configured.LOGGING | {"handlers": handlers, "root": talking}
+    logging_settings: dict[str, Any] = configured.LOGGING
+    talking = logging_settings["root"] | {"handlers": list(handlers)}
+    config = logging_settings | {"handlers": handlers, "root": talking}
     root = logging.getLogger()
     before = root.handlers[:]
     logging.config.dictConfig(config)
@@ -36,7 +37,5 @@ def log() -> Iterator[Log]:
 
 def handlers_writing_to(stream: io.StringIO) -> dict[str, dict[str, Any]]:
     """The configured handlers, with that stream in place of the terminal."""
-    return {
-        name: handler | {"stream": stream}
-        for name, handler in configured.LOGGING["handlers"].items()
-    }
+    before: Any = configured.LOGGING["handlers"]
+    return {name: handler | {"stream": stream} for name, handler in before.items()}

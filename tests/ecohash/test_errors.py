@@ -41,7 +41,9 @@ def test_our_own_fault_is_500_and_says_what_to_quote(alice: Person, monkeypatch,
     assert "CANARY" not in response.content.decode()
 
 
-def test_a_fault_is_logged_with_its_place_and_its_request(alice: Person, monkeypatch, log: Log) -> None:
+def test_a_fault_is_logged_with_its_place_and_its_request(
+    alice: Person, monkeypatch, log: Log
+) -> None:
     monkeypatch.setattr(generation, "admit", breaking(ValueError("boom")))
     response = generate(alice)
     [fault] = [line for line in log() if line["message"] == "request failed"]

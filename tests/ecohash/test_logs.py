@@ -47,7 +47,9 @@ def test_neither_key_nor_prompt_is_ever_logged(alice: Person, pauper: Person, lo
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_engine_that_fails_does_not_take_the_prompt_into_the_log(alice: Person, log: Log) -> None:
+def test_an_engine_that_fails_does_not_take_the_prompt_into_the_log(
+    alice: Person, log: Log
+) -> None:
     with working(Gossip()):
         response = generate(alice, prompt=PROMPT)
     assert response.status_code == 500

@@ -153,7 +153,7 @@ def test_a_job_whose_money_went_early_is_found(alice: Person) -> None:
 def test_a_charge_to_another_organisation_is_found(alice: Person, charlie: Person) -> None:
     jobs.succeeded(alice)
     other = charlie.organization.pk
-    sql(f"UPDATE billing_ledgerentry SET organization_id = {other} WHERE kind = 'capture'")
+    sql(f"UPDATE billing_ledgerentry SET organization_id = {other} WHERE kind = 'capture'")  # noqa: S608
     status, lines = reconcile()
     assert status == 1
     assert any("charges another organization" in line for line in lines)

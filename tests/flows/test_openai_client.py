@@ -36,7 +36,9 @@ def key_of(platform: Platform, email: str, *options: str) -> str:
 
 
 def client_with(platform: Platform, key: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{platform.base_url}/v1", api_key=key, max_retries=0, timeout=100)
+    return openai.OpenAI(
+        base_url=f"{platform.base_url}/v1", api_key=key, max_retries=0, timeout=100
+    )
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +107,12 @@ FAULTS: list[tuple[dict[str, Any], type[openai.APIStatusError], str, str | None]
     ({"n": 0}, openai.BadRequestError, "integer_below_min_value", "n"),
     ({"extra_body": {"seed": -1}}, openai.BadRequestError, "integer_below_min_value", "seed"),
     ({"extra_body": {"seed": "1"}}, openai.BadRequestError, "invalid_type", "seed"),
-    ({"extra_body": {"prompt": None}}, openai.BadRequestError, "missing_required_parameter", "prompt"),
+    (
+        {"extra_body": {"prompt": None}},
+        openai.BadRequestError,
+        "missing_required_parameter",
+        "prompt",
+    ),
     ({"output_format": "webp"}, openai.BadRequestError, "unsupported_parameter", "output_format"),
     ({"extra_body": {"stream": True}}, openai.BadRequestError, "unsupported_parameter", "stream"),
     ({"prompt": "csam"}, openai.BadRequestError, "content_policy_violation", None),
@@ -147,6 +154,7 @@ def test_no_credit_is_a_rate_limit_error_that_is_not_retried(platform: Platform)
 def test_another_path_is_a_not_found_error_in_json(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as raised:
         client.chat.completions.create(model="x", messages=[])
+    assert isinstance(raised.value.body, dict)
     assert raised.value.body["message"]
 
 

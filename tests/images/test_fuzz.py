@@ -27,7 +27,7 @@ FIELDS = [
     "user",
 ]
 fuzzed = settings(
-    max_examples=150,
+    max_examples=100,
     deadline=None,
     database=None,
     derandomize=True,
@@ -41,9 +41,12 @@ anything = st.recursive(
     | st.integers(min_value=2**62, max_value=2**70)
     | st.floats()
     | st.text(st.characters(codec=None), max_size=20)
-    | st.sampled_from(["auto", "1024x1024", "url", "png", "webp", "flux-1-schnell", "\x00", "\ud800"]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    | st.sampled_from(
+        ["auto", "1024x1024", "url", "png", "webp", "flux-1-schnell", "\x00", "\ud800"]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 header_text = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=60)

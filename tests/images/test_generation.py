@@ -56,7 +56,7 @@ def test_a_refused_prompt_leaves_no_trace(alice: Person) -> None:
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_giving_up_ends_the_job_and_releases_its_money(alice: Person, begun: bool) -> None:
+def test_giving_up_ends_the_job_and_releases_its_money(alice: Person, *, begun: bool) -> None:
     job = jobs.running(alice) if begun else jobs.queued(alice)
     assert generation.expire(job)
     assert state(job)[::2] == ("expired", "released")

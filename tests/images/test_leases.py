@@ -214,7 +214,7 @@ def test_two_reapers_at_once_requeue_a_job_once(alice: Person, quiet: None) -> N
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_the_reaper_ends_what_its_caller_left_behind(alice: Person, begun: bool) -> None:
+def test_the_reaper_ends_what_its_caller_left_behind(alice: Person, *, begun: bool) -> None:
     job = jobs.running(alice) if begun else jobs.queued(alice)
     jobs.deadline_passed(job)
     assert leases.reap() == 1

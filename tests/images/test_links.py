@@ -89,7 +89,7 @@ def test_each_part_that_is_touched_kills_the_link(link: str) -> None:
         lambda link: link.replace("expires=", "expires=0"),
         lambda link: link.replace("expires=", "expires=%D9%A3"),
         lambda link: link.replace("expires=", "expires=" + "9" * 5_00),
-        lambda link: link.replace("sig=", "sig=%ff%00é"),
+        lambda link: link.replace("sig=", "sig=%ffé"),
         lambda link: link.replace(".png", ".jpg"),
         lambda link: link.replace("/i/", "/i//"),
         lambda link: link + "x",

@@ -53,7 +53,9 @@ def test_a_required_field_may_be_neither_missing_nor_null(field: str, value: Any
     assert fault(**{field: value}) == ("missing_required_parameter", field)
 
 
-@pytest.mark.parametrize("field", ["size", "n", "response_format", "seed", "output_format", "stream"])
+@pytest.mark.parametrize(
+    "field", ["size", "n", "response_format", "seed", "output_format", "stream"]
+)
 def test_null_means_the_default(field: str) -> None:
     assert asked(**{field: None}) == asked()
 

@@ -6,11 +6,13 @@ import time
 import pytest
 
 from images import generation, hints, leases, waiting
-from images.models import Generation
+from images.models import Generation, new_generation_id
 from tests.at_once import at_once
 from tests.calls import error_of, generate, verdict
 from tests.cast import Person
 from tests.images import jobs
+
+A = new_generation_id()
 
 
 @pytest.fixture
@@ -25,34 +27,35 @@ def room() -> waiting.WaitingRoom:
 
 
 def test_redis_wakes_a_waiter_at_once(room: waiting.WaitingRoom) -> None:
-    with room.watch("gen_a") as ended:
+    with room.watch(A) as ended:
         started = time.monotonic()
         # Said again and again, since this room's subscriber may not be the one that was counted.
         while not ended.wait(0.05):
-            hints.announce_end("gen_a")
+            hints.announce_end(A)
             assert time.monotonic() - started < 5
     assert time.monotonic() - started < waiting.POLL_SECONDS
 
 
 def test_another_generations_end_wakes_nobody(room: waiting.WaitingRoom) -> None:
-    with room.watch("gen_a") as a, room.watch("gen_b") as b:
+    mine, other = new_generation_id(), new_generation_id()
+    with room.watch(mine) as a, room.watch(other) as b:
         while not b.wait(0.05):
-            hints.announce_end("gen_b")
+            hints.announce_end(other)
         assert not a.is_set()
 
 
 def test_all_watchers_of_one_generation_are_woken(room: waiting.WaitingRoom) -> None:
-    with room.watch("gen_a") as one, room.watch("gen_a") as two:
-        room.wake("gen_a")
+    with room.watch(A) as one, room.watch(A) as two:
+        room.wake(A)
         assert one.is_set()
         assert two.is_set()
 
 
 def test_nothing_is_kept_of_those_who_left(room: waiting.WaitingRoom) -> None:
-    with room.watch("gen_a"), room.watch("gen_a"):
-        assert room.watched() == ["gen_a"]
+    with room.watch(A), room.watch(A):
+        assert room.watched() == [A]
     assert room.watched() == []
-    room.wake("gen_a")
+    room.wake(A)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -92,18 +95,21 @@ def test_places_are_limited_and_given_back(settings) -> None:
     settings.WAITING_LIMIT = 2
     room = waiting.WaitingRoom()
     for _ in range(3):
-        with room.place(), room.place():
-            with pytest.raises(waiting.QueueFull), room.place():
-                pass
+        with room.place(), room.place(), pytest.raises(waiting.QueueFull), room.place():
+            pass
 
 
 def test_a_place_is_given_back_when_its_holder_fails(settings) -> None:
     settings.WAITING_LIMIT = 1
     room = waiting.WaitingRoom()
-    with pytest.raises(ZeroDivisionError), room.place():
-        raise ZeroDivisionError
-    with room.place():
-        pass
+
+    def take_and(result: int) -> float:
+        with room.place():
+            return 1 / result
+
+    with pytest.raises(ZeroDivisionError):
+        take_and(0)
+    assert take_and(1) == 1
 
 
 def test_a_full_room_is_told_to_the_caller_before_money_is_held(
