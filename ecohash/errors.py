@@ -4,7 +4,6 @@ No framework page may reach an API client: its SDK would show "404 status code (
 """
 
 import logging
-import traceback
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
@@ -49,7 +48,7 @@ class DatabaseAway(Refusal):
 
 def is_api(request: HttpRequest) -> bool:
     """Whether the caller is a program that expects JSON."""
-    return request.path == "/v1" or request.path.startswith(("/v1/", "/i/"))
+    return request.path in {"/v1", "/i"} or request.path.startswith(("/v1/", "/i/"))
 
 
 def rendered(refusal: Refusal) -> JsonResponse:
@@ -70,9 +69,7 @@ def refusal_for(error: Exception, allowed: list[str]) -> Refusal:
     of_the_client = isinstance(error, APIException) and error.status_code < ServerFault.status
     if of_the_client or isinstance(error, SuspiciousOperation):
         return MalformedBody(NOT_UNDERSTOOD)
-    # Not the message: it could hold what a client sent, as PostgreSQL's "Failing row contains" does.
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("request failed", extra={"error": type(error).__name__, "frames": frames})
+    logger.error("request failed", exc_info=error)
     return DatabaseAway() if isinstance(error, OperationalError | InterfaceError) else ServerFault()
 
 

@@ -43,7 +43,7 @@ class RequestMiddleware:
             api = errors.is_api(request)
             if api and request.method == "OPTIONS":
                 response = preflight(request)
-            elif "%00" in request.META["QUERY_STRING"]:
+            elif "%00" in request.META.get("QUERY_STRING", ""):
                 # PostgreSQL's text cannot hold it, and no address of ours has one.
                 response = errors.bad_request(request)
             else:

@@ -66,6 +66,15 @@ def budgets_are_sums() -> Differences:
                 )
 
 
+def holds_fit_their_cap() -> Differences:
+    """I3: nothing was admitted above the limit then in force, and no credit is overdrawn."""
+    for hold in Hold.objects.filter(amount_micros__gt=F("cap_micros")):
+        yield f"I3 hold {hold.pk} is {hold.amount_micros}, above its cap of {hold.cap_micros}"
+    spent = F("pending_micros") + F("posted_micros")
+    for credit in Credit.objects.filter(granted_micros__lt=spent):
+        yield f"I3 organization {credit.organization_id} has spent more than it was granted"
+
+
 def ledger_agrees() -> Differences:
     """I4: one capture entry for each captured hold, of its amount; grants add up to the credit."""
     entry = LedgerEntry.objects.filter(hold=OuterRef("pk"), amount_micros=OuterRef("amount_micros"))
@@ -92,6 +101,7 @@ CHECKS: tuple[Callable[[], Differences], ...] = (
     jobs_keep_their_hold,
     captures_are_pictures,
     budgets_are_sums,
+    holds_fit_their_cap,
     ledger_agrees,
 )
 

@@ -350,7 +350,7 @@ WAITING_LIMIT = max(64, min(2_000, (OPEN_FILES - 256) // 2 - PAGE_THREADS))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "images.request_id.RequestIdFilter"}},
+    "filters": {"discreet": {"()": "ecohash.logs.DiscreetFilter"}},
     "formatters": {
         "json": {
             "()": "pythonjsonlogger.json.JsonFormatter",
@@ -362,7 +362,7 @@ LOGGING = {
         "stderr": {
             "class": "logging.StreamHandler",
             "formatter": "json",
-            "filters": ["request_id"],
+            "filters": ["discreet"],
             "stream": sys.stderr,
         },
     },

@@ -16,5 +16,5 @@ urlpatterns = [
     re_path(r"^v1/models/(?P<model_id>[^/]+)/?\Z", views.ModelDetail.as_view()),
     re_path(r"^v1(?:/.*)?\Z", views.unknown_path),
     re_path(r"^i/(?P<token>[0-9A-Za-z]{32})\.png\Z", views.hosted_picture, name="hosted_picture"),
-    re_path(r"^i/", views.unknown_path),
+    re_path(r"^i(?:/.*)?\Z", views.unknown_path),
 ]

@@ -26,6 +26,8 @@ MAX_ATTEMPTS = 2
 # The caller's own thread ends a job at its deadline; the reaper takes over where that thread died.
 DEADLINE_GRACE = timedelta(seconds=3)
 PURGE_BATCH = 500
+# Links end first, so that nobody reads a file while it is removed.
+PURGE_MARGIN = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def reap() -> int:
 
 def purge() -> int:
     """Remove expired pictures and whatever lost attempts left behind; returns how many jobs."""
-    lifetime = timedelta(seconds=settings.IMAGE_LIFETIME_SECONDS)
+    lifetime = timedelta(seconds=settings.IMAGE_LIFETIME_SECONDS) + PURGE_MARGIN
     old = Generation.objects.filter(purged_at=None, ended_at__lt=timezone.now() - lifetime)
     jobs = list(old.order_by("ended_at").values_list("pk", "attempt")[:PURGE_BATCH])
     for generation_id, attempts in jobs:

@@ -1,6 +1,5 @@
 """The request id that follows one call through web, worker and logs."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -28,15 +27,3 @@ def working_for(request_id: str) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
-
-
-class RequestIdFilter(logging.Filter):
-    """Puts the request id on each log record, and takes Django's request off it.
-
-    The request would be logged with its query string, and that can hold a link's signature.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.request_id = current()
-        record.__dict__.pop("request", None)
-        return True

@@ -11,9 +11,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import redis
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import connection
 
 from accounts.refusals import Refusal
 from images import hints
@@ -98,7 +97,7 @@ class WaitingRoom:
             try:
                 for generation_id in hints.ended():
                     self.wake(generation_id)
-            except redis.RedisError as error:
+            except Exception as error:  # noqa: BLE001 - without this thread every answer is a poll later
                 logger.warning("no wake-ups, polling", extra={"error": type(error).__name__})
                 time.sleep(POLL_SECONDS)
 
@@ -108,7 +107,7 @@ class WaitingRoom:
             if ids := self.watched():
                 try:
                     self.wake_finished(ids)
-                except (DatabaseError, InterfaceError) as error:
+                except Exception as error:  # noqa: BLE001 - the last thread to wake a waiter must live
                     logger.warning("poll failed", extra={"error": type(error).__name__})
                 finally:
                     connection.close()

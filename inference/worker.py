@@ -11,7 +11,6 @@ import os
 import socket
 import threading
 import time
-import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -105,17 +104,13 @@ class GpuWorker:
             try:
                 drawing = self._ask_engine(job)
             except OutOfMemory:
-                self._end_attempt(stint, "out_of_memory")
+                self._hand_back(job, "out_of_memory")
                 # Fragmented memory does not heal; a clean process does.
                 self._quit("out of memory twice", job)
-            except Exception as error:  # noqa: BLE001 - one bad job must not take the others down
-                # Not the message: an engine may put the prompt into it.
-                frames = "".join(traceback.format_tb(error.__traceback__))
-                logger.error(  # noqa: TRY400 - see above
-                    "engine failed",
-                    extra={"generation": job.id, "error": type(error).__name__, "frames": frames},
-                )
-                self._end_attempt(stint, "engine_failed")
+            except Exception:  # one bad job must not take the others down
+                logger.exception("engine failed", extra={"generation": job.id})
+                self._hand_back(job, "engine_failed")
+                self._drop(stint)
                 return
         stint.drawing_since = None
         drawn_at = timezone.now()
@@ -143,61 +138,62 @@ class GpuWorker:
             return draw()
 
     def _finish(self, stint: Stint, drawing: Drawing, drawn_at: datetime) -> None:
+        """Encode, store and deliver. Whatever goes wrong ends this attempt and nothing else."""
         job = stint.job
-        key = storage.key_of(job.id, job.attempt)
         with request_id.working_for(job.request_id):
             try:
-                png = drawing.png()
-                storage.put(key, png)
-            except Exception as error:  # noqa: BLE001 - each storage has its own kinds of failure
-                logger.error(  # noqa: TRY400 - the type says enough, a message may hold an address
-                    "storage refused", extra={"generation": job.id, "error": type(error).__name__}
-                )
-                self._end_attempt(stint, "storage_failed")
-                return
-            picture = leases.Picture(
-                storage_key=key,
-                sha256=hashlib.sha256(png).hexdigest(),
-                byte_count=len(png),
-                engine=self.engine.fingerprint,
-                prompt_tokens=drawing.prompt_tokens,
-                prompt_tokens_seen=drawing.prompt_tokens_seen,
-                drawn_at=drawn_at,
-            )
-            try:
-                self._deliver(job, picture)
+                self._deliver(job, self._store(job, drawing, drawn_at))
+            except Exception:  # each storage has its own kinds of failure
+                logger.exception("picture lost", extra={"generation": job.id})
+                self._hand_back(job, "storage_failed")
             finally:
                 self._drop(stint)
                 connection.close()
 
+    def _store(self, job: Generation, drawing: Drawing, drawn_at: datetime) -> leases.Picture:
+        png = drawing.png()
+        key = storage.key_of(job.id, job.attempt)
+        storage.put(key, png)
+        return leases.Picture(
+            storage_key=key,
+            sha256=hashlib.sha256(png).hexdigest(),
+            byte_count=len(png),
+            engine=self.engine.fingerprint,
+            prompt_tokens=drawing.prompt_tokens,
+            prompt_tokens_seen=drawing.prompt_tokens_seen,
+            drawn_at=drawn_at,
+        )
+
     def _deliver(self, job: Generation, picture: leases.Picture) -> None:
-        """T2, until the database has answered: after a broken COMMIT the outcome is read back."""
-        for last in [False] * (DELIVERY_TRIES - 1) + [True]:
+        """T2, until the database has answered: after a broken COMMIT the outcome is read back.
+
+        Raises:
+            DatabaseError, InterfaceError: the database stayed away.
+        """
+        for tries_left in reversed(range(DELIVERY_TRIES)):
             try:
                 delivered = leases.deliver(job, picture)
+                break
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("delivery unclear", extra={"error": type(error).__name__})
                 connection.close()
-                if not last:
-                    time.sleep(TICK_SECONDS)
-                continue
-            if not delivered:
-                storage.remove_attempt(job.id, job.attempt)
-            logger.info(
-                "delivered" if delivered else "too late",
-                extra={"generation": job.id, "attempt": job.attempt},
-            )
-            return
+                if not tries_left:
+                    raise
+                time.sleep(TICK_SECONDS)
+        logger.info(
+            "delivered" if delivered else "too late",
+            extra={"generation": job.id, "attempt": job.attempt},
+        )
+        if not delivered:
+            storage.remove_attempt(job.id, job.attempt)
 
-    def _end_attempt(self, stint: Stint, error_code: str) -> None:
-        """Give the job back; when even that fails, its lease runs out and the reaper does it."""
+    def _hand_back(self, job: Generation, error_code: str) -> None:
+        """End this attempt; when even that fails, the lease runs out and the reaper does it."""
         try:
-            leases.hand_back(stint.job, error_code)
+            leases.hand_back(job, error_code)
         except Exception as error:  # noqa: BLE001 - database or storage away
             logger.warning("job left to the reaper", extra={"error": type(error).__name__})
             connection.close()
-        finally:
-            self._drop(stint)
 
     def _drop(self, stint: Stint) -> None:
         with self._lock:
@@ -229,7 +225,7 @@ class GpuWorker:
         try:
             for stint in stints:
                 leases.renew(stint.job)
-        except (DatabaseError, InterfaceError) as error:
+        except Exception as error:  # noqa: BLE001 - the keeper must outlive whatever a database does
             logger.warning("lease not renewed", extra={"error": type(error).__name__})
         finally:
             connection.close()

@@ -5,7 +5,7 @@ Each process of a parallel run has its own. `--postgres` starts one PostgreSQL f
 
 import os
 import sys
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -34,8 +34,7 @@ def prepare_django() -> None:
     import django
     from django.conf import settings
 
-    databases: dict[str, Any] = settings.DATABASES
-    database = databases["default"]
+    database = cast("dict[str, Any]", settings.DATABASES["default"])
     if database["ENGINE"] == "django.db.backends.sqlite3":
         # In memory, each connection would have its own.
         database.setdefault("TEST", {})["NAME"] = str(settings.VAR_DIR / "test.sqlite3")
@@ -64,11 +63,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In a parallel run, all that drives the shared platform runs in one process."""
-    for item in items:
-        if "platform" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("platform"))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """In a parallel run a file stays in one process, and all that draws with torch in the same one.
+
+    Two torch jobs on two cores take several times as long as one after the other.
+    """
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class Scheduler(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "torch" if file.startswith(("tests/flows/", "tests/inference/")) else file
+
+    return Scheduler(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -135,12 +134,6 @@ class Platform:
         return time.monotonic() - started
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def clean_environment(**settings: str) -> dict[str, str]:
     """Ours without this test run's own servers; settings of a developer's `.env` stay out."""
     environment = os.environ | dict.fromkeys(servers.names_of_settings(), "")
@@ -156,7 +149,7 @@ def start_platform() -> Iterator[Callable[..., Platform]]:
     def start(**settings: str) -> Platform:
         # Under /tmp and short, for the socket's sake.
         folder = Path(tempfile.mkdtemp(prefix="eco-up-")).resolve()
-        port = free_port()
+        port = servers.free_port()
         settings = {"VAR_DIR": str(folder / "var"), "PORT": str(port)} | settings
         platform = Platform(folder / "var", port, clean_environment(**settings))
         started.append(platform)

@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import psycopg
+
 ROOT = Path(__file__).resolve().parent.parent
 # A line of .env.example that names a setting.
 SETTING = re.compile(r"#([A-Z][A-Z0-9_]*)=")
@@ -32,6 +34,13 @@ def temporary_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="eco-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def free_port() -> int:
+    """One that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def redis_binary() -> str:
@@ -53,7 +62,7 @@ def start_redis(folder: Path) -> str:
 
 
 def start_postgres() -> str:
-    """A PostgreSQL that trusts its unix socket; returns its address.
+    """A PostgreSQL on a free port, which trusts whoever is on this machine; returns its address.
 
     It refuses to run as root, so root starts it as `postgres`.
     """
@@ -64,7 +73,7 @@ def start_postgres() -> str:
     prefix: list[str | Path] = [*as_user] if os.geteuid() == 0 else []
     if prefix:
         shutil.chown(folder, user)
-    data = folder / "data"
+    data, port = folder / "data", free_port()
     subprocess.run(
         [*prefix, binaries / "initdb", "-D", data, "-U", user, "-A", "trust", "-E", "UTF8"],
         check=True,
@@ -86,15 +95,15 @@ def start_postgres() -> str:
     with (folder / "postgres.log").open("wb") as log:
         process = subprocess.Popen([*prefix, *server], stdout=log, stderr=log, cwd=folder)
     end_with_us(process)
-    wait_for_socket(folder / ".s.PGSQL.5432")
-    wait_for_postgres(binaries, folder)
-    return f"postgres://{user}@{str(folder).replace('/', '%2F')}/postgres"
+    address = f"postgres://{user}@127.0.0.1:{port}/postgres"
+    wait_for_postgres(address)
+    return address
 
 
 def postgres_binaries() -> Path:
     """The folder of initdb and postgres; Debian keeps it off PATH."""
     if found := shutil.which("initdb"):
-        return Path(found).parent
+        return Path(found).resolve().parent
     folders = list(Path("/usr/lib/postgresql").glob("*/bin"))
     assert folders, "PostgreSQL is not installed (Debian: apt-get install postgresql)"
     return max(folders, key=lambda folder: int(folder.parent.name))
@@ -114,12 +123,17 @@ def wait_for_socket(path: Path) -> None:
         time.sleep(0.01)
 
 
-def wait_for_postgres(binaries: Path, folder: Path) -> None:
+def wait_for_postgres(address: str) -> None:
     """It accepts connections a moment before it answers them."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while subprocess.run([binaries / "pg_isready", "-q", "-h", folder], check=False).returncode:
-        assert time.monotonic() < deadline, "PostgreSQL does not answer"
-        time.sleep(0.05)
+    while True:
+        try:
+            psycopg.connect(address).close()
+        except psycopg.OperationalError:
+            assert time.monotonic() < deadline, "PostgreSQL does not answer"
+            time.sleep(0.05)
+        else:
+            return
 
 
 def end_with_us(process: subprocess.Popen[bytes]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.platform import Platform
 
-pytestmark = [pytest.mark.flows, pytest.mark.xdist_group("platform")]
+pytestmark = pytest.mark.flows
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
