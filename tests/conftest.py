@@ -5,7 +5,7 @@ Each process of a parallel run has its own. `--postgres` starts one PostgreSQL f
 
 import os
 import sys
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -34,13 +34,14 @@ def prepare_django() -> None:
     import django
     from django.conf import settings
 
-    database = cast("dict[str, Any]", settings.DATABASES["default"])
+    database: Any = settings.DATABASES["default"]
     if database["ENGINE"] == "django.db.backends.sqlite3":
         # In memory, each connection would have its own.
         database.setdefault("TEST", {})["NAME"] = str(settings.VAR_DIR / "test.sqlite3")
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     # pytest keeps each test's log, and shows it with a failure.
-    settings.LOGGING["root"]["handlers"] = []
+    root: Any = settings.LOGGING["root"]
+    root["handlers"] = []
     django.setup()
     # Processes of a parallel run inherit the environment: with this name in it, pytest-django would
     # load the settings, with our folder and our Redis, before they come to make their own.

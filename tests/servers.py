@@ -80,18 +80,17 @@ def start_postgres() -> str:
         stdout=subprocess.DEVNULL,
         cwd=folder,
     )
-    # A test database need not survive a power cut.
-    quick = ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
-    server: list[str | Path] = [
-        binaries / "postgres",
-        "-D",
-        data,
-        "-k",
-        folder,
-        "-c",
-        "listen_addresses=",
-        *quick,
-    ]
+    changes = {
+        "listen_addresses": "127.0.0.1",
+        "port": port,
+        "unix_socket_directories": folder,
+        # A test database need not survive a power cut.
+        "fsync": "off",
+        "synchronous_commit": "off",
+        "full_page_writes": "off",
+    }
+    words = [f"--{name}={value}" for name, value in changes.items()]
+    server: list[str | Path] = [binaries / "postgres", "-D", data, *words]
     with (folder / "postgres.log").open("wb") as log:
         process = subprocess.Popen([*prefix, *server], stdout=log, stderr=log, cwd=folder)
     end_with_us(process)
