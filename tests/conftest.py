@@ -40,8 +40,8 @@ def prepare_django() -> None:
         database.setdefault("TEST", {})["NAME"] = str(settings.VAR_DIR / "test.sqlite3")
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     # pytest keeps each test's log, and shows it with a failure.
-    root: Any = settings.LOGGING["root"]
-    root["handlers"] = []
+    handlers: Any = settings.LOGGING["handlers"]
+    handlers["stderr"] = {"class": "logging.NullHandler"}
     django.setup()
     # Processes of a parallel run inherit the environment: with this name in it, pytest-django would
     # load the settings, with our folder and our Redis, before they come to make their own.

@@ -144,11 +144,16 @@ def test_an_unknown_path_is_404_before_method_and_key(db: None, path: str, metho
     assert verdict(call(method, path, b"")) == (404, BAD, None, None)
 
 
-@pytest.mark.parametrize(("path", "method"), PATHS)
-@pytest.mark.parametrize("wrong", ["PUT", "PATCH", "DELETE", "TRACE", "BREW", "POST", "GET"])
+@pytest.mark.parametrize(
+    ("path", "method", "wrong"),
+    [
+        (path, method, wrong)
+        for path, method in PATHS
+        for wrong in ("PUT", "PATCH", "DELETE", "TRACE", "BREW", "POST", "GET")
+        if wrong != method
+    ],
+)
 def test_another_method_is_405_before_the_key(db: None, path: str, method: str, wrong: str) -> None:
-    if wrong == method:
-        pytest.skip("this is the right one")
     response = call(wrong, path, b"")
     assert verdict(response) == (405, BAD, "method_not_allowed", None)
     assert response["Allow"] == method
