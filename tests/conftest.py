@@ -3,6 +3,7 @@
 Each process of a parallel run has its own. `--postgres` starts one PostgreSQL for all of them.
 """
 
+import logging
 import os
 import sys
 from typing import Any
@@ -40,9 +41,11 @@ def prepare_django() -> None:
         database.setdefault("TEST", {})["NAME"] = str(settings.VAR_DIR / "test.sqlite3")
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     # pytest keeps each test's log, and shows it with a failure.
-    handlers: Any = settings.LOGGING["handlers"]
-    handlers["stderr"] = {"class": "logging.NullHandler"}
+    root: Any = settings.LOGGING["root"]
+    root["handlers"] = []
     django.setup()
+    # With none at all, Python would print warnings by itself.
+    logging.getLogger().addHandler(logging.NullHandler())
     # Processes of a parallel run inherit the environment: with this name in it, pytest-django would
     # load the settings, with our folder and our Redis, before they come to make their own.
     del os.environ["DJANGO_SETTINGS_MODULE"]

@@ -117,8 +117,9 @@ class FluxEngine:
         )
 
     def warm(self, sizes: Sequence[tuple[int, int]]) -> None:
-        """Draw once at each (width, height). Raises `OutOfMemory`."""
-        for width, height in sizes:
+        """Draw once at each (width, height), on a CPU at the smallest alone. Raises `OutOfMemory`."""
+        # A GPU picks its kernels by size; a CPU only needs its libraries awake, and draws slowly.
+        for width, height in sizes if self._device.type == "cuda" else [min(sizes)]:
             self.draw(WARM_UP_PROMPT, width=width, height=height, seed=0)
 
     def draw(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from kombu import Connection
+from kombu.exceptions import OperationalError
 
 from images import hints
 from images.catalog import Model
@@ -20,7 +21,7 @@ def answers() -> bool:
     try:
         with Connection(BROKER, connect_timeout=2) as connection:
             connection.ensure_connection(max_retries=1, timeout=3)
-    except OSError:
+    except (OSError, OperationalError):
         return False
     return True
 
