@@ -59,8 +59,5 @@ class OrganizationMiddleware:
 
         lazy = cast("OrganizationRequest", request)
         lazy.membership = cast("Membership", SimpleLazyObject(membership))
-        lazy.organization = cast(
-            "Organization",
-            SimpleLazyObject(organization),
-        )
+        lazy.organization = cast("Organization", SimpleLazyObject(organization))
         return self.get_response(request)

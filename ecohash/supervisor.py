@@ -46,6 +46,7 @@ class Program:
     stop_seconds: int = 10
     talks: bool = False  # its stdout is for the person at the terminal
     once: bool = False
+    environment: str = ""
 
 
 def find_redis() -> str:
@@ -105,7 +106,7 @@ def programs() -> list[Program]:
     if runs_redis():
         command = redis_command(settings.REDIS_SOCKET, settings.VAR_DIR)
         found.append(Program("redis", command, 10))
-    for index in range(1, settings.GPU_WORKERS + 1):
+    for index, device in enumerate(devices(), start=1):
         name = f"gpu{index}"
         worker = ("worker", "--pool", "solo", "--queues", FLUX_SCHNELL.queue)
         found.append(
@@ -115,6 +116,7 @@ def programs() -> list[Program]:
                 20,
                 # The image in hand, its encoding and its delivery.
                 stop_seconds=settings.IMAGE_TIMEOUT_SECONDS + 15,
+                environment=f"CUDA_VISIBLE_DEVICES={device}" if device else "",
             )
         )
     one_at_a_time = ("worker", "--queues", "default", "--concurrency", "1")
@@ -139,6 +141,16 @@ def programs() -> list[Program]:
         Program("announce", python("announce", "manage.py", "announce"), 40, talks=True, once=True),
     ]
     return found
+
+
+def devices() -> list[str]:
+    """For each GPU worker the device that it alone may see; nothing to choose where there is one."""
+    count = settings.GPU_WORKERS
+    if count < 2:  # noqa: PLR2004 - one worker takes what CUDA offers first
+        return [""] * count
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    named = [device.strip() for device in given if device.strip()]
+    return [named[number % len(named)] if named else str(number) for number in range(count)]
 
 
 def config(wanted: list[Program], *, terminal: str | None) -> str:
@@ -197,6 +209,7 @@ def program_section(program: Program, *, log: Path, terminal: str | None) -> str
         # the wait, goes to all of them.
         stopasgroup="false",
         killasgroup="true",
+        environment=program.environment,
         **output,
     )
 

@@ -14,6 +14,7 @@ import secrets
 import time
 from datetime import timedelta
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.utils import timezone
 
@@ -26,7 +27,7 @@ from images.models import Generation
 
 logger = logging.getLogger(__name__)
 
-DEADLINE_SECONDS = 90
+DEADLINE_SECONDS: int = settings.REQUEST_DEADLINE_SECONDS
 RETRY_AFTER_SECONDS = 5
 
 

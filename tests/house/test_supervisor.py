@@ -47,6 +47,19 @@ def test_each_gpu_has_a_worker(own_redis: Settings) -> None:
     assert [name for name in names() if name.startswith("gpu")] == ["gpu1", "gpu2", "gpu3"]
 
 
+def test_each_gpu_worker_sees_a_device_of_its_own(
+    own_redis: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert supervisor.devices() == [""]
+    own_redis.GPU_WORKERS = 2
+    config = parsed()
+    seen = [config[f"program:gpu{number}"]["environment"] for number in (1, 2)]
+    assert seen == ["CUDA_VISIBLE_DEVICES=0", "CUDA_VISIBLE_DEVICES=1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    assert supervisor.devices() == ["4", "6"]
+
+
 def test_web_stops_first_then_the_workers_then_redis(own_redis: Settings) -> None:
     config = parsed()
     order = [int(config[s]["priority"]) for s in ("program:redis", "group:workers", "program:web")]
