@@ -90,6 +90,7 @@ def deliver(job: Generation, picture: Picture) -> bool:
         delivered = _held(job).update(
             status=Generation.Status.SUCCEEDED,
             lease_until=None,
+            error_code="",
             ended_at=timezone.now(),
             drawn_at=picture.drawn_at,
             engine=picture.engine,

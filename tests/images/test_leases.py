@@ -166,6 +166,7 @@ def test_a_worker_that_comes_back_cannot_touch_the_second_attempt(alice: Person)
     leases.hand_back(first, "engine_failed")
     assert state(second) == ("running", 2, "pending")
     assert leases.deliver(second, jobs.stored(second))
+    assert jobs.now(second).error_code == ""
     assert books(alice) == (0, PRICE)
     assert is_stored(second, 2)
 
