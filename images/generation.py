@@ -15,7 +15,7 @@ import time
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from accounts.models import ApiKey, Organization, User
@@ -92,22 +92,28 @@ def admit(
     moderation.screen(prompt)
     price = pricing.price_of(model=model, size=size)
     now = timezone.now()
-    with transaction.atomic():
-        hold = ledger.hold(organization=organization, api_key=api_key, price=price)
-        job = Generation.objects.create(
-            organization=organization,
-            api_key=api_key,
-            user=user,
-            hold=hold,
-            request_id=request_id,
-            model=model,
-            prompt=prompt,
-            size=size,
-            seed=secrets.randbelow(SEED_LIMIT + 1) if seed is None else seed,
-            response_format=response_format,
-            created_at=now,
-            deadline_at=now + timedelta(seconds=deadline_seconds),
-        )
+    job = Generation(
+        organization=organization,
+        api_key=api_key,
+        user=user,
+        request_id=request_id,
+        model=model,
+        prompt=prompt,
+        size=size,
+        seed=secrets.randbelow(SEED_LIMIT + 1) if seed is None else seed,
+        response_format=response_format,
+        created_at=now,
+        deadline_at=now + timedelta(seconds=deadline_seconds),
+    )
+    try:
+        with transaction.atomic():
+            job.hold = ledger.hold(organization=organization, api_key=api_key, price=price)
+            job.save(force_insert=True)
+    except (OperationalError, InterfaceError):
+        # A connection that broke at COMMIT may have left the job behind, to be drawn and charged.
+        connection.close()
+        if not Generation.objects.filter(pk=job.pk).exists():
+            raise
     hints.ring(MODELS[model])
     return job
 

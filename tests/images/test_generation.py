@@ -1,9 +1,11 @@
 """The caller's half: admitted, awaited, and ended in one way only, whoever comes first."""
 
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
 from billing.ledger import InsufficientQuota
@@ -53,6 +55,43 @@ def test_a_refused_prompt_leaves_no_trace(alice: Person) -> None:
         jobs.queued(alice, prompt="some csam please")
     assert not Generation.objects.exists()
     assert books(alice) == (0, 0)
+
+
+@pytest.fixture
+def break_next_commit(transactional_db: None) -> Iterator[Callable[[], None]]:
+    """Arms the connection: its next COMMIT reaches the database, and the answer is lost."""
+    wrapper: Any = connections["default"]
+    commit = wrapper._commit
+
+    def commit_and_break() -> None:
+        del wrapper._commit
+        commit()
+        raise OperationalError("server closed the connection unexpectedly")
+
+    yield lambda: setattr(wrapper, "_commit", commit_and_break)
+    vars(wrapper).pop("_commit", None)
+
+
+def test_an_admission_whose_commit_gave_no_answer_is_read_back(
+    alice: Person, break_next_commit: Callable[[], None]
+) -> None:
+    break_next_commit()
+    job = jobs.queued(alice)
+    assert Generation.objects.get() == job
+    assert books(alice) == (PRICE, 0)
+
+
+def test_a_delivery_whose_commit_gave_no_answer_charges_once(
+    alice: Person, break_next_commit: Callable[[], None]
+) -> None:
+    job = jobs.running(alice)
+    picture = jobs.stored(job)
+    break_next_commit()
+    with pytest.raises(OperationalError):
+        leases.deliver(job, picture)
+    assert leases.deliver(job, picture)
+    assert books(alice) == (0, PRICE)
+    assert LedgerEntry.objects.filter(hold=job.hold).count() == 1
 
 
 @pytest.mark.parametrize("begun", [False, True])
