@@ -1,0 +1,139 @@
+"""What a GPU worker does when something goes wrong under its hands: the job ends well or costs nothing."""
+
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+import pytest
+
+from images import hints, storage
+from images.catalog import FLUX_SCHNELL
+from images.models import Generation
+from inference.engines.base import Engine, OnStep, OutOfMemory
+from inference.engines.blank import BlankDrawing, BlankEngine
+from inference.worker import GpuWorker, Stint
+from tests.cast import Person
+from tests.images import jobs
+from tests.images.jobs import PRICE, books, state
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class TroubledEngine(BlankEngine):
+    """Raises the given errors, one for each drawing, before it draws like the blank one."""
+
+    def __init__(self, errors: Sequence[Exception]) -> None:
+        super().__init__()
+        self.errors = list(errors)
+        self.freed = 0
+
+    def draw(
+        self, prompt: str, *, width: int, height: int, seed: int, on_step: OnStep | None = None
+    ) -> BlankDrawing:
+        if self.errors:
+            raise self.errors.pop(0)
+        return super().draw(prompt, width=width, height=height, seed=seed, on_step=on_step)
+
+    def free_memory(self) -> None:
+        self.freed += 1
+
+
+class Worker(GpuWorker):
+    """A worker whose end can be watched: where the process would end, a thread ends here."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine=engine, model=FLUX_SCHNELL)
+        self.ended_for: list[str] = []
+
+    def _quit(self, reason: str, job: Generation) -> None:  # noqa: ARG002
+        self.ended_for.append(reason)
+        raise SystemExit(reason)
+
+
+def test_a_full_device_is_cleared_and_the_picture_drawn_once_more(alice: Person) -> None:
+    engine = TroubledEngine([OutOfMemory()])
+    job = jobs.queued(alice)
+    Worker(engine).answer_bell()
+    assert (state(job), engine.freed) == (("succeeded", 1, "captured"), 1)
+    assert books(alice) == (0, PRICE)
+
+
+def test_a_device_that_stays_full_ends_the_process_and_frees_the_job(alice: Person) -> None:
+    job = jobs.queued(alice)
+    worker = Worker(TroubledEngine([OutOfMemory(), OutOfMemory()]))
+    with pytest.raises(SystemExit):
+        worker.answer_bell()
+    assert worker.ended_for == ["out of memory twice"]
+    assert state(job) == ("queued", 1, "pending")
+
+
+def test_a_poisonous_job_fails_after_two_attempts_and_the_next_is_served(alice: Person) -> None:
+    poison, good = jobs.queued(alice), jobs.queued(alice)
+    worker = Worker(TroubledEngine([RuntimeError("a"), RuntimeError("b")]))
+    worker.answer_bell()
+    assert state(poison) == ("failed", 2, "released")
+    assert state(good) == ("succeeded", 1, "captured")
+    assert (books(alice), worker._stints) == ((0, PRICE), [])
+
+
+def test_a_storage_that_refuses_costs_nothing(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_key: str, _png: bytes) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(storage, "put", refuse)
+    job = jobs.queued(alice)
+    worker = Worker(BlankEngine())
+    worker.answer_bell()
+    worker.answer_bell()
+    assert state(job) == ("failed", 2, "released")
+    assert (books(alice), worker._stints) == ((0, 0), [])
+
+
+def test_a_picture_that_comes_too_late_is_removed(alice: Person) -> None:
+    job = jobs.running(alice)
+    worker = Worker(BlankEngine())
+    drawing = BlankEngine().draw("fox", width=512, height=512, seed=1)
+    stint = Stint(job, drawing_since=None)
+    worker._stints.append(stint)
+    Generation.objects.filter(pk=job.pk).update(attempt=2)
+    worker._finish(stint, drawing, job.created_at)
+    assert state(job) == ("running", 2, "pending")
+    assert not storage.pictures().exists(storage.key_of(job.id, 1))
+
+
+def test_a_worker_that_stops_claims_nothing_more(alice: Person) -> None:
+    job = jobs.queued(alice)
+    worker = Worker(BlankEngine())
+    worker.open()
+    assert [found.name for found in hints.live_workers()] == [worker.name]
+    worker.stop()
+    worker.answer_bell()
+    assert state(job) == ("queued", 0, "pending")
+    assert hints.live_workers() == []
+
+
+def test_the_watchdog_ends_a_process_whose_image_hangs(alice: Person) -> None:
+    job = jobs.running(alice)
+    worker = Worker(BlankEngine())
+    worker._stints.append(Stint(job, drawing_since=time.monotonic() - 1_000))
+
+    def keep() -> None:
+        with suppress(SystemExit):
+            worker._keep()
+
+    keeper = threading.Thread(target=keep)
+    keeper.start()
+    keeper.join(10)
+    assert worker.ended_for == ["image took too long"]
+
+
+def test_the_keeper_renews_the_lease_of_what_is_in_hand(alice: Person) -> None:
+    job = jobs.running(alice)
+    jobs.lease_ran_out(job)
+    expired = jobs.now(job).lease_until
+    worker = Worker(BlankEngine())
+    worker._renew([Stint(job, drawing_since=None)])
+    assert jobs.now(job).lease_until > expired
