@@ -9,11 +9,21 @@ from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
+from django.utils import timezone
 
 if TYPE_CHECKING:
     from django_stubs_ext.db.models import TypedModelMeta
 else:
     TypedModelMeta = object
+
+
+# A limit of nothing at all would be a revoked key or a suspended organisation; a cap of $0 is allowed.
+LIMITS_ARE_POSITIVE = (
+    (Q(requests_per_minute=None) | Q(requests_per_minute__gte=1))
+    & (Q(images_per_minute=None) | Q(images_per_minute__gte=1))
+    & (Q(images_in_flight=None) | Q(images_in_flight__gte=1))
+    & (Q(monthly_cap_micros=None) | Q(monthly_cap_micros__gte=0))
+)
 
 
 class UserManager(BaseUserManager["User"]):
@@ -66,9 +76,26 @@ class Organization(models.Model):
     limits_lifted = models.BooleanField(
         default=False, help_text="No limit on requests and images a minute and in flight."
     )
+    requests_per_minute = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Empty: the installation's default."
+    )
+    images_per_minute = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Empty: the installation's default."
+    )
+    images_in_flight = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Empty: the installation's default."
+    )
+    monthly_cap_micros = models.BigIntegerField(
+        null=True, blank=True, help_text="The most it may spend in a calendar month (UTC)."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = OrganizationQuerySet.as_manager()
+
+    class Meta(TypedModelMeta):
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=LIMITS_ARE_POSITIVE, name="organization_limits"),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -109,8 +136,9 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return self.filter(organization=organization).order_by("-created_at", "-pk")
 
     def live(self) -> Self:
-        """Those that still open the door."""
-        return self.filter(revoked_at=None)
+        """Those that still open the door: neither revoked nor suspended nor expired."""
+        unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+        return self.filter(unexpired, revoked_at=None, suspended_at=None)
 
 
 class ApiKey(models.Model):
@@ -128,11 +156,54 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    suspended_at = models.DateTimeField(null=True, blank=True)
+    suspended_because = models.CharField(max_length=200, blank=True)
+    root = models.ForeignKey(
+        "self",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="rotations",
+        help_text="The key that this one was first rotated from; both share limits and spending.",
+    )
+
+    may_generate = models.BooleanField(default=True)
+    may_read_usage = models.BooleanField(default=True)
+    allowed_networks = models.JSONField(
+        default=list, blank=True, help_text="Networks in CIDR form; empty means any address."
+    )
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    images_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    images_in_flight = models.PositiveIntegerField(null=True, blank=True)
+    monthly_cap_micros = models.BigIntegerField(null=True, blank=True)
 
     objects = ApiKeyQuerySet.as_manager()
 
+    class Meta(TypedModelMeta):
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=LIMITS_ARE_POSITIVE, name="api_key_limits"),
+        ]
+
     def __str__(self) -> str:
         return f"{self.name} ({self.hint})"
+
+    @property
+    def line_id(self) -> int:
+        """Whose limits and spending it shares: the first key of its line of rotations."""
+        return self.root_id or self.pk
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it still opens the door."""
+        expired = self.expires_at is not None and self.expires_at <= timezone.now()
+        return not (self.revoked_at or self.suspended_at or expired)
+
+    @property
+    def scopes(self) -> list[str]:
+        """What it may do, by the names of the API."""
+        scopes = {"generate": self.may_generate, "usage.read": self.may_read_usage}
+        return [name for name, granted in scopes.items() if granted]
 
     @property
     def hint(self) -> str:

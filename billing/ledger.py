@@ -7,20 +7,11 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import ApiKey, Organization
-from accounts.refusals import Refusal
+from billing import budgets
+from billing.budgets import InsufficientQuota, SpendLimitReached, TooManyInFlight
 from billing.models import Credit, Hold, LedgerEntry, Price
 
-
-class InsufficientQuota(Refusal):
-    status = 429
-    type = "insufficient_quota"
-    code = "insufficient_quota"
-    # Its clients retry 429 by habit; here waiting does not help.
-    headers = {"x-should-retry": "false"}
-    text = (
-        "Your organization has no credit left for this image. Nothing was charged. "
-        "See the dashboard's Billing page for what is left."
-    )
+__all__ = ["InsufficientQuota", "SpendLimitReached", "TooManyInFlight"]
 
 
 def open_books(*, organization: Organization, trial_credit_micros: int) -> Credit:
@@ -54,27 +45,45 @@ def grant(*, organization: Organization, amount_micros: int, reason: str) -> Led
 
 
 def hold(*, organization: Organization, api_key: ApiKey | None, price: Price) -> Hold:
-    """Reserve the price of one image. Call it inside a transaction.
+    """Reserve the price of one image. Call it inside a transaction, and roll that back on a refusal.
 
-    Test and reservation are one UPDATE: a check followed by an insert lets parallel calls overdraw.
+    Each test and its reservation are one UPDATE: a check followed by an insert lets parallel calls
+    overdraw.
 
     Raises:
-        InsufficientQuota: what is left does not cover the price; nothing was reserved.
+        InsufficientQuota: what is left does not cover the price, or a spend limit (SpendLimitReached).
+        TooManyInFlight: as many images are in work as the organisation or the key may have at once.
     """
-    covered = Credit.objects.filter(
-        organization=organization,
-        granted_micros__gte=F("pending_micros") + F("posted_micros") + price.amount_micros,
-    )
-    if not covered.update(pending_micros=F("pending_micros") + price.amount_micros):
+    # As they are now: the call may have been authenticated a slow upload ago.
+    organization = Organization.objects.get(pk=organization.pk)
+    api_key = ApiKey.objects.get(pk=api_key.pk) if api_key else None
+    amount = price.amount_micros
+    credit = Credit.objects.filter(organization=organization)
+    covering = credit.filter(granted_micros__gte=F("pending_micros") + F("posted_micros") + amount)
+    try:
+        reserved = budgets.reserve(organization=organization, api_key=api_key, amount_micros=amount)
+    except TooManyInFlight:
+        # Who cannot pay is told so: waiting for a free place would not help.
+        if not covering.exists():
+            raise InsufficientQuota from None
+        raise
+    if not covering.update(pending_micros=F("pending_micros") + amount):
         raise InsufficientQuota
-    credit = Credit.objects.get(organization=organization)
+    row = credit.get()
+    caps = [(row.pending_micros + row.posted_micros, row.granted_micros)]
+    if reserved.cap is not None:
+        caps.append(reserved.cap)
+    reserved_micros, cap_micros = min(caps, key=lambda cap: cap[1] - cap[0])
     return Hold.objects.create(
         organization=organization,
         api_key=api_key,
+        key_budget=reserved.key_budget,
         payer=Hold.Payer.CREDIT,
         price=price,
-        amount_micros=price.amount_micros,
-        cap_micros=credit.granted_micros,
+        amount_micros=amount,
+        month=reserved.month,
+        reserved_micros=reserved_micros,
+        cap_micros=cap_micros,
     )
 
 
@@ -82,6 +91,7 @@ def capture(hold: Hold) -> bool:
     """Charge for a delivered image; False where the hold had ended before. Inside a transaction."""
     if not _end(hold, Hold.State.CAPTURED):
         return False
+    budgets.settle(hold, captured=True)
     Credit.objects.filter(organization=hold.organization_id).update(
         pending_micros=F("pending_micros") - hold.amount_micros,
         posted_micros=F("posted_micros") + hold.amount_micros,
@@ -101,6 +111,7 @@ def release(hold: Hold) -> bool:
     """Give the reserved money back; False where the hold had ended before. Inside a transaction."""
     if not _end(hold, Hold.State.RELEASED):
         return False
+    budgets.settle(hold, captured=False)
     Credit.objects.filter(organization=hold.organization_id).update(
         pending_micros=F("pending_micros") - hold.amount_micros
     )

@@ -106,6 +106,93 @@ class Credit(models.Model):
         return self.granted_micros - self.pending_micros - self.posted_micros
 
 
+class BudgetQuerySet(models.QuerySet["Budget"]):
+    """Reads of budgets."""
+
+    def of_organization(self, organization: Organization) -> Self:
+        """The organisation's own row, where it has begun one."""
+        return self.filter(organization=organization, api_key=None)
+
+    def of_key(self, key: ApiKey) -> Self:
+        """The row of the key's line of rotations, where it has begun one."""
+        return self.filter(api_key=key.line_id)
+
+
+class Budget(models.Model):
+    """What one organisation, or one of its keys, has in work and has spent in a calendar month (UTC).
+
+    The sums belong to `month` and start anew with the next one; `in_flight` counts pending holds of
+    any month. All three change in the transactions that begin and end holds, and nowhere else.
+    The caps and limits that they are compared with stand on the organisation and on the key.
+    """
+
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="budgets")
+    api_key = models.OneToOneField(
+        ApiKey,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="budget",
+        help_text="The first key of a line of rotations; empty: the organisation's own.",
+    )
+    month = models.DateField(help_text="Its first day.")
+    pending_micros = models.BigIntegerField(default=0)
+    posted_micros = models.BigIntegerField(default=0)
+    in_flight = models.IntegerField(default=0)
+    exhausted_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the cap first refused an image in this month."
+    )
+
+    objects = BudgetQuerySet.as_manager()
+
+    class Meta(TypedModelMeta):
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["organization"], condition=Q(api_key=None), name="budget_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(pending_micros__gte=0) & Q(posted_micros__gte=0) & Q(in_flight__gte=0),
+                name="budget_never_negative",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"budget of {self.api_key or self.organization}, {self.month:%Y-%m}"
+
+    @property
+    def reserved_micros(self) -> int:
+        """What counts against the cap: spent, and held for images in work."""
+        return self.pending_micros + self.posted_micros
+
+
+class SpendAlert(models.Model):
+    """A share of a monthly cap was reached: one mail for each month, cap and share."""
+
+    budget = models.ForeignKey(Budget, models.PROTECT, related_name="alerts")
+    month = models.DateField()
+    percent = models.PositiveSmallIntegerField()
+    cap_micros = models.BigIntegerField()
+    spent_micros = models.BigIntegerField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    claimed_at = models.DateTimeField(null=True, blank=True, help_text="Somebody is sending it.")
+    sent_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TypedModelMeta):
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["budget", "month", "cap_micros", "percent"], name="spend_alert_once"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["created_at"], condition=Q(sent_at=None), name="spend_alert_unsent"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.percent} % of {self.budget}"
+
+
 class HoldQuerySet(models.QuerySet["Hold"]):
     """Reads of holds."""
 
@@ -134,10 +221,19 @@ class Hold(models.Model):
     api_key = models.ForeignKey(
         ApiKey, models.SET_NULL, null=True, blank=True, related_name="holds"
     )
+    key_budget = models.ForeignKey(
+        Budget, models.PROTECT, null=True, blank=True, related_name="holds"
+    )
     payer = models.CharField(max_length=16, choices=Payer.choices)
     price = models.ForeignKey(Price, models.PROTECT, related_name="holds")
     amount_micros = models.BigIntegerField()
-    cap_micros = models.BigIntegerField(help_text="The limit in force when the hold was admitted.")
+    month = models.DateField(help_text="The budget month that it counts in: its first day.")
+    reserved_micros = models.BigIntegerField(
+        help_text="What was spent and held under the tightest limit, this hold included."
+    )
+    cap_micros = models.BigIntegerField(
+        help_text="That limit, as it was when the hold was admitted."
+    )
     state = models.CharField(max_length=16, choices=State.choices, default=State.PENDING)
     created_at = models.DateTimeField(auto_now_add=True)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -147,6 +243,9 @@ class Hold(models.Model):
     class Meta(TypedModelMeta):
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(amount_micros__gt=0), name="hold_is_positive"),
+            models.CheckConstraint(
+                condition=Q(reserved_micros__lte=F("cap_micros")), name="hold_fits_its_cap"
+            ),
             models.CheckConstraint(
                 condition=Q(payer__in=["credit", "subscription"]), name="hold_payer_known"
             ),

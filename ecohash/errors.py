@@ -13,7 +13,7 @@ from rest_framework.exceptions import APIException, MethodNotAllowed
 
 from accounts.refusals import Refusal
 from images.body import MalformedBody, RequestTooLarge
-from images.views import UnknownPath
+from images.api import UnknownPath
 
 logger = logging.getLogger(__name__)
 

@@ -320,6 +320,14 @@ except ValueError:
     message = "BLANK_ENGINE_SECONDS must be a number of seconds."
     raise ImproperlyConfigured(message) from None
 
+# --- limits: of an organisation that has none of its own; a minute's worth may come at once ---------
+
+REQUESTS_PER_MINUTE = number("REQUESTS_PER_MINUTE", 600)
+IMAGES_PER_MINUTE = number("IMAGES_PER_MINUTE", 300)
+IMAGES_IN_FLIGHT = number("IMAGES_IN_FLIGHT", 64)
+# Of one address, so that guessing keys is slow; a key that works is never refused for it.
+FAILED_AUTHENTICATIONS_PER_MINUTE = 300
+
 # --- billing --------------------------------------------------------------------------------------
 
 TRIAL_CREDIT_MICROS = number("TRIAL_CREDIT_MICROS", 25 * 20_000)

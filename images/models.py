@@ -45,7 +45,7 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         return self.filter(organization=organization).order_by("-created_at", "-pk")
 
     def queued(self, model: str) -> Self:
-        """The jobs that wait for a worker of this model, the oldest first."""
+        """The jobs that wait for a worker of this model, the oldest first. Whose turn it is: turns.py."""
         return self.filter(status=Generation.Status.QUEUED, model=model).order_by("created_at")
 
     def unfinished(self) -> Self:
@@ -93,6 +93,22 @@ class Generation(models.Model):
     seed = models.BigIntegerField()
     response_format = models.CharField(max_length=16, default="b64_json")
 
+    idempotency_key = models.CharField(
+        max_length=255,
+        null=True,
+        blank=True,
+        help_text="While set, a call with the same key is answered by this job.",
+    )
+    body_digest = models.CharField(
+        max_length=64, blank=True, help_text="SHA-256 of what was asked."
+    )
+    joined_at = models.DateTimeField(
+        null=True, blank=True, help_text="A client that retries waits for this job's answer."
+    )
+    answered_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the last byte of an answer was written out."
+    )
+
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.QUEUED)
     attempt = models.PositiveSmallIntegerField(default=0)
     lease_until = models.DateTimeField(null=True, blank=True)
@@ -127,10 +143,13 @@ class Generation(models.Model):
             models.CheckConstraint(
                 condition=Q(seed__gte=0, seed__lte=2**32 - 1), name="generation_seed_in_range"
             ),
+            models.UniqueConstraint(
+                fields=["organization", "idempotency_key"], name="generation_idempotency_key_once"
+            ),
         ]
         indexes: ClassVar = [
             models.Index(
-                fields=["model", "created_at"],
+                fields=["model", "organization", "created_at"],
                 condition=Q(status="queued"),
                 name="generation_queue",
             ),
@@ -143,6 +162,7 @@ class Generation(models.Model):
                 name="generation_deadlines",
             ),
             models.Index(fields=["organization", "-created_at"], name="generation_by_organization"),
+            models.Index(fields=["api_key", "-created_at"], name="generation_by_key"),
             models.Index(
                 fields=["ended_at"],
                 condition=Q(purged_at=None, ended_at__isnull=False),
@@ -162,6 +182,18 @@ class Generation(models.Model):
     def cost_micros(self) -> int:
         """What was charged: the held price once captured, else nothing."""
         return self.hold.amount_micros if self.hold.state == Hold.State.CAPTURED else 0
+
+
+class Turn(models.Model):
+    """When a worker last took up a job of this organisation; see turns.py."""
+
+    organization = models.OneToOneField(
+        Organization, models.CASCADE, primary_key=True, related_name="turn"
+    )
+    served_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"turn of {self.organization}"
 
 
 class ImageQuerySet(models.QuerySet["Image"]):
