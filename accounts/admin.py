@@ -67,8 +67,21 @@ class MembershipAdmin(ReadOnlyAdmin):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ReadOnlyAdmin):
-    list_display = ("hint", "name", "organization", "created_at", "last_used_at", "revoked_at")
-    list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
+    list_display = (
+        "hint",
+        "name",
+        "organization",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+        "suspended_at",
+        "revoked_at",
+    )
+    list_filter = (
+        ("revoked_at", admin.EmptyFieldListFilter),
+        ("suspended_at", admin.EmptyFieldListFilter),
+        ("expires_at", admin.EmptyFieldListFilter),
+    )
     list_select_related = ("organization",)
     search_fields = ("name", "prefix", "last_four", "organization__name")
     exclude: ClassVar[tuple[str, ...]] = ("digest",)

@@ -5,6 +5,8 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import Error, register
 
+from accounts import leaks
+
 
 @register()
 def pepper_is_set(**_kwargs: Any) -> list[Error]:
@@ -18,3 +20,22 @@ def pepper_is_set(**_kwargs: Any) -> list[Error]:
             id="accounts.E001",
         )
     ]
+
+
+@register()
+def public_keys_of_leak_reports(**_kwargs: Any) -> list[Error]:
+    """accounts.E002: reports of leaked keys would be refused, because none could be verified."""
+    if not settings.LEAK_REPORT_PUBLIC_KEYS:
+        return []
+    try:
+        leaks.public_keys()
+    except leaks.UnusablePublicKeys as error:
+        return [
+            Error(
+                f"LEAK_REPORT_PUBLIC_KEYS names a file that cannot be used. {error}",
+                hint="Fetch it anew from https://api.github.com/meta/public_keys/secret_scanning, "
+                "or unset it to take no reports.",
+                id="accounts.E002",
+            )
+        ]
+    return []

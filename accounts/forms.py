@@ -1,12 +1,122 @@
-"""Forms of the keys page. Those of sign-up and sign-in are allauth's."""
+"""Forms of the keys pages. Those of sign-up and sign-in are allauth's."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, cast
 
 from django import forms
+from django.core.exceptions import ValidationError
+from django.utils import dateformat, timezone
+
+from accounts import networks
+from accounts.keys import Terms
+from accounts.limits import limits_of
+from accounts.models import ApiKey, Organization
 
 NAME_LIMIT = 100  # characters, the column's length
+NETWORKS_LIMIT = 50
+LIMIT_LIMIT = 1_000_000  # what no organisation reaches, and every database can hold
+MICROS_PER_DOLLAR = 1_000_000
+LONGEST_LIFE = timedelta(days=3_653)
+
+NEVER, OWN_DATE, KEEP = "never", "date", "keep"
+EXPIRIES = [
+    (NEVER, "Never"),
+    ("7", "In 7 days"),
+    ("30", "In 30 days"),
+    ("90", "In 90 days"),
+    ("365", "In a year"),
+    (OWN_DATE, "On a date …"),
+]
+EVERYTHING = "generate usage.read"
+ACCESS = [
+    (EVERYTHING, "Make pictures and read usage"),
+    ("generate", "Make pictures only"),
+    ("usage.read", "Read usage only"),
+]
+OVERLAPS = {
+    "0": ("At once", timedelta(0)),
+    "1": ("In an hour", timedelta(hours=1)),
+    "24": ("In 24 hours", timedelta(hours=24)),
+    "168": ("In 7 days", timedelta(days=7)),
+}
+DEFAULT_OVERLAP = "24"
+
+
+class DollarField(forms.DecimalField):
+    """US dollars to the tenth of a cent on the page, micro-dollars in the code."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            min_value=0,
+            max_value=1_000_000,
+            decimal_places=3,
+            widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+            error_messages={
+                "invalid": "Write dollars as a number, such as 25 or 0.500.",
+                "min_value": "A spend limit is at least $0.",
+                "max_value": "A spend limit is at most $1,000,000. Leave it empty for none of its own.",
+                "max_decimal_places": "Write at most three decimals: a tenth of a cent is the least.",
+            },
+            **options,
+        )
+
+    def prepare_value(self, value: Any) -> Any:
+        if not isinstance(value, int):
+            return value
+        dollars = Decimal(value) / MICROS_PER_DOLLAR
+        return f"{dollars:.2f}" if not value % 10_000 else f"{dollars.normalize():f}"
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, str):
+            value = value.strip().removeprefix("$").replace(",", "")
+        return super().to_python(value)
+
+    def clean(self, value: Any) -> Any:
+        dollars = super().clean(value)
+        return None if dollars is None else int(dollars * MICROS_PER_DOLLAR)
+
+
+class NetworksField(forms.CharField):
+    """One network a line; the value is a list in CIDR form, and each wrong line has its own error."""
+
+    widget = forms.Textarea(
+        attrs={"rows": 3, "placeholder": "203.0.113.0/24", "spellcheck": "false"}
+    )
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> list[str]:
+        found, problems = networks.parse_lines(super().clean(value))
+        if problems:
+            raise ValidationError(problems)
+        if len(found) > NETWORKS_LIMIT:
+            raise ValidationError(
+                f"A key may have at most {NETWORKS_LIMIT} networks, and here are {len(found)}. "
+                "Join some of them to larger ones."
+            )
+        return found
+
+
+def limit_field(label: str) -> forms.IntegerField:
+    """A limit of the key's own; empty means the organisation's."""
+    return forms.IntegerField(
+        label=label,
+        required=False,
+        min_value=1,
+        max_value=LIMIT_LIMIT,
+        widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"}),
+        error_messages={
+            "invalid": "Write a whole number, or leave it empty.",
+            "min_value": "At least 1. To shut the key, revoke it.",
+            "max_value": "At most 1,000,000. Leave it empty for the organization's limit.",
+        },
+    )
 
 
 class KeyForm(forms.Form):
-    """What is asked of a new key: a name to recognise it by."""
+    """What is asked of a new key: a name to recognise it by; all else may stay as it is."""
 
     name = forms.CharField(
         max_length=NAME_LIMIT,
@@ -17,3 +127,137 @@ class KeyForm(forms.Form):
             "max_length": "A name has at most %(limit_value)d characters.",
         },
     )
+    expiry = forms.ChoiceField(
+        label="Expires",
+        choices=EXPIRIES,
+        initial=NEVER,
+        required=False,
+        error_messages={"invalid_choice": "Choose one of the times, or a date of your own."},
+    )
+    expires_on = forms.DateField(
+        label="Last day",
+        required=False,
+        help_text="It works until the end of that day, UTC.",
+        widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
+        error_messages={"invalid": "Write the date as year-month-day, such as 2027-01-31."},
+    )
+    access = forms.ChoiceField(
+        label="It may",
+        choices=ACCESS,
+        initial=EVERYTHING,
+        required=False,
+        error_messages={
+            "required": "Choose what the key may do.",
+            "invalid_choice": "Choose one of the three.",
+        },
+    )
+    monthly_cap_micros = DollarField(
+        label="Spend limit a month, in dollars",
+        required=False,
+        help_text="By calendar month, UTC. Empty: only your organization's limit.",
+    )
+    requests_per_minute = limit_field("Requests a minute")
+    images_per_minute = limit_field("Images a minute")
+    images_in_flight = limit_field("Images at once")
+    allowed_networks = NetworksField(
+        label="Allowed networks",
+        required=False,
+        help_text="Addresses or networks that calls may come from, one a line. Empty: from anywhere.",
+    )
+
+    def __init__(self, *args: Any, organization: Organization, **options: Any) -> None:
+        super().__init__(*args, **options)
+        of_all = limits_of(organization)
+        for name in ("requests_per_minute", "images_per_minute", "images_in_flight"):
+            figure = getattr(of_all, name)
+            self.fields[name].widget.attrs["placeholder"] = str(figure) if figure else "no limit"
+
+    @property
+    def beyond_the_name(self) -> bool:
+        """Whether somebody filled in, or got wrong, more than the name: then the page shows it."""
+        return self.is_bound and bool({*self.changed_data, *self.errors} - {"name"})
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = self.cleaned_data
+        expiry = cleaned.get("expiry") or NEVER
+        if expiry == OWN_DATE:
+            if "expires_on" not in self.errors:
+                self._take_date(cleaned.get("expires_on"))
+        elif expiry == KEEP:
+            cleaned["expires_at"] = self.initial.get("expires_at")
+        else:
+            days = None if expiry == NEVER else timedelta(days=int(expiry))
+            cleaned["expires_at"] = timezone.now() + days if days else None
+        return cleaned
+
+    def _take_date(self, day: date | None) -> None:
+        now = timezone.now()
+        if day is None:
+            self.add_error("expires_on", "Choose the last day on which the key works.")
+        elif day < now.date():
+            self.add_error("expires_on", "That day is over. To shut a key now, revoke it.")
+        elif day > (now + LONGEST_LIFE).date():
+            self.add_error("expires_on", "At most ten years from now, or never.")
+        else:
+            end = datetime.combine(day, time(23, 59, 59), tzinfo=UTC)
+            self.cleaned_data["expires_at"] = end
+
+    def terms(self) -> Terms:
+        """What the key may do, for the verbs; only of a valid form."""
+        scopes = (self.cleaned_data["access"] or EVERYTHING).split()
+        return {
+            "may_generate": "generate" in scopes,
+            "may_read_usage": "usage.read" in scopes,
+            "allowed_networks": self.cleaned_data["allowed_networks"],
+            "requests_per_minute": self.cleaned_data["requests_per_minute"],
+            "images_per_minute": self.cleaned_data["images_per_minute"],
+            "images_in_flight": self.cleaned_data["images_in_flight"],
+            "monthly_cap_micros": self.cleaned_data["monthly_cap_micros"],
+        }
+
+
+class KeySettingsForm(KeyForm):
+    """The same questions about a key that exists; its expiry stays unless another is chosen."""
+
+    def __init__(self, data: Any = None, *, key: ApiKey) -> None:
+        initial = {
+            "name": key.name,
+            "expiry": KEEP,
+            "expires_at": key.expires_at,
+            "expires_on": key.expires_at.date() if key.expires_at else None,
+            "access": " ".join(key.scopes),
+            "monthly_cap_micros": key.monthly_cap_micros,
+            "requests_per_minute": key.requests_per_minute,
+            "images_per_minute": key.images_per_minute,
+            "images_in_flight": key.images_in_flight,
+            "allowed_networks": key.allowed_networks,
+        }
+        super().__init__(data, organization=key.organization, initial=initial)
+        expiry = cast("forms.ChoiceField", self.fields["expiry"])
+        if key.expires_at:
+            as_it_is = dateformat.format(key.expires_at, "j M Y, H:i")
+            expiry.choices = [(KEEP, f"{as_it_is} UTC, as it is"), *EXPIRIES]
+        else:
+            expiry.choices = [(KEEP, "Never, as it is"), *EXPIRIES[1:]]
+        # Left out of a request, neither may widen what the key may do.
+        expiry.required = self.fields["access"].required = True
+
+
+class RotationForm(forms.Form):
+    """How long the old key works beside the new one."""
+
+    overlap = forms.ChoiceField(
+        label="The old key stops working",
+        choices=[(value, label) for value, (label, _) in OVERLAPS.items()],
+        initial=DEFAULT_OVERLAP,
+        widget=forms.RadioSelect,
+        error_messages={
+            "required": "Choose when the old key stops working.",
+            "invalid_choice": "Choose one of the times.",
+        },
+    )
+
+    @property
+    def chosen(self) -> timedelta:
+        """The overlap; only of a valid form."""
+        return OVERLAPS[self.cleaned_data["overlap"]][1]

@@ -1,4 +1,4 @@
-"""Addresses of accounts: sign-up, sign-in and passwords (allauth's views under our paths), and API keys."""
+"""Addresses of accounts: sign-up, sign-in and passwords (allauth's views under our paths), and API keys, and reports of leaked ones."""
 
 from allauth.account import views as allauth
 from django.urls import path, re_path
@@ -30,5 +30,8 @@ urlpatterns = [
     path("account/inactive", allauth.account_inactive, name="account_inactive"),
     path("account/confirm", allauth.reauthenticate, name="account_reauthenticate"),
     path("dashboard/keys", views.keys, name="keys"),
+    path("dashboard/keys/<int:pk>", views.key, name="key"),
+    path("dashboard/keys/<int:pk>/rotate", views.rotate_key, name="rotate_key"),
     path("dashboard/keys/<int:pk>/revoke", views.revoke_key, name="revoke_key"),
+    path("webhooks/leaked-keys", views.leaked_keys, name="leaked_keys"),
 ]

@@ -1,64 +1,191 @@
-"""The keys pages. A new key's secret is rendered into one answer and kept nowhere."""
+"""The keys pages, and the door for reports of leaked keys. A new key's secret is rendered into one
+answer and kept nowhere.
+"""
 
+from typing import Any
+
+from django.conf import settings
 from django.contrib import messages
-from django.db.models import F
-from django.http import HttpResponse
+from django.contrib.auth.decorators import login_not_required
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    JsonResponse,
+)
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from accounts import keys as api_keys
+from accounts import leaks
 from accounts.access import OrganizationRequest
 from accounts.doors import may_make_keys, members_only, require_key_maker
-from accounts.forms import KeyForm
+from accounts.forms import KeyForm, KeySettingsForm, RotationForm
 from accounts.models import ApiKey
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @members_only
 def keys(request: OrganizationRequest) -> HttpResponse:
-    """The organisation's keys, those that work first; a POST makes one."""
+    """The organisation's keys, those that matter first; a POST makes one."""
     if request.method == "POST":
         return make_key(request)
-    return key_list(request, KeyForm())
+    return key_list(request, KeyForm(organization=request.organization))
 
 
 @never_cache
 def make_key(request: OrganizationRequest) -> HttpResponse:
     """Make a key and show its secret, this once: the answer is stored by nobody."""
     require_key_maker(request.membership)
-    form = KeyForm(request.POST)
+    form = KeyForm(request.POST, organization=request.organization)
     if not form.is_valid():
         return key_list(request, form, status=422)
     key, secret = api_keys.mint(
         organization=request.organization,
         name=form.cleaned_data["name"],
         created_by=request.user,
+        expires_at=form.cleaned_data["expires_at"],
+        **form.terms(),
     )
     return render(request, "dashboard/keys/made.html", {"key": key, "secret": secret})
 
 
 def key_list(request: OrganizationRequest, form: KeyForm, status: int = 200) -> HttpResponse:
     """The page of all keys, with the form that makes one."""
-    rows = (
-        ApiKey.objects.for_organization(request.organization)
-        .select_related("created_by")
-        .order_by(F("revoked_at").asc(nulls_first=True), "-created_at", "-pk")
-    )
-    context = {"keys": rows, "form": form, "may_make_keys": may_make_keys(request.membership)}
+    rows = ApiKey.objects.for_organization(request.organization)
+    newest: dict[int, int] = {}
+    for key in rows:
+        newest.setdefault(key.line_id, key.pk)
+    told = [(key, api_keys.status_of(key, rotated=key.pk != newest[key.line_id])) for key in rows]
+    told.sort(key=lambda each: each[1].is_final)
+    context = {
+        "keys": told,
+        "form": form,
+        "may_make_keys": may_make_keys(request.membership),
+    }
     return render(request, "dashboard/keys/list.html", context, status=status)
+
+
+def key_of(request: OrganizationRequest, pk: int) -> ApiKey:
+    """The organisation's key of that number; for anybody else's there is none (404)."""
+    rows = ApiKey.objects.for_organization(request.organization)
+    return get_object_or_404(rows.select_related("created_by", "organization"), pk=pk)
+
+
+def facts_of(key: ApiKey) -> dict[str, Any]:
+    """What the pages of one key have in common."""
+    successor = api_keys.successor_of(key)
+    status = api_keys.status_of(key, rotated=successor is not None)
+    return {"key": key, "successor": successor, "status": status}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@members_only
+def key(request: OrganizationRequest, pk: int) -> HttpResponse:
+    """Everything about one key; a POST changes its name, expiry and terms."""
+    found = key_of(request, pk)
+    if request.method == "POST":
+        return change_key(request, found)
+    return key_page(request, found, KeySettingsForm(key=found))
+
+
+def change_key(request: OrganizationRequest, found: ApiKey) -> HttpResponse:
+    """Change the key as the form says."""
+    require_key_maker(request.membership)
+    form = KeySettingsForm(request.POST, key=found)
+    if not form.is_valid():
+        return key_page(request, found, form, status=422)
+    try:
+        changed = api_keys.change(
+            key=found,
+            name=form.cleaned_data["name"],
+            expires_at=form.cleaned_data["expires_at"],
+            **form.terms(),
+        )
+    except api_keys.KeyIsOver as over:
+        messages.error(request, f"Nothing was changed. {over}")
+        return redirect("key", found.pk)
+    messages.success(request, f"“{changed.name}” is changed. It holds from the next call on.")
+    return redirect("key", changed.pk)
+
+
+def key_page(
+    request: OrganizationRequest, found: ApiKey, form: KeySettingsForm, status: int = 200
+) -> HttpResponse:
+    """The page of one key; its form where the key still lives and the reader may change it."""
+    context = facts_of(found)
+    usable = found.is_live and context["successor"] is None
+    context |= {
+        "form": form if usable and may_make_keys(request.membership) else None,
+        "may_revoke": may_make_keys(request.membership) and not context["status"].is_final,
+    }
+    return render(request, "dashboard/keys/detail.html", context, status=status)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@members_only
+@never_cache
+def rotate_key(request: OrganizationRequest, pk: int) -> HttpResponse:
+    """Say what rotating will do; a POST does it and shows the new secret, this once."""
+    old = key_of(request, pk)
+    require_key_maker(request.membership)
+    form = RotationForm(request.POST if request.method == "POST" else None)
+    if not form.is_valid():
+        status = 422 if form.is_bound else 200
+        context = facts_of(old) | {
+            "form": form,
+            "usable": old.is_live,
+            "expires_at": api_keys.expiry_after_rotation(old, now=timezone.now()),
+        }
+        return render(request, "dashboard/keys/rotate.html", context, status=status)
+    try:
+        new, secret = api_keys.rotate(key=old, overlap=form.chosen, created_by=request.user)
+    except api_keys.KeyIsOver as over:
+        messages.error(request, f"No new key was made. {over}")
+        return redirect("key", old.pk)
+    old.refresh_from_db()
+    context = {"key": new, "secret": secret, "old": old, "old_works": old.is_live}
+    return render(request, "dashboard/keys/made.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @members_only
 def revoke_key(request: OrganizationRequest, pk: int) -> HttpResponse:
     """Say what revoking will do; a POST does it."""
-    key = get_object_or_404(ApiKey.objects.for_organization(request.organization), pk=pk)
+    found = key_of(request, pk)
     require_key_maker(request.membership)
     if request.method == "POST":
-        api_keys.revoke(key)
+        api_keys.revoke(found)
         messages.success(
-            request, f"“{key.name}” is revoked. Calls with it are refused from now on."
+            request, f"“{found.name}” is revoked. Calls with it are refused from now on."
         )
         return redirect("keys")
-    return render(request, "dashboard/keys/revoke.html", {"key": key})
+    return render(request, "dashboard/keys/revoke.html", {"key": found})
+
+
+@csrf_exempt
+@login_not_required
+def leaked_keys(request: HttpRequest) -> HttpResponse:
+    """Reports of keys found in public places, in the form of GitHub's secret scanning; signed by it.
+
+    The answer says of each whether it was ours. A live one is suspended, and its owners get a mail.
+    """
+    if not settings.LEAK_REPORT_PUBLIC_KEYS:
+        raise Http404
+    if request.method != "POST":
+        return HttpResponseNotAllowed(["POST"])
+    try:
+        body = request.read(settings.BODY_LIMIT_BYTES + 1)
+        leaks.verify(
+            body,
+            key_identifier=request.headers.get("Github-Public-Key-Identifier", ""),
+            signature=request.headers.get("Github-Public-Key-Signature", ""),
+        )
+        reports = leaks.read(body)
+    except leaks.Unaccepted as refusal:
+        return JsonResponse({"error": str(refusal)}, status=refusal.status)
+    return JsonResponse([leaks.answer(report) for report in reports], safe=False)

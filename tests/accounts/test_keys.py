@@ -5,11 +5,21 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from accounts import base62, keys
+from accounts import base62, keys, networks
 from accounts.models import ApiKey
+from tests.at_once import at_once
 from tests.cast import Person
 
 OLD_PEPPER, NEW_PEPPER = "o" * 40, "n" * 40
+NARROW: keys.Terms = {
+    "may_generate": True,
+    "may_read_usage": False,
+    "allowed_networks": ["203.0.113.0/24"],
+    "requests_per_minute": 60,
+    "images_per_minute": 30,
+    "images_in_flight": 2,
+    "monthly_cap_micros": 1_500_000,
+}
 
 
 def test_a_key_is_a_prefix_random_characters_and_their_checksum(alice: Person) -> None:
@@ -99,3 +109,154 @@ def test_base_62_pads_and_counts() -> None:
     assert base62.encode(62**6 - 1, 6) == "zzzzzz"
     assert len(base62.random(32)) == 32
     assert set(base62.random(2_000)) == set(base62.ALPHABET)
+
+
+def test_a_key_is_made_with_the_terms_that_were_asked_for(alice: Person) -> None:
+    ends = timezone.now() + timedelta(days=1)
+    key, secret = keys.mint(
+        organization=alice.organization, name="Narrow", expires_at=ends, **NARROW
+    )
+    found = keys.find(secret)
+    assert found == key
+    assert {name: getattr(found, name) for name in NARROW} == NARROW
+    assert (found.expires_at, found.scopes) == (ends, ["generate"])
+
+
+def test_a_key_is_shut_from_the_moment_that_it_expires(alice: Person) -> None:
+    ApiKey.objects.filter(pk=alice.key.pk).update(expires_at=timezone.now())
+    assert keys.find(alice.secret) is None
+    assert keys.recognise(alice.secret) == alice.key
+
+
+def test_a_rotated_key_works_on_for_the_overlap_beside_its_successor(
+    alice: Person, bob: Person
+) -> None:
+    new, secret = keys.rotate(key=alice.key, overlap=timedelta(hours=1), created_by=bob.user)
+    assert keys.find(secret) == new
+    assert keys.find(alice.secret) == alice.key
+    alice.key.refresh_from_db()
+    left = alice.key.expires_at - timezone.now()
+    assert timedelta(minutes=59) < left <= timedelta(hours=1)
+    assert (new.name, new.created_by, new.expires_at) == ("Laptop", bob.user, None)
+
+
+def test_a_rotation_without_overlap_shuts_the_old_key_at_once(alice: Person) -> None:
+    keys.rotate(key=alice.key, overlap=timedelta(0), created_by=None)
+    assert keys.find(alice.secret) is None
+
+
+def test_an_overlap_never_outlives_the_old_keys_own_expiry(alice: Person) -> None:
+    ends = timezone.now() + timedelta(hours=1)
+    ApiKey.objects.filter(pk=alice.key.pk).update(expires_at=ends)
+    keys.rotate(key=alice.key, overlap=timedelta(days=7), created_by=None)
+    alice.key.refresh_from_db()
+    assert alice.key.expires_at == ends
+
+
+def test_a_line_of_rotations_keeps_its_terms_and_its_first_key(alice: Person) -> None:
+    first, _ = keys.mint(organization=alice.organization, name="Line", **NARROW)
+    second, _ = keys.rotate(key=first, overlap=timedelta(hours=1), created_by=None)
+    third, _ = keys.rotate(key=second, overlap=timedelta(hours=1), created_by=None)
+    assert [key.line_id for key in (first, second, third)] == [first.pk] * 3
+    assert {name: getattr(third, name) for name in NARROW} == NARROW
+    assert keys.successor_of(first) == second and keys.successor_of(third) is None
+    assert set(keys.line_of(second)) == {first, second, third}
+
+
+def test_a_rotation_keeps_a_date_that_is_far_and_begins_anew_where_it_is_near(
+    alice: Person,
+) -> None:
+    now = timezone.now()
+    key = alice.key
+    key.created_at, key.expires_at = now - timedelta(days=30), now + timedelta(days=60)
+    assert keys.expiry_after_rotation(key, now=now) == key.expires_at
+    key.expires_at = now + timedelta(days=1)
+    assert keys.expiry_after_rotation(key, now=now) == now + timedelta(days=31)
+
+
+@pytest.mark.parametrize(
+    "over", ["revoked_at", "suspended_at", "expires_at", "rotated"], ids=lambda over: over
+)
+def test_a_key_that_is_over_is_neither_rotated_nor_changed(alice: Person, over: str) -> None:
+    if over == "rotated":
+        keys.rotate(key=alice.key, overlap=timedelta(hours=1), created_by=None)
+    else:
+        ApiKey.objects.filter(pk=alice.key.pk).update(**{over: timezone.now()})
+    count = ApiKey.objects.count()
+    with pytest.raises(keys.KeyIsOver, match=r"[Mm]ake a new one"):
+        keys.rotate(key=alice.key, overlap=timedelta(0), created_by=None)
+    with pytest.raises(keys.KeyIsOver):
+        keys.change(key=alice.key, name="Other", expires_at=None)
+    assert ApiKey.objects.count() == count
+    assert ApiKey.objects.get(pk=alice.key.pk).name == "Laptop"
+
+
+def test_a_change_of_terms_holds_for_all_of_the_line_that_still_works(
+    alice: Person, bob: Person
+) -> None:
+    """With two figures for one shared limit, the larger one would be the limit."""
+    new, _ = keys.rotate(key=alice.key, overlap=timedelta(hours=1), created_by=None)
+    changed = keys.change(key=new, name="Newer", expires_at=None, **NARROW)
+    alice.key.refresh_from_db()
+    assert alice.key.monthly_cap_micros == changed.monthly_cap_micros == 1_500_000
+    assert (alice.key.name, changed.name) == ("Laptop", "Newer")
+    assert alice.key.expires_at is not None
+    bob.key.refresh_from_db()
+    assert bob.key.monthly_cap_micros is None
+
+
+def test_a_suspended_key_is_shut_with_its_reason_and_can_still_be_revoked(alice: Person) -> None:
+    assert keys.suspend(key=alice.key, because="x" * 300)
+    assert not keys.suspend(key=alice.key, because="again")
+    alice.key.refresh_from_db()
+    assert alice.key.suspended_because == "x" * 200
+    assert keys.find(alice.secret) is None
+    assert keys.revoke(alice.key)
+
+
+def test_a_revoked_key_is_not_suspended_as_well(alice: Person) -> None:
+    keys.revoke(alice.key)
+    assert not keys.suspend(key=alice.key, because="late")
+
+
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        (" 203.0.113.7 ", "203.0.113.7/32"),
+        ("203.0.113.0/24", "203.0.113.0/24"),
+        ("10.0.0.0/255.0.0.0", "10.0.0.0/8"),
+        ("2001:DB8:0:0::1", "2001:db8::1/128"),
+        ("::ffff:203.0.113.7", "203.0.113.7/32"),
+        ("::/0", "::/0"),
+    ],
+)
+def test_a_network_is_kept_in_one_form(text: str, network: str) -> None:
+    assert networks.parse(text) == network
+
+
+@pytest.mark.parametrize("text", ["foo", "1", "10.0.0.0/33", "1.2.3.4/", "fe80::1%eth0", "/8"])
+def test_what_is_no_network_is_told_with_an_example(text: str) -> None:
+    with pytest.raises(networks.NotANetwork, match=r"203\.0\.113\.7"):
+        networks.parse(text)
+
+
+def test_an_address_within_a_network_is_asked_which_of_both_is_meant() -> None:
+    with pytest.raises(networks.NotANetwork, match=r"Write 10\.0\.0\.0/8 .* or 10\.0\.0\.5 "):
+        networks.parse("10.0.0.5/8")
+
+
+def test_each_wrong_line_is_named_and_empty_ones_do_not_count() -> None:
+    found, problems = networks.parse_lines("\n10.0.0.1\nfoo\n10.0.0.1\nbar")
+    assert found == ["10.0.0.1/32"]
+    assert [problem.partition(":")[0] for problem in problems] == ["Line 3", "Line 5"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_people_who_rotate_a_key_at_once_make_one(alice: Person) -> None:
+    def rotate() -> ApiKey:
+        return keys.rotate(key=alice.key, overlap=timedelta(hours=1), created_by=None)[0]
+
+    results = at_once(*[rotate] * 4)
+    made = [result for result in results if isinstance(result, ApiKey)]
+    assert made == [keys.successor_of(alice.key)]
+    assert sum(isinstance(result, keys.KeyIsOver) for result in results) == 3

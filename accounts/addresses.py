@@ -1,0 +1,69 @@
+"""Where a call comes from, through the proxies that we trust and no others."""
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
+
+from django.conf import settings
+
+Address = IPv4Address | IPv6Address
+# What one household or one rented machine has of IPv6: counting single addresses would count nothing.
+IPV6_NEIGHBOURHOOD = 64
+
+
+def caller_address(meta: Mapping[str, Any]) -> Address | None:
+    """The address of who called, from WSGI's environment; None where there is none, as on a Unix socket.
+
+    Each proxy adds the peer that it saw on the right of X-Forwarded-For. So with TRUSTED_PROXIES of
+    them in front, the caller stands at that place from the right; what is further left is hearsay. A
+    header that is too short, or holds something else there, came past our proxies and counts for
+    nothing.
+    """
+    peer = parsed(meta.get("REMOTE_ADDR", ""))
+    trusted = settings.TRUSTED_PROXIES
+    if trusted < 1:
+        return peer
+    seen = meta.get("HTTP_X_FORWARDED_FOR", "").split(",")
+    if len(seen) < trusted:
+        return peer
+    return parsed(seen[-trusted]) or peer
+
+
+def parsed(text: str) -> Address | None:
+    """The address that the text is, with or without a port; None where it is none.
+
+    An IPv4 address in IPv6's clothes is the IPv4 address, and a zone (`%eth0`) is left out.
+    """
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        return address.ipv4_mapped
+    return address
+
+
+def neighbourhood(address: Address | None) -> str:
+    """Whose calls are counted together: the IPv4 address, the /64 of an IPv6 one, `unknown` for none."""
+    if address is None:
+        return "unknown"
+    if isinstance(address, IPv6Address):
+        return str(ip_network((int(address), IPV6_NEIGHBOURHOOD), strict=False))
+    return str(address)
+
+
+def within(address: Address | None, networks: list[str]) -> bool:
+    """Whether the address lies in one of the networks (CIDR). What is no network holds nobody."""
+    return address is not None and any(_holds(network, address) for network in networks)
+
+
+def _holds(network: str, address: Address) -> bool:
+    try:
+        return address in ip_network(network, strict=False)
+    except ValueError:
+        return False
