@@ -3,7 +3,7 @@
 from django.contrib import admin
 
 from accounts.admin import ReadOnlyAdmin
-from billing.models import Credit, Hold, LedgerEntry, Price
+from billing.models import Budget, Credit, Hold, LedgerEntry, Price, SpendAlert
 from billing.templatetags.money import dollars
 
 
@@ -48,6 +48,57 @@ class CreditAdmin(ReadOnlyAdmin):
     def remaining(self, credit: Credit) -> str:
         """In dollars."""
         return dollars(credit.remaining_micros)
+
+
+@admin.register(Budget)
+class BudgetAdmin(ReadOnlyAdmin):
+    list_display = (
+        "organization",
+        "api_key",
+        "month",
+        "pending",
+        "posted",
+        "in_flight",
+        "exhausted_at",
+    )
+    list_filter = ("month", ("api_key", admin.EmptyFieldListFilter))
+    list_select_related = ("organization", "api_key")
+    search_fields = ("organization__name", "api_key__name")
+    ordering = ("-month", "-posted_micros", "pk")
+
+    @admin.display(ordering="pending_micros")
+    def pending(self, budget: Budget) -> str:
+        """In dollars."""
+        return dollars(budget.pending_micros)
+
+    @admin.display(ordering="posted_micros")
+    def posted(self, budget: Budget) -> str:
+        """In dollars."""
+        return dollars(budget.posted_micros)
+
+
+@admin.register(SpendAlert)
+class SpendAlertAdmin(ReadOnlyAdmin):
+    list_display = ("budget", "month", "share", "cap", "spent", "created_at", "sent_at")
+    list_filter = ("month", "percent", ("sent_at", admin.EmptyFieldListFilter))
+    list_select_related = ("budget__organization", "budget__api_key")
+    search_fields = ("budget__organization__name",)
+    ordering = ("-created_at", "-percent")
+
+    @admin.display(ordering="percent")
+    def share(self, alert: SpendAlert) -> str:
+        """How much of the cap was spent."""
+        return f"{alert.percent} %"
+
+    @admin.display(ordering="cap_micros")
+    def cap(self, alert: SpendAlert) -> str:
+        """In dollars."""
+        return dollars(alert.cap_micros)
+
+    @admin.display(ordering="spent_micros")
+    def spent(self, alert: SpendAlert) -> str:
+        """In dollars, when the alert was made."""
+        return dollars(alert.spent_micros)
 
 
 @admin.register(Hold)

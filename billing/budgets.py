@@ -10,16 +10,20 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from django.db.models import BigIntegerField, Case, F, Q, Sum, When
+from django.db import transaction
+from django.db.models import BigIntegerField, Case, Count, F, Q, Sum, When
 from django.utils import timezone
 
 from accounts.limits import limits_of, limits_of_key
+from accounts.models import ApiKey, Membership, Organization
 from accounts.refusals import Refusal
 from billing.models import Budget, Hold
 
 if TYPE_CHECKING:
-    from accounts.models import ApiKey, Organization
     from billing.models import BudgetQuerySet, HoldQuerySet
+
+# Who may set the organisation's cap, and who is told when spending comes near it.
+CAP_KEEPERS = {Membership.Role.OWNER, Membership.Role.ADMIN, Membership.Role.BILLING}
 
 
 class InsufficientQuota(Refusal):
@@ -65,6 +69,7 @@ class TooManyInFlight(Refusal):
             f"Rate limit reached: {limit} images are in flight, as many as {whose} may have at once. "
             "Wait for one of them to finish."
         )
+        self.of_key = of_key
 
 
 @dataclass(frozen=True)
@@ -152,43 +157,69 @@ def _reserve(
         "pending_micros": F("pending_micros") + amount_micros,
         "in_flight": F("in_flight") + 1,
     }
-    if not fits.update(**more):
-        _open_month(rows, organization=organization, line_id=line_id, month=month)
-        if not fits.update(**more):
-            budget = rows.get()
-            if cap_micros is not None and budget.reserved_micros + amount_micros > cap_micros:
-                raise SpendLimitReached(budget)
-            raise TooManyInFlight(in_flight or 0, of_key=line_id is not None)
+    while not fits.update(**more):
+        budget = rows.filter(month__gte=month).first()
+        if budget is None:
+            _open_month(rows, organization=organization.pk, line=line_id, month=month)
+        elif cap_micros is not None and budget.reserved_micros + amount_micros > cap_micros:
+            raise SpendLimitReached(budget)
+        elif in_flight is not None and budget.in_flight >= in_flight:
+            raise TooManyInFlight(in_flight, of_key=line_id is not None)
+        # Else what stood in the way ended between the two looks: there is room now.
     return rows.get()
 
 
-def _open_month(
-    rows: BudgetQuerySet, *, organization: Organization, line_id: int | None, month: date
-) -> None:
+def _open_month(rows: BudgetQuerySet, *, organization: int, line: int | None, month: date) -> None:
     """Begin the month, or the budget itself on its first use; does nothing where both exist."""
     if rows.filter(month__lt=month).update(
         month=month, pending_micros=0, posted_micros=0, exhausted_at=None
     ):
         return
-    if not rows.exists():
-        # Holds from before there were budgets count from the first day.
-        holds = Hold.objects.filter(organization=organization)
-        if line_id:
-            holds = holds.filter(Q(api_key=line_id) | Q(api_key__root=line_id))
-        Budget.objects.get_or_create(
-            organization=organization,
-            api_key_id=line_id,
-            defaults={
-                "month": month,
-                "in_flight": holds.pending().count(),
-                "pending_micros": _sum(holds.filter(month=month, state=Hold.State.PENDING)),
-                "posted_micros": _sum(holds.filter(month=month, state=Hold.State.CAPTURED)),
-            },
-        )
+    if rows.exists():
+        return
+    if line is None:
+        _begin(organization=organization, month=month)
+    else:
+        _begin_line(organization=organization, line=line, month=month)
 
 
-def _sum(holds: HoldQuerySet) -> int:
-    return holds.aggregate(sum=Sum("amount_micros"))["sum"] or 0
+def _begin(*, organization: int, month: date) -> None:
+    """The organisation's row; holds from before there were budgets count from the first day."""
+    # One at a time, before any hold is locked: two who each locked some would wait for each other.
+    Organization.objects.select_for_update(no_key=True).get(pk=organization)
+    if Budget.objects.filter(organization=organization, api_key=None).exists():
+        return
+    holds = Hold.objects.filter(organization=organization)
+    # Whoever ends one of them meanwhile finds no row to count it in, so nobody may until ours is there.
+    list(holds.pending().order_by("pk").select_for_update(no_key=True).values_list("pk"))
+    Budget.objects.create(organization_id=organization, month=month, **sums_of(holds, month))
+
+
+def _begin_line(*, organization: int, line: int, month: date) -> None:
+    """A key line's row, which takes over the holds that were made before it."""
+    budget, made = Budget.objects.get_or_create(
+        organization_id=organization, api_key_id=line, defaults={"month": month}
+    )
+    if not made:
+        return
+    keys = ApiKey.objects.filter(Q(pk=line) | Q(root=line))
+    counted = Q(state=Hold.State.PENDING) | Q(state=Hold.State.CAPTURED, month=month)
+    older = Hold.objects.filter(counted, api_key__in=keys, key_budget=None)
+    # One that is ending at this moment is left out: its transaction may wait for ours.
+    free = older.select_for_update(no_key=True, skip_locked=True)
+    Hold.objects.filter(pk__in=free.values("pk")).update(key_budget=budget)
+    Budget.objects.filter(pk=budget.pk).update(**sums_of(budget.holds.all(), month))
+
+
+def sums_of(holds: HoldQuerySet, month: date) -> dict[str, int]:
+    """What a budget of that month says of these holds."""
+    pending = Q(state=Hold.State.PENDING)
+    sums = holds.aggregate(
+        pending_micros=Sum("amount_micros", filter=pending & Q(month=month)),
+        posted_micros=Sum("amount_micros", filter=Q(month=month, state=Hold.State.CAPTURED)),
+        in_flight=Count("pk", filter=pending),
+    )
+    return {name: value or 0 for name, value in sums.items()}
 
 
 def settle(hold: Hold, *, captured: bool) -> None:
@@ -203,16 +234,54 @@ def settle(hold: Hold, *, captured: bool) -> None:
         )
         for name, value in of_this_month.items()
     }
-    rows = [Budget.objects.filter(organization=hold.organization_id, api_key=None)]
-    if hold.key_budget_id:
-        rows.append(Budget.objects.filter(pk=hold.key_budget_id))
-    for row in rows:
-        row.update(in_flight=F("in_flight") - 1, **changes)
+    of_organization = Budget.objects.filter(organization=hold.organization_id, api_key=None)
+    # As the row says: a key line that began after this hold was read has taken it over.
+    of_line = Budget.objects.filter(pk__in=Hold.objects.filter(pk=hold.pk).values("key_budget"))
+    for rows in (of_organization, of_line):
+        rows.update(in_flight=F("in_flight") - 1, **changes)
 
 
 def note_exhausted(budget: Budget) -> None:
     """Remember that the cap refused an image, for the alert at 100 %. Outside of the refused transaction."""
-    if budget.exhausted_at is None:
-        Budget.objects.filter(pk=budget.pk, month=budget.month, exhausted_at=None).update(
-            exhausted_at=timezone.now()
+    if budget.exhausted_at is not None:
+        return
+    rows = Budget.objects.filter(organization=budget.organization_id, api_key=budget.api_key_id)
+    unmarked = rows.filter(month=budget.month, exhausted_at=None)
+    with transaction.atomic():
+        # The refused transaction may have begun the month, or the row, and taken it back.
+        _open_month(
+            rows, organization=budget.organization_id, line=budget.api_key_id, month=budget.month
         )
+        unmarked.update(exhausted_at=timezone.now())
+
+
+def set_cap(*, organization: Organization, cap_micros: int | None) -> None:
+    """Set the most that the organisation may spend in a calendar month (UTC); None lifts it.
+
+    From the next image on. One below what is spent is allowed: new images wait for the next month.
+    """
+    with transaction.atomic():
+        Organization.objects.filter(pk=organization.pk).update(monthly_cap_micros=cap_micros)
+        # What the old cap refused says nothing about the new one.
+        Budget.objects.of_organization(organization).update(exhausted_at=None)
+    organization.monthly_cap_micros = cap_micros
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a budget says of the current month; `in_flight` counts images of any month."""
+
+    month: date
+    posted_micros: int
+    pending_micros: int
+    in_flight: int
+
+
+def spent_this_month(budget: Budget | None) -> Spent:
+    """Read a budget row, which may still stand in an older month, or may not have been begun."""
+    month = this_month()
+    if budget is None:
+        return Spent(month, 0, 0, 0)
+    if budget.month < month:
+        return Spent(month, 0, 0, budget.in_flight)
+    return Spent(budget.month, budget.posted_micros, budget.pending_micros, budget.in_flight)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count, Sum
-from django.db.models.functions import TruncDate
+from django.db.models.functions import TruncDate, TruncDay, TruncHour
 
+from accounts.models import ApiKey
 from billing.models import LedgerEntry
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from django.db.models import QuerySet
 
     from accounts.models import Organization
@@ -40,6 +43,29 @@ class Spend:
     micros: int
 
 
+@dataclass(frozen=True)
+class Used:
+    """One line of a report: images delivered from `start` to before `end`, and what they cost.
+
+    `key` is None for the playground, and where the report is not by key; `size` is empty likewise.
+    """
+
+    start: datetime
+    end: datetime
+    key: ApiKey | None
+    size: str
+    images: int
+    micros: int
+
+
+BUCKETS = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
+# What a report can be split by → the columns that tell the parts apart.
+GROUPS = {
+    "key": tuple(f"hold__api_key{name}" for name in ("", "__name", "__prefix", "__last_four")),
+    "size": ("hold__price__size",),
+}
+
+
 def month(year: int, number: int) -> Period:
     """A calendar month."""
     start = date(year, number, 1)
@@ -58,15 +84,58 @@ def midnight(day: date) -> datetime:
 
 def charges(organization: Organization, period: Period) -> QuerySet[LedgerEntry]:
     """The ledger's charges in that period, in no order."""
+    return charges_between(organization, midnight(period.start), midnight(period.end))
+
+
+def charges_between(
+    organization: Organization, start: datetime, end: datetime
+) -> QuerySet[LedgerEntry]:
+    """The ledger's charges from `start` to before `end`, in no order."""
     return (
         LedgerEntry.objects.for_organization(organization)
-        .filter(
-            kind=LedgerEntry.Kind.CAPTURE,
-            created_at__gte=midnight(period.start),
-            created_at__lt=midnight(period.end),
-        )
+        .filter(kind=LedgerEntry.Kind.CAPTURE, created_at__gte=start, created_at__lt=end)
         .order_by()
     )
+
+
+def report(
+    organization: Organization,
+    *,
+    start: datetime,
+    end: datetime,
+    bucket: str,
+    group_by: Collection[str],
+) -> list[Used]:
+    """Charges by UTC hour or day (`BUCKETS`), split by any of `GROUPS`; what is empty is left out.
+
+    In order of time, then key and size. The first and the last bucket end where the span does.
+    """
+    columns = [column for group in group_by for column in GROUPS[group]]
+    trunc = TruncHour if bucket == "hour" else TruncDay
+    rows = (
+        charges_between(organization, start, end)
+        .annotate(bucket=trunc("created_at", tzinfo=UTC))
+        .values("bucket", *columns)
+        .annotate(images=Count("pk"), micros=Sum("amount_micros"))
+        .order_by("bucket", *columns)
+    )
+    return [
+        Used(
+            start=max(row["bucket"], start),
+            end=min(row["bucket"] + BUCKETS[bucket], end),
+            key=_key(row),
+            size=row.get("hold__price__size", ""),
+            images=row["images"],
+            micros=row["micros"],
+        )
+        for row in rows
+    ]
+
+
+def _key(row: dict[str, Any]) -> ApiKey | None:
+    """The key of a report's row: enough of it to recognise."""
+    pk, name, prefix, last_four = (row.get(column, "") for column in GROUPS["key"])
+    return ApiKey(pk=pk, name=name, prefix=prefix, last_four=last_four) if pk else None
 
 
 def total(organization: Organization, period: Period) -> Spend:

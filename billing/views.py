@@ -2,37 +2,95 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.access import OrganizationRequest
 from accounts.doors import members_only
-from billing import pricing
+from billing import budgets, pricing, standing, usage_csv
 from billing import usage as used
 from billing.bar_chart import bar_chart
+from billing.forms import SpendLimitForm
 from billing.models import Credit, LedgerEntry
 from billing.templatetags.money import dollars
 
 LEDGER_PAGE = 25
 
 
-@require_safe
+@require_http_methods(["GET", "HEAD", "POST"])
 @members_only
 def billing(request: OrganizationRequest) -> HttpResponse:
-    """Credit, prices in force, and the ledger page by page."""
+    """Credit, the monthly cap, prices in force, and the ledger page by page; a POST sets the cap."""
+    if request.method == "POST":
+        return set_spend_limit(request)
+    return billing_page(request, SpendLimitForm.showing(request.organization.monthly_cap_micros))
+
+
+def set_spend_limit(request: OrganizationRequest) -> HttpResponse:
+    """Set the organisation's monthly cap, and say what it means for what is spent already.
+
+    Raises:
+        PermissionDenied: the role is member.
+    """
+    if not may_set_cap(request):
+        raise PermissionDenied(
+            "Your role in this organization is member, which sees the spend limit but does not set "
+            "it. Ask an owner, an admin or somebody with the billing role."
+        )
+    form = SpendLimitForm(request.POST)
+    if not form.is_valid():
+        # The card stands below the fold of a phone.
+        form.fields["limit"].widget.attrs["autofocus"] = True
+        return billing_page(request, form, status=422)
+    organization = request.organization
+    budgets.set_cap(organization=organization, cap_micros=form.cap_micros)
+    now = standing.of(organization)
+    messages.add_message(
+        request, messages.WARNING if now.is_full else messages.SUCCESS, outcome(now)
+    )
+    return redirect("billing")
+
+
+def outcome(now: standing.Standing) -> str:
+    """What a new cap means, in a sentence or two."""
+    if now.cap_micros is None:
+        return "There is no monthly spend limit any more."
+    limit = f"The monthly spend limit is {dollars(now.cap_micros)}"
+    if now.is_full:
+        return (
+            f"{limit}, and {dollars(now.reserved_micros)} is spent or held already: "
+            "new pictures are refused until next month (UTC)."
+        )
+    return f"{limit}. It holds from the next picture on."
+
+
+def billing_page(
+    request: OrganizationRequest, form: SpendLimitForm, status: int = 200
+) -> HttpResponse:
+    """The page, with the form that sets the cap as it was filled in."""
     entries, older = ledger_page(request)
     prices = pricing.prices_in_force(pricing.DEFAULT_MODEL)
     context = {
         "credit": Credit.objects.filter(organization=request.organization).first(),
+        "form": form,
+        "may_set_cap": may_set_cap(request),
         "prices": [
             (size, prices[size]) for size in pricing.DEFAULT_PRICES_MICROS if size in prices
         ],
         "entries": entries,
         "older": older,
         "first_page": "before" not in request.GET,
+        "standing": standing.of(request.organization),
     }
-    return render(request, "dashboard/billing.html", context)
+    return render(request, "dashboard/billing.html", context, status=status)
+
+
+def may_set_cap(request: OrganizationRequest) -> bool:
+    """Whether this member's role lets them set the organisation's cap."""
+    return request.membership.role in budgets.CAP_KEEPERS
 
 
 def ledger_page(request: OrganizationRequest) -> tuple[list[LedgerEntry], int | None]:
@@ -70,6 +128,22 @@ def usage(request: OrganizationRequest) -> HttpResponse:
         "next": period.end if period.end <= today else None,
     }
     return render(request, "dashboard/usage.html", context)
+
+
+@require_safe
+@members_only
+def usage_table(request: OrganizationRequest) -> HttpResponse:
+    """The same month as CSV, by day, key and size."""
+    period = chosen_month(request.GET.get("month", ""), datetime.now(UTC).date())
+    group_by = ("key", "size")
+    rows = used.report(
+        request.organization,
+        start=used.midnight(period.start),
+        end=used.midnight(period.end),
+        bucket="day",
+        group_by=group_by,
+    )
+    return usage_csv.answer(rows, group_by=group_by, filename=f"usage-{period.start:%Y-%m}.csv")
 
 
 def chosen_month(text: str, today: date) -> used.Period:

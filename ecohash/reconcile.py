@@ -2,20 +2,23 @@
 
 I1  no hold outlives the longest job, and each hold ends as its job did
 I2  captured holds = stored pictures; a job that did not succeed has neither
-I3  an organisation's pending and posted amounts are the sums of its holds; none above its cap
+I3  the running totals of credits and of budgets (an organisation's, a key's) are the sums of their
+    holds: pending and posted of its month, in flight of any; nothing was admitted above its cap
 I4  the ledger agrees with the grants and captures that it records
+I7  one idempotency key of an organisation has at most one job and one capture
 I8  what was given up was not charged
 """
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db.models import Exists, F, OuterRef, Q, Sum
+from django.db.models import Count, Exists, F, Min, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from billing.models import Credit, Hold, LedgerEntry
+from billing.models import Budget, Credit, Hold, LedgerEntry
 from images.models import Generation, Image
 
 # The deadline, the reaper's grace and its interval, and as much again for a machine under load.
@@ -50,26 +53,76 @@ def captures_are_pictures() -> Differences:
         yield f"I2 {job.pk} has a picture and was not charged"
 
 
-def budgets_are_sums() -> Differences:
+def credits_are_sums() -> Differences:
     """I3: the two running totals of each credit row are what its holds add up to."""
-    for credit in Credit.objects.all():
-        holds = Hold.objects.filter(organization=credit.organization_id, payer=Hold.Payer.CREDIT)
-        for column, state in (("pending", "pending"), ("posted", "captured")):
-            total = holds.filter(state=state).aggregate(sum=Coalesce(Sum("amount_micros"), 0))[
-                "sum"
-            ]
-            recorded = getattr(credit, f"{column}_micros")
-            if recorded != total:
-                yield (
-                    f"I3 organization {credit.organization_id}: {column} is {recorded}, "
-                    f"its holds add up to {total}"
-                )
+    holds = "organization__holds"
+    of_credit = Q(**{f"{holds}__payer": Hold.Payer.CREDIT})
+    credits_ = Credit.objects.annotate(
+        pending=sum_of(f"{holds}__amount_micros", of_credit & state_of(holds, Hold.State.PENDING)),
+        posted=sum_of(f"{holds}__amount_micros", of_credit & state_of(holds, Hold.State.CAPTURED)),
+    )
+    for row in credits_.exclude(pending_micros=F("pending"), posted_micros=F("posted")):
+        whose = f"organization {row.organization_id}"
+        yield from unlike(whose, "pending", row.pending_micros, row.pending)
+        yield from unlike(whose, "posted", row.posted_micros, row.posted)
+
+
+def budgets_are_sums() -> Differences:
+    """I3: so are the three of each budget row."""
+    of_organizations = Budget.objects.filter(api_key=None)
+    for row in wrong_budgets(of_organizations, "organization__holds"):
+        yield from wrong_sums(f"organization {row.organization_id}'s budget", row)
+    for row in wrong_budgets(Budget.objects.filter(api_key__isnull=False), "holds"):
+        yield from wrong_sums(f"key {row.api_key_id}'s budget", row)
+
+
+def wrong_budgets(budgets: QuerySet[Budget], holds: str) -> QuerySet[Budget]:
+    """Those that differ from the holds at the end of that path, with what they should say."""
+    pending = state_of(holds, Hold.State.PENDING)
+    captured = state_of(holds, Hold.State.CAPTURED)
+    of_its_month = Q(**{f"{holds}__month": F("month")})
+    return budgets.annotate(
+        pending=sum_of(f"{holds}__amount_micros", pending & of_its_month),
+        posted=sum_of(f"{holds}__amount_micros", captured & of_its_month),
+        flying=Count(holds, filter=pending),
+    ).exclude(pending_micros=F("pending"), posted_micros=F("posted"), in_flight=F("flying"))
+
+
+def wrong_sums(whose: str, row: Any) -> Differences:
+    """A line for each column of a row from `wrong_budgets` that differs."""
+    yield from unlike(whose, "pending", row.pending_micros, row.pending)
+    yield from unlike(whose, "posted", row.posted_micros, row.posted)
+    yield from unlike(whose, "in_flight", row.in_flight, row.flying)
+
+
+def unlike(whose: str, column: str, recorded: int, total: int) -> Differences:
+    """A line if the two differ."""
+    if recorded != total:
+        yield f"I3 {whose}: {column} is {recorded}, its holds add up to {total}"
+
+
+def state_of(holds: str, state: Hold.State) -> Q:
+    """Holds at the end of that path which are in that state."""
+    return Q(**{f"{holds}__state": state})
+
+
+def sum_of(amount: str, condition: Q) -> Coalesce:
+    """The sum over a path, 0 where there is nothing."""
+    return Coalesce(Sum(amount, filter=condition), 0)
+
+
+def pending_holds_have_a_budget() -> Differences:
+    """I3: the end of a hold is counted somewhere."""
+    budget = Budget.objects.filter(organization=OuterRef("organization"), api_key=None)
+    without = Hold.objects.pending().filter(~Exists(budget))
+    for organization in without.values_list("organization", flat=True).distinct():
+        yield f"I3 organization {organization} has pending holds and no budget"
 
 
 def holds_fit_their_cap() -> Differences:
     """I3: nothing was admitted above the limit then in force, and no credit is overdrawn."""
-    for hold in Hold.objects.filter(amount_micros__gt=F("cap_micros")):
-        yield f"I3 hold {hold.pk} is {hold.amount_micros}, above its cap of {hold.cap_micros}"
+    for hold in Hold.objects.filter(reserved_micros__gt=F("cap_micros")):
+        yield f"I3 hold {hold.pk} reserved {hold.reserved_micros}, above its cap of {hold.cap_micros}"
     spent = F("pending_micros") + F("posted_micros")
     for credit in Credit.objects.filter(granted_micros__lt=spent):
         yield f"I3 organization {credit.organization_id} has spent more than it was granted"
@@ -85,24 +138,42 @@ def ledger_agrees() -> Differences:
         yield f"I4 ledger entry {row.pk} records a capture that did not happen"
     for row in wrong.exclude(organization=F("hold__organization")):
         yield f"I4 ledger entry {row.pk} charges another organization than its hold names"
-    for credit in Credit.objects.all():
-        grants = LedgerEntry.objects.filter(
-            organization=credit.organization_id, kind=LedgerEntry.Kind.GRANT
-        ).aggregate(sum=Coalesce(Sum("amount_micros"), 0))["sum"]
-        if grants != credit.granted_micros:
-            yield (
-                f"I4 organization {credit.organization_id}: granted is {credit.granted_micros}, "
-                f"the ledger's grants add up to {grants}"
-            )
+    entries = "organization__ledger_entries"
+    is_grant = Q(**{f"{entries}__kind": LedgerEntry.Kind.GRANT})
+    credits_ = Credit.objects.annotate(grants=sum_of(f"{entries}__amount_micros", is_grant))
+    for credit in credits_.exclude(granted_micros=F("grants")):
+        yield (
+            f"I4 organization {credit.organization_id}: granted is {credit.granted_micros}, "
+            f"the ledger's grants add up to {credit.grants}"
+        )
+
+
+def idempotency_keys_are_once() -> Differences:
+    """I7: of the jobs that a key names, at most one is under way or was charged."""
+    counted = Q(status__in=Generation.UNFINISHED) | Q(hold__state=Hold.State.CAPTURED)
+    jobs = Generation.objects.filter(counted, idempotency_key__isnull=False)
+    shared = (
+        jobs.values("organization", "idempotency_key")
+        .annotate(jobs=Count("pk"), first=Min("pk"))
+        .filter(jobs__gt=1)
+    )
+    for row in shared:
+        yield (
+            f"I7 organization {row['organization']}: {row['jobs']} jobs share the idempotency key "
+            f"of {row['first']}"
+        )
 
 
 CHECKS: tuple[Callable[[], Differences], ...] = (
     holds_end,
     jobs_keep_their_hold,
     captures_are_pictures,
+    credits_are_sums,
     budgets_are_sums,
+    pending_holds_have_a_budget,
     holds_fit_their_cap,
     ledger_agrees,
+    idempotency_keys_are_once,
 )
 
 
