@@ -32,7 +32,7 @@ test: .venv/dev.stamp ## run the tests that need nothing but this checkout
 
 .PHONY: test-services
 test-services: .venv/dev.stamp ## run the money and job tests on PostgreSQL, and those of real services
-	@$(PYTEST) --postgres -m "services or not (browser or faults or flows)" tests/accounts tests/billing tests/images tests/services
+	@$(PYTEST) --postgres -m "services or not (browser or faults or flows or gate)" tests/accounts tests/billing tests/images tests/services
 
 .PHONY: test-browser
 test-browser: .venv/dev.stamp ## run the journeys in a real browser (needs Chromium)
@@ -42,9 +42,20 @@ test-browser: .venv/dev.stamp ## run the journeys in a real browser (needs Chrom
 test-faults: .venv/dev.stamp ## kill processes while they work, then check the books
 	@$(PYTEST) -m faults
 
+.PHONY: test-gate
+test-gate: .venv/dev.stamp ## send crowds through limits, caps and repeated calls, on SQLite and on PostgreSQL
+	@$(PYTEST) -m gate
+	@$(PYTEST) --postgres -m gate
+
 .PHONY: coverage
 coverage: .venv/dev.stamp ## run the tests and show the lines that none reaches
 	@$(PYTEST) -n $(WORKERS) --cov --cov-report=term-missing:skip-covered
+
+# --- measure: figures on this machine, with nothing else running -----------------------------------
+
+.PHONY: bench-fairness
+bench-fairness: .venv/dev.stamp ## measure how long one image waits beside another customer's burst
+	@$(PYTHON) -m benchmarks.fairness
 
 # --- check ----------------------------------------------------------------------------------------
 
@@ -63,7 +74,7 @@ format: .venv/dev.stamp ## format the code and repair what can be repaired (ruff
 
 .PHONY: types
 types: .venv/dev.stamp ## check the types (mypy)
-	@$(PYTHON) -m mypy $(PACKAGES) tests
+	@$(PYTHON) -m mypy $(PACKAGES) benchmarks tests
 
 .PHONY: imports
 imports: .venv/dev.stamp ## check which package may import which (import-linter)

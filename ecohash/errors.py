@@ -12,8 +12,8 @@ from django.shortcuts import render
 from rest_framework.exceptions import APIException, MethodNotAllowed
 
 from accounts.refusals import Refusal
-from images.body import MalformedBody, RequestTooLarge
 from images.api import UnknownPath
+from images.body import MalformedBody, RequestTooLarge
 
 logger = logging.getLogger(__name__)
 

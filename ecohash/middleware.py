@@ -23,6 +23,12 @@ EXPOSED = (
     "x-ecohash-generation-id",
     "x-ecohash-engine",
     "x-ecohash-prompt-tokens",
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-reset-requests",
+    "x-ratelimit-limit-images",
+    "x-ratelimit-remaining-images",
+    "x-ratelimit-reset-images",
 )
 ALLOWED_HEADER = re.compile(
     r"authorization|content-type|idempotency-key|x-ecohash-[a-z0-9-]+|x-stainless-[a-z0-9-]+"

@@ -178,13 +178,14 @@ ATOMIC_REQUESTS = False
 if DATABASE_URL:
     database: dict[str, Any] = env.db_url_config(DATABASE_URL)
 else:
-    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(VAR_DIR / "ecohash.sqlite3")}
+    database = {"ENGINE": "ecohash.sqlite", "NAME": str(VAR_DIR / "ecohash.sqlite3")}
 if database["ENGINE"] == "django.db.backends.postgresql":
     # A thread that waits holds no connection, so the pool need not match the threads.
     database["OPTIONS"] = database.get("OPTIONS", {}) | {
         "pool": {"min_size": 0, "max_size": number("DATABASE_POOL_SIZE", 20), "timeout": 10},
     }
-elif database["ENGINE"] == "django.db.backends.sqlite3":
+else:
+    database["ENGINE"] = "ecohash.sqlite"
     database["OPTIONS"] = {
         # Taking the write lock at BEGIN queues writers instead of failing them half-way.
         "transaction_mode": "IMMEDIATE",
@@ -219,6 +220,8 @@ ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_LOGOUT_REDIRECT_URL = "/"
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = urlsplit(BASE_URL).scheme
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
+# A file of the keys that sign reports of leaked keys; unset shuts their door.
+LEAK_REPORT_PUBLIC_KEYS = setting("LEAK_REPORT_PUBLIC_KEYS")
 
 # --- mail -----------------------------------------------------------------------------------------
 
@@ -273,6 +276,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "images.purge",
         "schedule": 60.0,
         "options": {"expires": 60},
+    },
+    "warn of spend limits": {
+        "task": "billing.alert",
+        "schedule": 15.0,
+        "options": {"expires": 15},
     },
 }
 

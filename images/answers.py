@@ -2,18 +2,50 @@
 
 import base64
 import json
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from django.http import HttpResponse, JsonResponse
 
-from images import generation, links, storage
+from images import generation, idempotency, links, storage, turns
 from images.models import Generation
+from images.presence import Caller
 
 JSON = "application/json"
+REPLAYED = "idempotent-replayed"
+OnEnd = Callable[[bool], None]
 
 
-def picture_answer(job: Generation) -> HttpResponse:
+class WatchedAnswer(HttpResponse):
+    """An answer that knows whether all of it went out: `on_end(whole)` is called once, at its close.
+
+    A server asks for more only when it has written what it was given, so the end of the iteration is
+    the end of the writing. A connection that was closed before the first byte took nothing.
+    """
+
+    def __init__(self, content: bytes, *, caller: Caller, on_end: OnEnd, **kwargs: Any) -> None:
+        super().__init__(content, **kwargs)
+        self._caller = caller
+        self._on_end: OnEnd | None = on_end
+        self._whole = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        listening = not self._caller.has_left
+        yield from super().__iter__()
+        self._whole = listening
+
+    def close(self) -> None:
+        on_end, self._on_end = self._on_end, None
+        if on_end:
+            on_end(self._whole)
+        super().close()
+
+
+def picture_answer(job: Generation, *, caller: Caller, shared: bool) -> HttpResponse:
     """The answer to a generation that succeeded, in the form that was asked for.
+
+    `shared`: the job was another call's. Same bytes; a header says so.
 
     The base64 is spliced in as bytes: putting megabytes through the JSON encoder costs 90 times more.
     """
@@ -30,10 +62,13 @@ def picture_answer(job: Generation) -> HttpResponse:
         b', "revised_prompt": null}], ',
         json.dumps(tail)[1:].encode(),
     ]
-    return HttpResponse(
+    return WatchedAnswer(
         b"".join(parts),
+        caller=caller,
+        on_end=partial(idempotency.note_answer, job, shared=shared),
         content_type=JSON,
-        headers={
+        headers=({REPLAYED: "true"} if shared else {})
+        | {
             "x-ecohash-cost-micros": str(job.cost_micros),
             "x-ecohash-generation-id": job.id,
             "x-ecohash-engine": job.engine,
@@ -57,8 +92,17 @@ def job_answer(job: Generation) -> JsonResponse:
             "cost_micros": job.cost_micros,
             "error": refusal.body()["error"] if refusal else None,
             "data": _pictures(job),
+            **_queue(job),
         }
     )
+
+
+def _queue(job: Generation) -> dict[str, Any]:
+    """Where a queued job stands: 1 is next. The wait is null when nobody can know."""
+    place = turns.place_of(job)
+    if place is None:
+        return {}
+    return {"queue": {"position": place.position, "estimated_wait_seconds": place.wait_seconds}}
 
 
 def _pictures(job: Generation) -> list[dict[str, Any]]:

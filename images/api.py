@@ -1,6 +1,9 @@
-"""What every resource of the API has in common: the order in which a call is judged, JSON, the caller's key."""
+"""What every resource of the API has in common: the order in which a call is judged, JSON, the caller's
+key with what it may do, and the headers that say what it has left.
+"""
 
-from typing import Any, cast
+import logging
+from typing import Any, ClassVar, cast
 
 from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.negotiation import BaseContentNegotiation
@@ -9,14 +12,25 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from accounts.addresses import Address, caller_address, within
 from accounts.models import ApiKey
 from accounts.refusals import Refusal
-from images import answers
+from images import answers, rate_limits
+from images.rate_limits import Standing
+
+logger = logging.getLogger(__name__)
 
 
 class UnknownPath(Refusal):
     status = 404
     text = "There is nothing at this address. The API's paths begin with /v1/images/generations."
+
+
+class InsufficientPermissions(Refusal):
+    """The key is valid, but not for this call."""
+
+    status = 403
+    code = "insufficient_permissions"
 
 
 class AlwaysJson(BaseContentNegotiation):
@@ -38,12 +52,56 @@ class ApiView(APIView):
     """One resource of the API. Judged in this order: path, method, key, content type, body."""
 
     content_negotiation_class = AlwaysJson
+    # What a key must be allowed to do; None: any live key will do.
+    scope: ClassVar[str | None] = None
+    # Whose answer this is, and what they had left when last looked; both unknown until the key is.
+    key: ApiKey | None = None
+    standing: Standing | None = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         method = (request.method or "").lower()
         if method not in self.http_method_names or not hasattr(self, method):
             raise MethodNotAllowed(method)
         super().initial(request, *args, **kwargs)
+        self.key = caller_key(request)
+        check_permissions(key=self.key, scope=self.scope, address=caller_address(request.META))
+        if method != "post":
+            # What draws takes its own, with the image's, once its body has proved to be valid.
+            self.charge_request()
+
+    def charge_request(self) -> None:
+        """Take one request from the caller's limits.
+
+        Raises:
+            RateLimitExceeded: there is none left.
+        """
+        key = caller_key(self.request)
+        self.standing = rate_limits.take(organization=key.organization, api_key=key)
+
+    def handle_exception(self, exc: Exception) -> Any:
+        # A refusal at the limits has just looked at them.
+        self.standing = getattr(exc, "standing", None) or self.standing
+        return super().handle_exception(exc)
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        for name, value in self.limit_headers().items():
+            answer[name] = value
+        return answer
+
+    def limit_headers(self) -> dict[str, str]:
+        """What the caller has left, for every answer to a valid key; nothing for anyone else."""
+        if self.key is None:
+            return {}
+        try:
+            standing = self.standing or rate_limits.look(
+                organization=self.key.organization, api_key=self.key
+            )
+            return standing.headers()
+        except Exception:
+            # The picture may be drawn and paid for: it must not be lost for want of a header.
+            logger.exception("rate limit headers left out")
+            return {}
 
     # DRF would describe the view to whoever asks; the middleware answers OPTIONS before it gets here.
     options = None  # type: ignore[assignment]
@@ -51,6 +109,25 @@ class ApiView(APIView):
     @property
     def allowed_methods(self) -> list[str]:
         return [name.upper() for name in ("get", "post", "delete") if hasattr(self, name)]
+
+
+def check_permissions(*, key: ApiKey, scope: str | None, address: Address | None) -> None:
+    """Whether the key may be used for this, and from there.
+
+    Raises:
+        InsufficientPermissions: it lacks the scope, or the address is in none of its networks.
+    """
+    if scope is not None and scope not in key.scopes:
+        raise InsufficientPermissions(
+            f"This API key lacks the scope '{scope}'. "
+            "Allow it on the dashboard's Keys page, or use another key."
+        )
+    if key.allowed_networks and not within(address, key.allowed_networks):
+        came_from = f"came from {address}" if address else "came from no known address"
+        raise InsufficientPermissions(
+            f"This API key works from certain networks only, and this call {came_from}. "
+            "Call from one of them, or add your network on the dashboard's Keys page."
+        )
 
 
 def caller_key(request: Request) -> ApiKey:

@@ -1,8 +1,9 @@
 """The life of a request. Start reading here.
 
-A caller is admitted (money held, job queued, doorbell rung), waits, and is answered. A worker claims
-the job, draws it and finishes it: that half stands in leases.py. Both halves meet in one row, and each
-change of it is a compare-and-set on its status, so that of two ends only one can ever happen:
+A caller is admitted (money held, job queued, doorbell rung), waits, and is answered; what stands before
+that, rate limits and repeated calls, is in admission.py. A worker claims the job, draws it and finishes
+it: that half is in leases.py. Both halves meet in one row, and each change of it is a compare-and-set on
+its status, so that of two ends only one can ever happen:
 
     queued → running(attempt, lease) → succeeded | failed | moderated | canceled | expired
 
@@ -10,20 +11,34 @@ Delivered and charged are one transaction, and so are given up and not charged.
 """
 
 import logging
+import math
 import secrets
 import time
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    transaction,
+)
+from django.db.models import Q
 from django.utils import timezone
 
+from accounts.buckets import retry_after
 from accounts.models import ApiKey, Organization, User
 from accounts.refusals import Refusal
-from billing import ledger, pricing
-from images import hints, moderation, waiting
+from billing import budgets, ledger, pricing
+from images import hints, moderation, turns, waiting
 from images.catalog import MODELS, SEED_LIMIT
+from images.idempotency import Call
 from images.models import Generation
+from images.presence import Caller
+from images.turnstile import turnstile
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +52,21 @@ class DeadlinePassed(Refusal):
     code = "server_is_overloaded"
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
     text = "The image was not ready within the deadline. Nothing was charged. Please try again."
+
+
+class DeadlineImpossible(Refusal):
+    """The queue is longer than the caller would wait. Said before anything is drawn."""
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "server_is_overloaded"
+
+    def __init__(self, *, deadline_seconds: float, seconds: float) -> None:
+        super().__init__(
+            f"The image would take about {math.ceil(seconds)} seconds, with the queue as it is, and the "
+            f"deadline is {deadline_seconds:g}. Nothing was drawn or charged. Please try again later."
+        )
+        self.headers = {"Retry-After": str(retry_after(seconds - deadline_seconds))}
 
 
 class GenerationFailed(Refusal):
@@ -58,6 +88,23 @@ class GenerationNotFound(Refusal):
     text = "There is no generation with this id in your organization."
 
 
+class CallerLeft(Refusal):
+    """Nobody is there to read this; it is what the log says. The status is nginx's for the same."""
+
+    status = 499
+    text = "The connection was closed before the image was ready."
+
+
+class AlreadyAdmitted(Refusal):
+    """A call with the same Idempotency-Key was faster. Its job answers this one too, unless it failed."""
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "server_is_overloaded"
+    headers = {"Retry-After": "1"}
+    text = "Another call with the same Idempotency-Key has just failed. Please try again."
+
+
 # What a caller is told about each end that is not a picture.
 REFUSAL_OF: dict[str, type[Refusal]] = {
     Generation.Status.FAILED: GenerationFailed,
@@ -65,6 +112,8 @@ REFUSAL_OF: dict[str, type[Refusal]] = {
     Generation.Status.CANCELED: GenerationCanceled,
     Generation.Status.EXPIRED: DeadlinePassed,
 }
+# An answer of 5xx is not remembered: the same Idempotency-Key may try again.
+GIVES_KEY_FREE = {Generation.Status.FAILED, Generation.Status.EXPIRED}
 
 
 def admit(
@@ -79,15 +128,20 @@ def admit(
     user: User | None = None,
     response_format: str = "b64_json",
     deadline_seconds: float = DEADLINE_SECONDS,
+    call: Call | None = None,
 ) -> Generation:
     """Hold the price, queue the job and ring for a worker. Returns at once.
 
-    The API calls this with a key, the playground with a user; there is no second way in. All values
+    API and playground both come here by way of admission.py; there is no third way in. All values
     must have been validated.
 
     Raises:
         ContentPolicyViolation: the prompt is refused.
-        InsufficientQuota: the organisation cannot pay. In both cases nothing is stored or held.
+        InsufficientQuota: the organisation cannot pay, or a spend limit is reached.
+        TooManyInFlight: as many images are in work as may be at once.
+        DeadlineImpossible: the queue is longer than that.
+        AlreadyAdmitted: another call claimed the same Idempotency-Key meanwhile.
+        Whichever it is, nothing is stored or held.
     """
     moderation.screen(prompt)
     price = pricing.price_of(model=model, size=size)
@@ -102,37 +156,79 @@ def admit(
         size=size,
         seed=secrets.randbelow(SEED_LIMIT + 1) if seed is None else seed,
         response_format=response_format,
+        idempotency_key=call.key if call else None,
+        body_digest=call.body_digest if call else "",
         created_at=now,
         deadline_at=now + timedelta(seconds=deadline_seconds),
     )
+    # Asked before the transaction, for a transaction never waits for Redis.
+    outlook = turns.outlook(MODELS[model])
     try:
-        with transaction.atomic():
+        with turnstile.through(organization.pk), transaction.atomic():
             job.hold = ledger.hold(organization=organization, api_key=api_key, price=price)
             job.save(force_insert=True)
+            refuse_hopeless(job, outlook, deadline_seconds)
     except (OperationalError, InterfaceError):
         # A connection that broke at COMMIT may have left the job behind, to be drawn and charged.
         connection.close()
         if not Generation.objects.filter(pk=job.pk).exists():
             raise
+    except IntegrityError:
+        claimed = Generation.objects.filter(
+            organization=organization, idempotency_key=job.idempotency_key
+        )
+        if job.idempotency_key is None or not claimed.exists():
+            raise
+        raise AlreadyAdmitted from None
+    except ledger.SpendLimitReached as refusal:
+        budgets.note_exhausted(refusal.budget)
+        raise
     hints.ring(MODELS[model])
     return job
 
 
-def await_end(job: Generation) -> Generation:
+def refuse_hopeless(job: Generation, outlook: turns.Outlook, deadline_seconds: float) -> None:
+    """Let those jobs pass that can be drawn in time, as far as anybody can tell.
+
+    Raises:
+        DeadlineImpossible: the jobs ahead take too long.
+    """
+    most = outlook.whole_seconds(outlook.backlog, job.size)
+    own_deadline = deadline_seconds < DEADLINE_SECONDS
+    if most is None or (most < deadline_seconds / 2 and not own_deadline):
+        return
+    seconds = outlook.whole_seconds(turns.jobs_ahead(job, MODELS[job.model]), job.size)
+    if seconds is not None and seconds > deadline_seconds:
+        raise DeadlineImpossible(deadline_seconds=deadline_seconds, seconds=seconds)
+
+
+def await_end(
+    job: Generation, *, caller: Caller | None = None, seconds: float | None = None
+) -> Generation:
     """Wait until the job has ended, at most until its deadline; returns the row as it then is.
 
     No database connection is held meanwhile. At the deadline the job is given up and its money
-    released, unless it ended in that very moment: then that end counts.
+    released, unless it ended in that very moment: then that end counts. Who shares another's job may
+    wait for fewer `seconds`; then the job goes on, and the row returned is unfinished.
+
+    Raises:
+        CallerLeft: the caller hung up. A queued job that nobody else waits for is canceled, free of
+            charge; one that is being drawn is finished, charged, and can be fetched by its id.
     """
-    until = time.monotonic() + (job.deadline_at - timezone.now()).total_seconds()
-    with waiting.watch(job.id) as ended:
+    job_ends = time.monotonic() + (job.deadline_at - timezone.now()).total_seconds()
+    until = job_ends if seconds is None else min(job_ends, time.monotonic() + seconds)
+    caller = caller or Caller(None)
+    with waiting.watch(job.id) as woken, caller.watched(woken.set):
         # The waiter is registered by now, so an end after the first look will wake it.
         while not (now := _look_if_possible(job)).is_finished:
+            if caller.has_left:
+                leave(job)
+                raise CallerLeft
             left = until - time.monotonic()
-            if left <= 0 or not ended.wait(left):
+            if left <= 0 or not woken.wait(left):
                 break
-            ended.clear()
-    if not now.is_finished:
+            woken.clear()
+    if not now.is_finished and time.monotonic() >= job_ends:
         expire(job)
         now = _look(job)
     return now
@@ -161,22 +257,36 @@ def expire(job: Generation) -> bool:
     return give_up(job, Generation.Status.EXPIRED, "deadline_passed")
 
 
+def cancel(job: Generation) -> bool:
+    """Take a queued job back, free of charge; False where it is being drawn or has ended."""
+    queued = Q(status=Generation.Status.QUEUED)
+    return give_up(job, Generation.Status.CANCELED, "canceled", only=queued)
+
+
+def leave(job: Generation) -> bool:
+    """Its caller hung up: cancel the job if it is queued and nobody else can be waiting for it."""
+    unshared = Q(status=Generation.Status.QUEUED, idempotency_key=None, joined_at=None)
+    return give_up(job, Generation.Status.CANCELED, "caller_left", only=unshared)
+
+
 def give_up(
-    job: Generation, status: Generation.Status, error_code: str, *, attempt: int | None = None
+    job: Generation, status: Generation.Status, error_code: str, *, only: Q | None = None
 ) -> bool:
     """End a job without a picture: the final status and the released hold are one transaction.
 
-    With `attempt`, only while the job runs in that very attempt. False where it had ended before.
+    With `only`, on that condition alone. False where it did not hold or the job had ended before.
     """
-    unfinished = Generation.objects.unfinished().filter(pk=job.pk)
-    if attempt is not None:
-        unfinished = unfinished.filter(status=Generation.Status.RUNNING, attempt=attempt)
+    unfinished = Generation.objects.unfinished().filter(only or Q(), pk=job.pk)
+    changes: dict[str, Any] = {"status": status, "error_code": error_code, "lease_until": None}
+    if status in GIVES_KEY_FREE:
+        changes["idempotency_key"] = None
     with transaction.atomic():
-        if not unfinished.update(
-            status=status, error_code=error_code, lease_until=None, ended_at=timezone.now()
-        ):
+        # Money before the job, as everywhere: see `leases.deliver`.
+        if not ledger.release(job.hold):
             return False
-        ledger.release(job.hold)
+        if not unfinished.update(**changes, ended_at=timezone.now()):
+            transaction.set_rollback(True)
+            return False
     logger.info(
         "generation given up",
         extra={"generation": job.id, "status": status, "error_code": error_code},

@@ -7,7 +7,7 @@ when Redis is away: a lost hint is logged, and the sweeper or the poller makes u
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 
 import redis
@@ -30,12 +30,17 @@ DEAD_AFTER_SECONDS = 3 * BEAT_SECONDS
 
 @dataclass(frozen=True)
 class Worker:
-    """One GPU process, as its last heartbeat described it; `state` is `idle` or `drawing`."""
+    """One GPU process, as its last heartbeat described it; `state` is `idle` or `drawing`.
+
+    `seconds` is what a picture took lately, of any size and of each; None before the first.
+    """
 
     name: str
     model: str
     state: str
     fingerprint: str
+    seconds: float | None = None
+    seconds_by_size: dict[str, float] = field(default_factory=dict)
 
 
 @cache

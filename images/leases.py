@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from billing import ledger
-from images import generation, hints, storage
+from images import generation, hints, storage, turns
 from images.catalog import MODELS, Model
 from images.models import Generation, GenerationQuerySet, Image
 
@@ -43,37 +43,39 @@ class Picture:
     drawn_at: datetime
 
 
-class HoldEnded(Exception):
-    """A running job whose money was already released or captured: the books would not balance."""
-
-
 def claim(*, model: Model, worker: str) -> Generation | None:
-    """Take the next job under a lease; None where nothing waits.
+    """Take a job under a lease, the oldest of the organisation whose turn it is; None where none waits.
 
     PostgreSQL skips rows that another worker is taking; SQLite has one writer at a time. On both the
     guarded update has the last word.
     """
     with transaction.atomic():
-        job = (
-            Generation.objects.queued(model.id)
-            .filter(deadline_at__gt=Now())
-            .select_for_update(skip_locked=True)
-            .first()
-        )
-        if job is None:
-            return None
-        claimed = Generation.objects.queued(model.id).filter(pk=job.pk, attempt=job.attempt)
-        if not claimed.update(
-            status=Generation.Status.RUNNING,
-            attempt=F("attempt") + 1,
-            lease_until=Now() + LEASE,
-            started_at=Now(),
-            worker=worker,
-        ):
-            return None
+        for next_one in turns.in_turn(model):
+            job = (
+                Generation.objects.queued(model.id)
+                .filter(organization=next_one.organization_id, deadline_at__gt=Now())
+                .select_for_update(skip_locked=True)
+                .first()
+            )
+            if job and _take(job, worker):
+                turns.serve(job.organization_id)
+                return job
+    return None
+
+
+def _take(job: Generation, worker: str) -> bool:
+    queued = Generation.objects.queued(job.model).filter(pk=job.pk, attempt=job.attempt)
+    if not queued.update(
+        status=Generation.Status.RUNNING,
+        attempt=F("attempt") + 1,
+        lease_until=Now() + LEASE,
+        started_at=Now(),
+        worker=worker,
+    ):
+        return False
     job.status = Generation.Status.RUNNING
     job.attempt += 1
-    return job
+    return True
 
 
 def renew(job: Generation) -> bool:
@@ -84,10 +86,15 @@ def renew(job: Generation) -> bool:
 def deliver(job: Generation, picture: Picture) -> bool:
     """T2: the picture is delivered and charged, or neither. True once it is, however often called.
 
-    False means that the job ended otherwise or moved to another attempt: remove the upload.
+    False means that the job ended otherwise or moved to another attempt: remove the upload. Money
+    comes before the job, as in admission: a caller with the same Idempotency-Key holds the budget and
+    waits for the job's row, so the other order is a deadlock.
     """
     with transaction.atomic():
-        delivered = _held(job).update(
+        if not ledger.capture(job.hold):
+            # After a connection that broke at COMMIT the caller asks again: the outcome is read back.
+            return Image.objects.filter(pk=job.pk, storage_key=picture.storage_key).exists()
+        if not _held(job).update(
             status=Generation.Status.SUCCEEDED,
             lease_until=None,
             error_code="",
@@ -96,10 +103,9 @@ def deliver(job: Generation, picture: Picture) -> bool:
             engine=picture.engine,
             prompt_tokens=picture.prompt_tokens,
             prompt_tokens_seen=picture.prompt_tokens_seen,
-        )
-        if not delivered:
-            # After a connection that broke at COMMIT the caller asks again: the outcome is read back.
-            return Image.objects.filter(pk=job.pk, storage_key=picture.storage_key).exists()
+        ):
+            transaction.set_rollback(True)
+            return False
         Image.objects.create(
             generation=job,
             storage_key=picture.storage_key,
@@ -107,8 +113,6 @@ def deliver(job: Generation, picture: Picture) -> bool:
             byte_count=picture.byte_count,
             expires_at=timezone.now() + timedelta(seconds=settings.IMAGE_LIFETIME_SECONDS),
         )
-        if not ledger.capture(job.hold):
-            raise HoldEnded(job.id)
     hints.announce_end(job.id)
     return True
 
@@ -119,7 +123,8 @@ def hand_back(job: Generation, error_code: str) -> None:
     Does nothing to a job that is no longer this attempt's.
     """
     if job.attempt >= MAX_ATTEMPTS:
-        lost = generation.give_up(job, Generation.Status.FAILED, error_code, attempt=job.attempt)
+        mine = Q(status=Generation.Status.RUNNING, attempt=job.attempt)
+        lost = generation.give_up(job, Generation.Status.FAILED, error_code, only=mine)
     else:
         requeued = {"status": Generation.Status.QUEUED, "lease_until": None}
         lost = bool(_held(job).update(**requeued, error_code=error_code))
@@ -166,7 +171,9 @@ def purge() -> int:
     for generation_id, attempts in jobs:
         for attempt in range(1, attempts + 1):
             storage.remove_attempt(generation_id, attempt)
-        Generation.objects.filter(pk=generation_id).update(purged_at=timezone.now())
+        Generation.objects.filter(pk=generation_id).update(
+            purged_at=timezone.now(), idempotency_key=None
+        )
     return len(jobs)
 
 

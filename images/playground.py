@@ -10,7 +10,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import OrganizationRequest
 from accounts.doors import members_only
@@ -18,8 +18,8 @@ from accounts.refusals import Refusal
 from billing import pricing
 from billing.ledger import InsufficientQuota
 from billing.models import Credit
+from images import admission, hints, request_id, snippets, turns
 from images import generation as life
-from images import hints, request_id, snippets
 from images.catalog import FLUX_SCHNELL, MODELS, SIZES
 from images.explanations import explain
 from images.forms import PlaygroundForm
@@ -50,7 +50,7 @@ def draw(request: OrganizationRequest) -> HttpResponse:
     if not form.is_valid():
         return refused(request, form)
     try:
-        job = life.admit(
+        admitted = admission.request_image(
             organization=request.organization,
             model=FLUX_SCHNELL.id,
             prompt=form.cleaned_data["prompt"],
@@ -64,9 +64,9 @@ def draw(request: OrganizationRequest) -> HttpResponse:
         form.add_error(None, str(refusal))
         return refused(request, form, out_of_credit=isinstance(refusal, InsufficientQuota))
     if not wants_fragment(request):
-        return redirect("playground_run", job.pk)
-    response = stage(request, job)
-    response["HX-Push-Url"] = f"/playground/{job.pk}"
+        return redirect("playground_run", admitted.job.pk)
+    response = stage(request, admitted.job)
+    response["HX-Push-Url"] = f"/playground/{admitted.job.pk}"
     return response
 
 
@@ -96,6 +96,16 @@ def run(request: OrganizationRequest, pk: str) -> HttpResponse:
 @members_only
 def state(request: OrganizationRequest, pk: str) -> HttpResponse:
     """One run as it is now, for the page to put in place of what it shows."""
+    return stage(request, find(request, pk))
+
+
+@require_POST
+@members_only
+def cancel(request: OrganizationRequest, pk: str) -> HttpResponse:
+    """Take a waiting run back; one that is being drawn by now goes on."""
+    life.cancel(find(request, pk))
+    if not wants_fragment(request):
+        return redirect("playground_run", pk)
     return stage(request, find(request, pk))
 
 
@@ -157,7 +167,7 @@ def run_context(job: Generation) -> dict[str, Any]:
     """Everything that `playground/run.html` says about a run."""
     return {
         "job": job,
-        "place": place_of(job),
+        "place": turns.place_of(job),
         "progress": hints.step_of(job.pk) if job.status == Generation.Status.RUNNING else None,
         "steps": MODELS[job.model].steps,
         "anyone_there": job.is_finished or bool(hints.live_workers()),
@@ -165,14 +175,6 @@ def run_context(job: Generation) -> dict[str, Any]:
         "explanation": explain(job),
         "call": snippets.Call(prompt=job.prompt, size=job.size, seed=job.seed, model=job.model),
     }
-
-
-def place_of(job: Generation) -> int | None:
-    """How many jobs of its model come before this one, plus one; None once it has left the queue."""
-    if job.status != Generation.Status.QUEUED:
-        return None
-    ahead = Generation.objects.queued(job.model).filter(created_at__lt=job.created_at)
-    return ahead.count() + 1
 
 
 def last_runs(request: OrganizationRequest) -> GenerationQuerySet:

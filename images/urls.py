@@ -19,6 +19,7 @@ urlpatterns = [
     path("playground/history", playground.history, name="playground_history"),
     path("playground/<generation_page:pk>", playground.run, name="playground_run"),
     path("playground/<generation_page:pk>/state", playground.state, name="playground_state"),
+    path("playground/<generation_page:pk>/cancel", playground.cancel, name="playground_cancel"),
     path("dashboard/requests", requests.index, name="requests"),
     path("dashboard/requests/<generation_page:pk>", requests.detail, name="request"),
 ]

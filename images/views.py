@@ -1,5 +1,6 @@
 """The API: `/v1` for callers with a key, `/i` for hosted links."""
 
+from dataclasses import asdict
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
@@ -14,10 +15,22 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.request import Request
 
-from images import answers, generation, links, request_id, storage, waiting
+from accounts.refusals import Refusal
+from images import (
+    admission,
+    answers,
+    generation,
+    idempotency,
+    links,
+    request_id,
+    storage,
+    waiting,
+)
 from images.api import ApiView, UnknownPath, caller_key
 from images.body import read_json_object
 from images.catalog import MODELS, Model
+from images.models import Generation
+from images.presence import Caller
 from images.serializers import GenerationRequest, InvalidRequest, ModelNotFound
 
 DEADLINE_HEADER = "x-ecohash-deadline-seconds"
@@ -27,36 +40,54 @@ LONGEST_NUMBER = 10  # digits; int() is slow beyond reason with thousands
 class ImageGenerations(ApiView):
     """POST /v1/images/generations: one prompt in, one picture out."""
 
+    scope = "generate"
+
     def post(self, request: Request) -> HttpResponseBase:
-        key = caller_key(request)
-        asked = GenerationRequest(data=read_json_object(request._request)).asked()  # noqa: SLF001
+        key, caller = caller_key(request), Caller.of(request.META)
+        body = read_json_object(request._request)  # noqa: SLF001
+        asked = GenerationRequest(data=body).asked()
+        call = idempotency.read_call(request.headers, body)
         deadline_seconds = read_deadline(request)
         with waiting.place():
-            job = generation.admit(
+            admitted = admission.request_image(
                 organization=key.organization,
                 api_key=key,
+                call=call,
                 request_id=request_id.current(),
-                model=asked.model,
-                prompt=asked.prompt,
-                size=asked.size,
-                seed=asked.seed,
-                response_format=asked.response_format,
                 deadline_seconds=deadline_seconds,
+                **asdict(asked),
             )
-            job = generation.await_end(job)
+            self.standing = admitted.standing
+            try:
+                job = generation.await_end(admitted.job, caller=caller, seconds=deadline_seconds)
+                if not job.is_finished:
+                    raise generation.DeadlinePassed
+            except Refusal:
+                if admitted.shared:
+                    idempotency.let_go(admitted.job)
+                raise
         if refusal := generation.refusal_of(job):
             raise refusal
-        return answers.picture_answer(job)
+        return answers.picture_answer(job, caller=caller, shared=admitted.shared)
 
 
 class ImageGeneration(ApiView):
-    """GET /v1/images/generations/{id}: the job and, while it lives, its picture."""
+    """/v1/images/generations/{id}: the job and, while it lives, its picture; DELETE cancels what is queued."""
+
+    scope = "generate"
 
     def get(self, request: Request, generation_id: str) -> HttpResponseBase:
-        job = generation.find(
+        return answers.job_answer(self.find(request, generation_id))
+
+    def delete(self, request: Request, generation_id: str) -> HttpResponseBase:
+        generation.cancel(self.find(request, generation_id))
+        return answers.job_answer(self.find(request, generation_id))
+
+    def find(self, request: Request, generation_id: str) -> Generation:
+        """The tenant's own job as it is now; another's is not found."""
+        return generation.find(
             organization=caller_key(request).organization, generation_id=generation_id
         )
-        return answers.job_answer(job)
 
 
 class ModelList(ApiView):

@@ -23,6 +23,7 @@ from images import hints, leases, request_id, storage
 from images.catalog import SIZES, Model
 from images.models import Generation
 from inference.engines.base import Drawing, Engine, OutOfMemory
+from inference.pace import Pace
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class GpuWorker:
         self.model = model
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._stints: list[Stint] = []
+        self._pace = Pace()
         self._lock = threading.Lock()
         self._finisher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="finisher")
         self._finishing: Future[None] | None = None
@@ -96,7 +98,8 @@ class GpuWorker:
                 self._beat("idle")
 
     def _draw(self, job: Generation) -> None:
-        stint = Stint(job, drawing_since=time.monotonic())
+        started = time.monotonic()
+        stint = Stint(job, drawing_since=started)
         with self._lock:
             self._stints.append(stint)
         with request_id.working_for(job.request_id):
@@ -112,6 +115,7 @@ class GpuWorker:
                 self._hand_back(job, "engine_failed")
                 self._drop(stint)
                 return
+        self._pace.note(job.size, time.monotonic() - started)
         stint.drawing_since = None
         drawn_at = timezone.now()
         # At most one picture waits behind the one being drawn, so that memory stays bounded.
@@ -237,6 +241,7 @@ class GpuWorker:
                 model=self.model.id,
                 state=state,
                 fingerprint=self.engine.fingerprint,
+                **self._pace.told(),
             )
         )
 

@@ -9,6 +9,8 @@ import sys
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from tests import servers
 
@@ -36,7 +38,7 @@ def prepare_django() -> None:
     from django.conf import settings
 
     database: Any = settings.DATABASES["default"]
-    if database["ENGINE"] == "django.db.backends.sqlite3":
+    if database["ENGINE"] == "ecohash.sqlite":
         # In memory, each connection would have its own.
         database.setdefault("TEST", {})["NAME"] = str(settings.VAR_DIR / "test.sqlite3")
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -51,9 +53,25 @@ def prepare_django() -> None:
     del os.environ["DJANGO_SETTINGS_MODULE"]
 
 
+def prepare_hypothesis() -> None:
+    """The same examples in every run; `HYPOTHESIS_PROFILE=thorough` looks for new ones, for an hour."""
+    shared: Any = {
+        "deadline": None,
+        "database": None,
+        # Each step asks a database, and steps that nothing can be done for are common.
+        "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much],
+    }
+    quick: Any = {"derandomize": True, "max_examples": 80, "stateful_step_count": 40}
+    thorough: Any = {"max_examples": 3_000, "stateful_step_count": 100}
+    hypothesis_settings.register_profile("quick", **shared, **quick)
+    hypothesis_settings.register_profile("thorough", **shared, **thorough)
+    hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
 # Here and not in a hook: the folders' own conftests, loaded next, import models.
 prepare_environment()
 prepare_django()
+prepare_hypothesis()
 
 from tests.cast import alice, bob, charlie, pauper  # noqa: E402 - needs the settings
 from tests.platform import platform, start_platform  # noqa: E402 - the same
@@ -85,6 +103,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @pytest.fixture(autouse=True)
 def _empty_redis() -> None:
     """No worker, bell or limit of one test reaches the next."""
-    from images import hints
+    from images import hints, turns
 
     hints.client().flushall()
+    turns.forget()

@@ -16,6 +16,7 @@ from tests.cast import Person
 PUBLIC = re.compile(
     r"/|/docs|/favicon\.ico|/healthz|/readyz|/signup|/login|/logout|/verify-email.*|/password/reset.*"
     r"|/account/inactive|/v1.*|/i/.*|/static/.*"
+    r"|/webhooks/leaked-keys"
 )
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 

@@ -1,0 +1,28 @@
+"""How long pictures take here lately, for those who wait to be told."""
+
+from typing import Any
+
+# Of each new picture; the last five or so decide.
+WEIGHT = 0.3
+
+
+class Pace:
+    """A moving average of seconds per picture, of any size and of each size. For one writing thread."""
+
+    def __init__(self) -> None:
+        self._seconds: float | None = None
+        self._by_size: dict[str, float] = {}
+
+    def note(self, size: str, seconds: float) -> None:
+        """A picture of that size took so long."""
+        self._seconds = _average(self._seconds, seconds)
+        # Replaced, not changed: the keeper's thread may be reading the old one.
+        self._by_size = self._by_size | {size: _average(self._by_size.get(size), seconds)}
+
+    def told(self) -> dict[str, Any]:
+        """For the heartbeat: see `hints.Worker`."""
+        return {"seconds": self._seconds, "seconds_by_size": self._by_size}
+
+
+def _average(before: float | None, seconds: float) -> float:
+    return seconds if before is None else before + WEIGHT * (seconds - before)

@@ -1,0 +1,148 @@
+"""Before a job: the limits, and what a refusal gives back."""
+
+from typing import Any
+
+import pytest
+from django.http.response import HttpResponse
+
+from billing.ledger import InsufficientQuota, SpendLimitReached, TooManyInFlight
+from billing.models import Budget, Hold
+from images import admission, generation, hints, rate_limits, turns
+from images.catalog import FLUX_SCHNELL
+from images.rate_limits import RateLimitExceeded, Standing
+from tests.at_once import at_once
+from tests.calls import BODY, GENERATIONS, call
+from tests.cast import Person
+from tests.images import jobs
+from tests.images.jobs import PRICE, books
+
+
+def ask(person: Person, **asked: Any) -> admission.Admitted:
+    fields: dict[str, Any] = {
+        "model": FLUX_SCHNELL.id,
+        "prompt": "a red fox",
+        "size": "512x512",
+        "seed": 1,
+    }
+    return admission.request_image(
+        organization=person.organization, api_key=person.key, request_id="req", **fields | asked
+    )
+
+
+def left(person: Person) -> tuple[int, int]:
+    """(requests, images) that the person may still send this minute."""
+    standing: Standing = rate_limits.look(organization=person.organization, api_key=person.key)
+    return standing.requests.remaining, standing.images.remaining
+
+
+def limit(person: Person, **limits: int) -> None:
+    for name, value in limits.items():
+        setattr(person.organization, name, value)
+    person.organization.save()
+    person.key.refresh_from_db()
+
+
+def post(person: Person) -> HttpResponse:
+    return call("POST", GENERATIONS, BODY, headers=person.headers)
+
+
+def test_an_image_takes_one_of_each(alice: Person) -> None:
+    requests, images = left(alice)
+    ask(alice)
+    assert left(alice) == (requests - 1, images - 1)
+
+
+def test_who_cannot_pay_loses_no_token(pauper: Person) -> None:
+    before = left(pauper)
+    with pytest.raises(InsufficientQuota):
+        ask(pauper)
+    assert left(pauper) == before
+
+
+def test_a_spend_limit_is_a_lack_of_money_and_is_remembered(alice: Person) -> None:
+    limit(alice, monthly_cap_micros=PRICE)
+    ask(alice)
+    before = left(alice)
+    with pytest.raises(SpendLimitReached):
+        ask(alice)
+    assert left(alice) == before
+    assert Budget.objects.get(organization=alice.organization, api_key=None).exhausted_at
+
+
+def test_too_many_in_flight_gives_the_image_back_and_not_the_request(alice: Person) -> None:
+    limit(alice, images_in_flight=1)
+    ask(alice)
+    requests, images = left(alice)
+    with pytest.raises(TooManyInFlight) as refused:
+        ask(alice)
+    assert left(alice) == (requests - 1, images)
+    assert (refused.value.status, refused.value.code) == (429, "rate_limit_exceeded")
+    assert "Rate limit" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "retry_after"), [(None, "5"), (0.2, "1"), (3.0, "4"), (300.0, "60")]
+)
+def test_in_flight_says_when_a_place_is_free(
+    alice: Person, seconds: float | None, retry_after: str
+) -> None:
+    limit(alice, images_in_flight=1)
+    ask(alice)
+    worker = hints.Worker("gpu", FLUX_SCHNELL.id, "drawing", "blank", seconds)
+    hints.beat(worker)
+    turns.forget()
+    with pytest.raises(TooManyInFlight) as refused:
+        ask(alice, deadline_seconds=1_000)
+    assert refused.value.headers == {"Retry-After": retry_after}
+
+
+def test_in_flight_waits_for_the_rate_limit_too(alice: Person) -> None:
+    limit(alice, images_in_flight=1, requests_per_minute=2)
+    ask(alice)
+    with pytest.raises(TooManyInFlight) as refused:
+        ask(alice)
+    assert refused.value.headers == {"Retry-After": "30"}
+
+
+def test_a_key_has_places_of_its_own(alice: Person, bob: Person) -> None:
+    alice.key.images_in_flight = 1
+    alice.key.save()
+    ask(alice)
+    with pytest.raises(TooManyInFlight, match="this API key"):
+        ask(alice)
+    ask(bob)
+
+
+def test_the_rate_limit_stands_before_the_till(alice: Person) -> None:
+    limit(alice, images_per_minute=1)
+    ask(alice)
+    with pytest.raises(RateLimitExceeded):
+        ask(alice)
+    assert books(alice) == (PRICE, 0)
+
+
+def test_a_refusal_carries_the_headers_of_the_limits(pauper: Person) -> None:
+    answer = post(pauper)
+    assert answer.status_code == 429
+    assert answer["x-should-retry"] == "false"
+    assert answer["x-ratelimit-remaining-images"] == answer["x-ratelimit-limit-images"] == "300"
+    assert "Retry-After" not in answer
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_burst_never_has_more_in_flight_than_it_may(alice: Person) -> None:
+    limit(alice, images_in_flight=3)
+    answers = at_once(*[lambda: ask(alice)] * 10)
+    admitted = [answer for answer in answers if isinstance(answer, admission.Admitted)]
+    refused = [answer for answer in answers if isinstance(answer, TooManyInFlight)]
+    assert (len(admitted), len(refused)) == (3, 7)
+    assert Hold.objects.pending().count() == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_place_is_free_again_however_the_job_ends(alice: Person) -> None:
+    limit(alice, images_in_flight=1)
+    jobs.succeeded(alice)
+    job = ask(alice).job
+    generation.expire(job)
+    assert ask(alice).job != job
