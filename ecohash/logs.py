@@ -16,6 +16,9 @@ class DiscreetFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = request_id.current()
         record.__dict__.pop("request", None)
+        if record.name.startswith(("django.request", "django.security")):
+            # Their sentences end in the address or the host name that was sent: "Not Found: /v1/eco_...".
+            record.msg, record.args = record.getMessage().partition(":")[0], ()
         if record.exc_info and record.exc_info[1]:
             record.error = type(record.exc_info[1]).__name__
             record.frames = frames_of(record.exc_info[1])

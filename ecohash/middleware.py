@@ -23,6 +23,7 @@ EXPOSED = (
     "x-ecohash-generation-id",
     "x-ecohash-engine",
     "x-ecohash-prompt-tokens",
+    "idempotent-replayed",
     "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests",
     "x-ratelimit-reset-requests",

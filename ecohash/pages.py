@@ -52,6 +52,11 @@ def docs(request: HttpRequest) -> HttpResponse:
         "prompt_limit": PROMPT_LIMIT,
         "seed_limit": SEED_LIMIT,
         "deadline_seconds": settings.REQUEST_DEADLINE_SECONDS,
+        "limits": {
+            "requests_per_minute": settings.REQUESTS_PER_MINUTE,
+            "images_per_minute": settings.IMAGES_PER_MINUTE,
+            "images_in_flight": settings.IMAGES_IN_FLIGHT,
+        },
         "link_hours": settings.IMAGE_LIFETIME_SECONDS // 3600,
     }
     return render(request, "public/docs.html", context)

@@ -44,7 +44,10 @@ class IdempotencyKeyReused(Refusal):
 
 @dataclass(frozen=True)
 class Call:
-    """What tells one call from another: its key, or a digest of the body it came with."""
+    """What tells one call from another: its Idempotency-Key, or the body it came with.
+
+    Both as SHA-256: a key may be anything, a secret in the wrong place too.
+    """
 
     body_digest: str
     key: str | None
@@ -67,7 +70,7 @@ def read_call(headers: Mapping[str, str], body: dict[str, Any]) -> Call:
     count = headers.get(RETRY_HEADER, "")
     return Call(
         body_digest=digest(body),
-        key=key,
+        key=None if key is None else hashlib.sha256(key.encode()).hexdigest(),
         is_retry=count.isascii() and count.isdigit() and count.strip("0") != "",
     )
 

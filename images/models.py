@@ -94,10 +94,10 @@ class Generation(models.Model):
     response_format = models.CharField(max_length=16, default="b64_json")
 
     idempotency_key = models.CharField(
-        max_length=255,
+        max_length=64,
         null=True,
         blank=True,
-        help_text="While set, a call with the same key is answered by this job.",
+        help_text="SHA-256. While set, a call with the same key is answered by this job.",
     )
     body_digest = models.CharField(
         max_length=64, blank=True, help_text="SHA-256 of what was asked."

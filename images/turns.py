@@ -171,6 +171,12 @@ def place_of(job: Generation) -> Place | None:
     return Place(ahead + 1, None if wait is None else math.ceil(wait))
 
 
+def longest_wait() -> float | None:
+    """Seconds until the last job that waits now is taken up; None when nobody can know."""
+    waits = [look.wait_seconds(look.backlog) for look in map(outlook, MODELS.values())]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
 def seconds_until_one_ends(jobs: GenerationQuerySet) -> float | None:
     """Until the first of these jobs has ended; 0 when none is under way, None when nobody can know."""
     first = jobs.unfinished().order_by("created_at").first()

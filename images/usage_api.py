@@ -13,6 +13,7 @@ from billing import usage, usage_csv
 from images.api import ApiView, caller_key
 from images.serializers import InvalidRequest
 
+PLAIN_NAME = re.compile(r"[a-z_]{1,30}")
 PARAMETERS = ("start", "end", "bucket", "group_by")
 DEFAULT_SPAN = timedelta(days=7)
 LONGEST_DAYS = {"hour": 31, "day": 366}
@@ -110,7 +111,9 @@ def read_query(query: QueryDict) -> UsageAsked:
     given = {name: str(value) for name, value in query.items()}
     for name in given:
         if name not in PARAMETERS:
-            refuse(name, f"There is no such parameter. There are: {', '.join(PARAMETERS)}.")
+            # A name that could be a secret in the wrong place is not said back.
+            said = name if PLAIN_NAME.fullmatch(name) else "query"
+            refuse(said, f"There is no such parameter. There are: {', '.join(PARAMETERS)}.")
         if len(query.getlist(name)) > 1:
             refuse(name, f"'{name}' was given more than once.")
     bucket = given.get("bucket", "day")

@@ -5,6 +5,7 @@ that a lost wake-up costs a second and never an answer.
 """
 
 import logging
+import math
 import os
 import threading
 import time
@@ -14,21 +15,30 @@ from contextlib import contextmanager
 from django.conf import settings
 from django.db import connection
 
+from accounts.buckets import retry_after
 from accounts.refusals import Refusal
-from images import hints
+from images import hints, turns
 from images.models import Generation
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
+UNKNOWN_WAIT_SECONDS = 5.0
 
 
 class QueueFull(Refusal):
     status = 503
     type = "service_unavailable_error"
     code = "server_is_overloaded"
-    headers = {"Retry-After": "5"}
-    text = "Too many requests are waiting for an image right now. Nothing was charged. Please try again."
+
+    def __init__(self) -> None:
+        seconds = turns.longest_wait()
+        queue = "" if seconds is None else f" The queue is about {math.ceil(seconds)} seconds long."
+        super().__init__(
+            f"Too many requests are waiting for an image right now.{queue} Nothing was charged. "
+            "Please try again later."
+        )
+        self.headers = {"Retry-After": str(retry_after(seconds or UNKNOWN_WAIT_SECONDS))}
 
 
 class WaitingRoom:

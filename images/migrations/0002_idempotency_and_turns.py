@@ -53,8 +53,8 @@ class Migration(migrations.Migration):
             name="idempotency_key",
             field=models.CharField(
                 blank=True,
-                help_text="While set, a call with the same key is answered by this job.",
-                max_length=255,
+                help_text="SHA-256. While set, a call with the same key is answered by this job.",
+                max_length=64,
                 null=True,
             ),
         ),

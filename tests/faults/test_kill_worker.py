@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import redis
 
+from tests.crowd import Answer, ask, crowd
 from tests.platform import Platform
 
 pytestmark = pytest.mark.faults
@@ -21,6 +22,7 @@ DRAWING_SECONDS = 3
 # A lease of 20 s, the reaper's 2 s, the supervisor's restart, and a machine that has other work too.
 RECOVERY_SECONDS = 90
 CUT_OFF = 0
+LEASE_SECONDS = 20
 
 
 @pytest.fixture(scope="module")
@@ -127,14 +129,46 @@ def test_a_gpu_worker_killed_twice_over_the_same_picture(
     assert_the_books_are_right(platform)
 
 
-def test_a_web_process_killed_while_callers_wait(
+def test_one_idempotency_key_gives_one_image_over_two_killed_workers(platform: Platform) -> None:
+    """Fifty callers send the same call and repeat it after a 5xx, as the SDKs do; each gets the same image."""
+    platform.wait_for(lambda: platform.status("/readyz") == 200, "ready", RECOVERY_SECONDS)
+    charges = captured(platform)
+
+    def insist(_: int) -> Answer:
+        for _ in range(4):
+            answer = ask(platform.port, platform.api_key, headers={"Idempotency-Key": "order 17"})
+            if answer.status < 500:
+                break
+        return answer
+
+    with ThreadPoolExecutor(max_workers=1) as murderer:
+        killed = murderer.submit(kill_over_two_attempts, platform)
+        answers = crowd(50, insist)
+        killed.result()
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.body for answer in answers}) == 1
+    replayed = [answer.headers.get("idempotent-replayed") for answer in answers]
+    assert replayed.count("true") == 49
+    assert captured(platform) - charges == 1
+    assert_the_books_are_right(platform)
+
+
+def kill_over_two_attempts(platform: Platform) -> None:
+    for attempt in (1, 2):
+        wait_until_drawing(platform, attempt)
+        kill(platform.pids("gpu1"))
+
+
+def test_web_and_worker_killed_while_callers_wait(
     platform: Platform, callers: ThreadPoolExecutor
 ) -> None:
     platform.wait_for(lambda: platform.status("/readyz") == 200, "ready", RECOVERY_SECONDS)
     expired = count(platform, "expired")
-    # More than one worker can draw in that time: some can only be ended by the reaper.
-    answers = [callers.submit(generate, platform, 2 * DRAWING_SECONDS) for _ in range(5)]
+    # Time enough for five pictures, and not for the lease of a dead worker: that one expires.
+    answers = [callers.submit(generate, platform, LEASE_SECONDS - 2) for _ in range(5)]
     platform.wait_for(lambda: count(platform, "queued", "running") == len(answers), "admitted")
+    wait_until_drawing(platform)
+    kill(platform.pids("gpu1"))
     kill(platform.pids("web"))
     assert {answer.result(30) for answer in answers} == {CUT_OFF}
     platform.wait_for(lambda: platform.status("/healthz") == 200, "back", RECOVERY_SECONDS)

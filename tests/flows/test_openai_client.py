@@ -1,6 +1,7 @@
 """The official OpenAI client, unchanged but for base URL and key, against the running platform."""
 
 import base64
+import contextlib
 import json
 import urllib.error
 import urllib.request
@@ -149,6 +150,40 @@ def test_no_credit_is_a_rate_limit_error_that_is_not_retried(platform: Platform)
     assert (raised.value.code, raised.value.type) == ("insufficient_quota", "insufficient_quota")
     # The client retries a 429 unless it is told not to, and counts.
     assert raised.value.request.headers["x-stainless-retry-count"] == "0"
+
+
+def test_an_idempotency_key_brings_the_same_picture_again(client: openai.OpenAI) -> None:
+    def call() -> Any:
+        return client.images.with_raw_response.generate(
+            model="flux-1-schnell",
+            prompt="a red fox",
+            size="512x512",
+            extra_headers={"Idempotency-Key": "order 17"},
+        )
+
+    one, two = call(), call()
+    assert one.content == two.content
+    assert one.headers.get("idempotent-replayed") is None
+    assert two.headers["idempotent-replayed"] == "true"
+    with pytest.raises(openai.BadRequestError) as raised:
+        ask(client, prompt="another fox", extra_headers={"Idempotency-Key": "order 17"})
+    assert raised.value.code == "idempotency_key_reused"
+
+
+def test_an_impatient_client_whose_library_retries_pays_once(platform: Platform) -> None:
+    options = ("--organization", "Impatient", "--credit-micros", "1000000")
+    key = key_of(platform, "impatient@example.com", *options)
+    impatient = client_with(platform, key).with_options(timeout=0.4, max_retries=4)
+    with contextlib.suppress(openai.APITimeoutError):
+        ask(impatient, size="1024x1024")
+    spent = openai.OpenAI(base_url=f"{platform.base_url}/v1", api_key=key)
+
+    def settled() -> bool:
+        return spent.get("/key", cast_to=dict)["in_flight"]["organization"] == 0
+
+    platform.wait_for(settled, "settled")
+    usage = spent.get("/usage", cast_to=dict)
+    assert usage["total"] == {"images": 1, "cost_micros": PRICES_MICROS["1024x1024"]}
 
 
 def test_another_path_is_a_not_found_error_in_json(client: openai.OpenAI) -> None:

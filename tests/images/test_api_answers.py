@@ -163,6 +163,7 @@ def test_a_generation_is_an_object_from_its_first_moment(alice: Person) -> None:
         "cost_micros": 0,
         "error": None,
         "data": [],
+        "queue": {"position": 1, "estimated_wait_seconds": None},
     }
 
 

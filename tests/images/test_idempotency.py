@@ -257,7 +257,8 @@ def test_many_calls_with_one_key_get_one_picture(alice: Person) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_sharers_own_deadline_ends_its_wait_and_not_the_job(alice: Person) -> None:
     body = BODY | {"seed": 1}
-    job = ask(alice, key="order 17").job
+    call_ = idempotency.read_call(SAME, body)
+    job = ask(alice, key=call_.key).job
     hurry = alice.headers | SAME | {"x-ecohash-deadline-seconds": "1"}
     assert call("POST", GENERATIONS, body, headers=hurry).status_code == 503
     assert state(job)[0] == "queued"
@@ -265,7 +266,7 @@ def test_a_sharers_own_deadline_ends_its_wait_and_not_the_job(alice: Person) -> 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_reused_key_is_400_and_never_409(alice: Person) -> None:
-    ask(alice, key="order 17", prompt="another")
+    ask(alice, key=idempotency.read_call(SAME, {}).key, prompt="another")
     response = call("POST", GENERATIONS, BODY, headers=alice.headers | SAME)
     assert response.status_code == 400
     assert response.json()["error"]["code"] == "idempotency_key_reused"

@@ -91,7 +91,7 @@ def test_an_end_between_admission_and_watching_is_not_missed(alice: Person) -> N
     assert time.monotonic() - started < waiting.POLL_SECONDS
 
 
-def test_places_are_limited_and_given_back(settings) -> None:
+def test_places_are_limited_and_given_back(db: None, settings) -> None:
     settings.WAITING_LIMIT = 2
     room = waiting.WaitingRoom()
     for _ in range(3):
