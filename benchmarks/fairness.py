@@ -1,6 +1,6 @@
 """How long a customer with one image waits while another has hundreds in the queue.
 
-    python -m benchmarks.fairness [--seconds-per-image 0.2] [--burst 500] [--for 30]
+    python -m benchmarks.fairness [--seconds-per-image 0.2] [--burst 500] [--for 30] [--database-url postgres://…]
 
 Starts a platform of its own, in a folder of its own: one worker, an engine of fixed delay. Customer A sends
 a burst; B sends one image every second, all that time. Printed are B's waits until a worker took each up, as
@@ -32,7 +32,7 @@ print(json.dumps([
 """
 
 
-def start(seconds_per_image: float) -> Platform:
+def start(seconds_per_image: float, database_url: str) -> Platform:
     """A platform with one worker that takes so long for each image."""
     folder = Path(tempfile.mkdtemp(prefix="eco-bench-")).resolve()
     port = servers.free_port()
@@ -44,6 +44,7 @@ def start(seconds_per_image: float) -> Platform:
             PORT=str(port),
             INFERENCE_ENGINE="blank",
             BLANK_ENGINE_SECONDS=str(seconds_per_image),
+            DATABASE_URL=database_url,
         ),
     )
     platform.start()
@@ -82,9 +83,10 @@ def main() -> None:
     words.add_argument("--seconds-per-image", type=float, default=0.2)
     words.add_argument("--burst", type=int, default=500)
     words.add_argument("--for", dest="seconds", type=float, default=30)
+    words.add_argument("--database-url", default="", help="an empty PostgreSQL; default: SQLite")
     words.add_argument("--verbose", action="store_true", help="print each claim")
     options = words.parse_args()
-    platform = start(options.seconds_per_image)
+    platform = start(options.seconds_per_image, options.database_url)
     try:
         taken = run(platform, burst=options.burst, seconds=options.seconds)
         books = platform.manage("reconcile", check=False)

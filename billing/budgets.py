@@ -248,7 +248,11 @@ def note_exhausted(budget: Budget) -> None:
     rows = Budget.objects.filter(organization=budget.organization_id, api_key=budget.api_key_id)
     unmarked = rows.filter(month=budget.month, exhausted_at=None)
     with transaction.atomic():
-        # The refused transaction may have begun the month, or the row, and taken it back.
+        # The refused transaction may have begun the month, or the row, and taken it back. The
+        # organisation's row comes first, as in `reserve`: a key's is never a month ahead of it.
+        if budget.api_key_id:
+            own = Budget.objects.filter(organization=budget.organization_id, api_key=None)
+            _open_month(own, organization=budget.organization_id, line=None, month=budget.month)
         _open_month(
             rows, organization=budget.organization_id, line=budget.api_key_id, month=budget.month
         )

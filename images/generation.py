@@ -164,7 +164,7 @@ def admit(
     # Asked before the transaction, for a transaction never waits for Redis.
     outlook = turns.outlook(MODELS[model])
     try:
-        with turnstile.through(organization.pk), transaction.atomic():
+        with turnstile.through(organization.pk, _give_connection_back), transaction.atomic():
             job.hold = ledger.hold(organization=organization, api_key=api_key, price=price)
             job.save(force_insert=True)
             refuse_hopeless(job, outlook, deadline_seconds)
@@ -239,8 +239,13 @@ def _look(job: Generation) -> Generation:
     try:
         return Generation.objects.select_related("hold", "image").get(pk=job.pk)
     finally:
-        if not connection.in_atomic_block:
-            connection.close()
+        _give_connection_back()
+
+
+def _give_connection_back() -> None:
+    """Before a wait: there are fewer connections than threads."""
+    if not connection.in_atomic_block:
+        connection.close()
 
 
 def _look_if_possible(job: Generation) -> Generation:

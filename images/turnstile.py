@@ -5,7 +5,7 @@ each: a burst of one customer would use up the connections that another needs.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -17,14 +17,21 @@ class Turnstile:
         self._locks: dict[int, tuple[threading.Lock, int]] = {}
 
     @contextmanager
-    def through(self, organization_id: int) -> Iterator[None]:
-        """Wait until no other caller of this organisation is inside."""
+    def through(
+        self, organization_id: int, before_waiting: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
+        """Wait until no other caller of this organisation is inside; only then `before_waiting` is called."""
         with self._guard:
             lock, users = self._locks.get(organization_id, (threading.Lock(), 0))
             self._locks[organization_id] = (lock, users + 1)
         try:
-            with lock:
+            if not lock.acquire(blocking=False):
+                before_waiting()
+                lock.acquire()
+            try:
                 yield
+            finally:
+                lock.release()
         finally:
             with self._guard:
                 lock, users = self._locks.pop(organization_id)

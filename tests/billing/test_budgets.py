@@ -1,6 +1,6 @@
 """Caps hold to the cent and places in flight to the image, whoever asks at once and whatever the month."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -255,6 +255,22 @@ def test_a_host_whose_clock_is_behind_takes_a_key_along(alice: Person) -> None:
     hold = hold_for(alice)
     assert hold.month == Budget.objects.of_key(alice.key).get().month == NEXT_MONTH
     assert of_key(alice.key) == (PRICE, 0, 2)
+
+
+def test_a_key_is_never_a_month_ahead_of_its_organization(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cap refuses the first image of a month; then a host comes whose clock is a second behind."""
+    march, april = date(2026, 3, 1), date(2026, 4, 1)
+    monkeypatch.setattr(budgets, "this_month", lambda: april)
+    ApiKey.objects.update(monthly_cap_micros=0)
+    with pytest.raises(SpendLimitReached) as refused, transaction.atomic():
+        hold_for(alice)
+    budgets.note_exhausted(refused.value.budget)
+    ApiKey.objects.update(monthly_cap_micros=None)
+    monkeypatch.setattr(budgets, "this_month", lambda: march)
+    assert hold_for(alice).month == april
+    assert {row.month for row in Budget.objects.all()} == {april}
 
 
 def test_the_first_use_counts_holds_that_were_there_before(alice: Person) -> None:

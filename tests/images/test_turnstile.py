@@ -1,6 +1,7 @@
 """Callers of one organisation go one by one; those of another do not wait for them."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from images.turnstile import Turnstile
 from tests.at_once import at_once
@@ -24,6 +25,21 @@ def test_another_organisation_passes_meanwhile() -> None:
     turnstile = Turnstile()
     with turnstile.through(1), turnstile.through(2):
         assert len(turnstile) == 2
+
+
+def test_who_must_wait_lets_go_first_and_nobody_else_does() -> None:
+    turnstile, told = Turnstile(), threading.Event()
+
+    def second() -> bool:
+        with turnstile.through(1, told.set):
+            return told.is_set()
+
+    with ThreadPoolExecutor() as pool:
+        with turnstile.through(1, told.set):
+            assert not told.is_set()
+            waiting = pool.submit(second)
+            assert told.wait(5)
+        assert waiting.result()
 
 
 def test_nothing_is_kept_of_who_has_gone() -> None:
