@@ -1,5 +1,6 @@
 """Forms of the keys pages. Those of sign-up and sign-in are allauth's."""
 
+import re
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, cast
@@ -43,6 +44,9 @@ OVERLAPS = {
 DEFAULT_OVERLAP = "24"
 
 
+GROUPED = re.compile(r"\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)
+
+
 class DollarField(forms.DecimalField):
     """US dollars to the tenth of a cent on the page, micro-dollars in the code."""
 
@@ -53,10 +57,10 @@ class DollarField(forms.DecimalField):
             decimal_places=3,
             widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
             error_messages={
-                "invalid": "Write dollars as a number, such as 25 or 0.500.",
-                "min_value": "A spend limit is at least $0.",
-                "max_value": "A spend limit is at most $1,000,000. Leave it empty for none of its own.",
-                "max_decimal_places": "Write at most three decimals: a tenth of a cent is the least.",
+                "invalid": "The spend limit must be an amount in dollars, such as 50 or 12.50.",
+                "min_value": "The spend limit cannot be below zero.",
+                "max_value": "The spend limit can be at most $1,000,000. Leave it empty for none.",
+                "max_decimal_places": "The spend limit goes down to tenths of a cent, such as 0.005.",
             },
             **options,
         )
@@ -69,7 +73,10 @@ class DollarField(forms.DecimalField):
 
     def to_python(self, value: Any) -> Any:
         if isinstance(value, str):
-            value = value.strip().removeprefix("$").replace(",", "")
+            value = value.strip().removeprefix("$").strip()
+            # "1,000" is a thousand; "0,50" is half a dollar to whoever writes it, and not fifty.
+            if GROUPED.fullmatch(value):
+                value = value.replace(",", "")
         return super().to_python(value)
 
     def clean(self, value: Any) -> Any:

@@ -269,23 +269,3 @@ def set_cap(*, organization: Organization, cap_micros: int | None) -> None:
         # What the old cap refused says nothing about the new one.
         Budget.objects.of_organization(organization).update(exhausted_at=None)
     organization.monthly_cap_micros = cap_micros
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What a budget says of the current month; `in_flight` counts images of any month."""
-
-    month: date
-    posted_micros: int
-    pending_micros: int
-    in_flight: int
-
-
-def spent_this_month(budget: Budget | None) -> Spent:
-    """Read a budget row, which may still stand in an older month, or may not have been begun."""
-    month = this_month()
-    if budget is None:
-        return Spent(month, 0, 0, 0)
-    if budget.month < month:
-        return Spent(month, 0, 0, budget.in_flight)
-    return Spent(budget.month, budget.posted_micros, budget.pending_micros, budget.in_flight)

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.access import OrganizationRequest
 from accounts.doors import members_only
-from billing import budgets, pricing, standing, usage_csv
+from billing import budgets, month_to_date, pricing, usage_csv
 from billing import usage as used
 from billing.bar_chart import bar_chart
 from billing.forms import SpendLimitForm
@@ -26,7 +26,9 @@ def billing(request: OrganizationRequest) -> HttpResponse:
     """Credit, the monthly cap, prices in force, and the ledger page by page; a POST sets the cap."""
     if request.method == "POST":
         return set_spend_limit(request)
-    return billing_page(request, SpendLimitForm.showing(request.organization.monthly_cap_micros))
+    return billing_page(
+        request, SpendLimitForm(initial={"limit": request.organization.monthly_cap_micros})
+    )
 
 
 def set_spend_limit(request: OrganizationRequest) -> HttpResponse:
@@ -46,15 +48,15 @@ def set_spend_limit(request: OrganizationRequest) -> HttpResponse:
         form.fields["limit"].widget.attrs["autofocus"] = True
         return billing_page(request, form, status=422)
     organization = request.organization
-    budgets.set_cap(organization=organization, cap_micros=form.cap_micros)
-    now = standing.of(organization)
+    budgets.set_cap(organization=organization, cap_micros=form.cleaned_data["limit"])
+    now = month_to_date.of(organization)
     messages.add_message(
         request, messages.WARNING if now.is_full else messages.SUCCESS, outcome(now)
     )
     return redirect("billing")
 
 
-def outcome(now: standing.Standing) -> str:
+def outcome(now: month_to_date.MonthToDate) -> str:
     """What a new cap means, in a sentence or two."""
     if now.cap_micros is None:
         return "There is no monthly spend limit any more."
@@ -83,7 +85,7 @@ def billing_page(
         "entries": entries,
         "older": older,
         "first_page": "before" not in request.GET,
-        "standing": standing.of(request.organization),
+        "so_far": month_to_date.of(request.organization),
     }
     return render(request, "dashboard/billing.html", context, status=status)
 

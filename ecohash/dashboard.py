@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 from accounts.access import OrganizationRequest
 from accounts.doors import members_only
 from accounts.models import ApiKey, Organization
-from billing import standing, usage
+from billing import month_to_date, usage
 from billing.models import Credit
 from ecohash.pages import EXAMPLE_PROMPT, EXAMPLE_SEED
 from images import snippets
@@ -47,7 +47,7 @@ def home(request: OrganizationRequest) -> HttpResponse:
         "today": usage.total(organization, usage.Period(today, today + timedelta(days=1))),
         "month": usage.total(organization, usage.month_of(today)),
         "month_start": usage.month_of(today).start,
-        "standing": standing.of(organization),
+        "so_far": month_to_date.of(organization),
         "credit": Credit.objects.filter(organization=organization).first(),
         "success": success_rate(organization, usage.month_of(today)),
         "generations": rows.select_related("hold", "api_key", "image")[:LAST_REQUESTS],

@@ -54,6 +54,15 @@ class DeadlinePassed(Refusal):
     text = "The image was not ready within the deadline. Nothing was charged. Please try again."
 
 
+class StillRunning(DeadlinePassed):
+    """The deadline of somebody who shares another call's job: that one goes on, and may be charged."""
+
+    text = (
+        "The image was not ready within your deadline. It belongs to an earlier call and goes on: "
+        "send the same request again to get it."
+    )
+
+
 class DeadlineImpossible(Refusal):
     """The queue is longer than the caller would wait. Said before anything is drawn."""
 

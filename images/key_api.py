@@ -8,9 +8,9 @@ from rest_framework.request import Request
 
 from accounts.limits import Limits, limits_of, limits_of_key
 from accounts.models import ApiKey
-from billing import budgets
-from billing.budgets import Spent
-from billing.models import Budget, Credit
+from billing import month_to_date
+from billing.models import Credit
+from billing.month_to_date import MonthToDate
 from images.api import ApiView, caller_key
 from images.rate_limits import Standing
 
@@ -25,8 +25,7 @@ class KeyDetail(ApiView):
 def describe(key: ApiKey, standing: Standing | None) -> dict[str, Any]:
     """The key as an object. Times are Unix seconds, money is in micros; null is no limit, or never."""
     organization = key.organization
-    of_key = budgets.spent_this_month(Budget.objects.of_key(key).first())
-    of_organization = budgets.spent_this_month(Budget.objects.of_organization(organization).first())
+    of_key, of_organization = month_to_date.of_key(key), month_to_date.of(organization)
     credit = Credit.objects.filter(organization=organization).first()
     # What others of the organisation spend is the business of keys that may read its usage.
     shows_all = key.may_read_usage
@@ -48,10 +47,8 @@ def describe(key: ApiKey, standing: Standing | None) -> dict[str, Any]:
         },
         "in_flight": {"key": of_key.in_flight, "organization": of_organization.in_flight},
         "spend": {
-            "key": _spend(of_key, key.monthly_cap_micros),
-            "organization": _spend(of_organization, organization.monthly_cap_micros)
-            if shows_all
-            else None,
+            "key": _spend(of_key),
+            "organization": _spend(of_organization) if shows_all else None,
         },
         "credit_remaining_micros": credit.remaining_micros if credit and shows_all else None,
     }
@@ -65,15 +62,11 @@ def _limits(limits: Limits) -> dict[str, int | None]:
     }
 
 
-def _spend(spent: Spent, cap_micros: int | None) -> dict[str, Any]:
-    left = None
-    if cap_micros is not None:
-        # A cap may be lowered below what is already spent.
-        left = max(cap_micros - spent.posted_micros - spent.pending_micros, 0)
+def _spend(so_far: MonthToDate) -> dict[str, Any]:
     return {
-        "month": f"{spent.month:%Y-%m}",
-        "cap_micros": cap_micros,
-        "spent_micros": spent.posted_micros,
-        "pending_micros": spent.pending_micros,
-        "remaining_micros": left,
+        "month": f"{so_far.month:%Y-%m}",
+        "cap_micros": so_far.cap_micros,
+        "spent_micros": so_far.spent_micros,
+        "pending_micros": so_far.held_micros,
+        "remaining_micros": so_far.remaining_micros,
     }

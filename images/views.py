@@ -61,7 +61,7 @@ class ImageGenerations(ApiView):
             try:
                 job = generation.await_end(admitted.job, caller=caller, seconds=deadline_seconds)
                 if not job.is_finished:
-                    raise generation.DeadlinePassed
+                    raise generation.StillRunning
             except Refusal:
                 if admitted.shared:
                     idempotency.let_go(admitted.job)

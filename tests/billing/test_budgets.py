@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 
 from accounts import keys
 from accounts.models import ApiKey, Organization
-from billing import budgets, ledger, pricing, standing
+from billing import budgets, ledger, month_to_date, pricing
 from billing.budgets import InsufficientQuota, SpendLimitReached, TooManyInFlight
 from billing.models import Budget, Credit, Hold
 from tests.at_once import at_once
@@ -430,12 +430,12 @@ def test_a_new_cap_forgets_what_the_old_one_refused(alice: Person) -> None:
     assert Budget.objects.of_organization(alice.organization).get().exhausted_at is None
 
 
-def test_the_standing_is_what_the_next_image_would_find(alice: Person) -> None:
+def test_the_month_to_date_is_what_the_next_image_would_find(alice: Person) -> None:
     budgets.set_cap(organization=alice.organization, cap_micros=3 * PRICE)
-    assert standing.of(alice.organization).reserved_micros == 0
+    assert month_to_date.of(alice.organization).reserved_micros == 0
     end(ledger.capture, hold_for(alice))
     hold_for(alice)
-    now = standing.of(alice.organization)
+    now = month_to_date.of(alice.organization)
     assert (now.spent_micros, now.held_micros, now.percent, now.is_full) == (
         PRICE,
         PRICE,
@@ -443,14 +443,14 @@ def test_the_standing_is_what_the_next_image_would_find(alice: Person) -> None:
         False,
     )
     hold_for(alice)
-    assert standing.of(alice.organization).is_full
+    assert month_to_date.of(alice.organization).is_full
     Budget.objects.update(month=LAST_MONTH)
-    now = standing.of(alice.organization)
+    now = month_to_date.of(alice.organization)
     assert (now.month, now.reserved_micros, now.is_full) == (THIS_MONTH, 0, False)
 
 
-def test_the_standing_before_the_first_image_counts_what_was_there(alice: Person) -> None:
+def test_the_month_to_date_before_the_first_image_counts_what_was_there(alice: Person) -> None:
     end(ledger.capture, hold_for(alice))
     forget_budgets()
-    assert standing.of(alice.organization).spent_micros == PRICE
+    assert month_to_date.of(alice.organization).spent_micros == PRICE
     assert not Budget.objects.exists()

@@ -260,7 +260,9 @@ def test_a_sharers_own_deadline_ends_its_wait_and_not_the_job(alice: Person) -> 
     call_ = idempotency.read_call(SAME, body)
     job = ask(alice, key=call_.key).job
     hurry = alice.headers | SAME | {"x-ecohash-deadline-seconds": "1"}
-    assert call("POST", GENERATIONS, body, headers=hurry).status_code == 503
+    answer = call("POST", GENERATIONS, body, headers=hurry)
+    assert answer.status_code == 503
+    assert "goes on" in answer.json()["error"]["message"]
     assert state(job)[0] == "queued"
 
 

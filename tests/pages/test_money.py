@@ -98,7 +98,7 @@ def test_what_is_no_limit_is_said_by_name_and_changes_nothing(
     answer = set_limit(alices, limit)
     assert answer.status_code == 422
     page = answer.content.decode()
-    assert "The monthly spend limit" in page
+    assert "The spend limit" in page
     assert words in page
     assert f'value="{limit}"' in page
     assert cap_of(alice) is None
