@@ -12,6 +12,7 @@ from images.idempotency import Call
 from images.models import Generation, GenerationQuerySet
 from images.rate_limits import SECONDS_IN_A_MINUTE, Standing
 
+TRIES = 3
 # What is said when nobody can know: before the first picture, or without a worker.
 UNKNOWN_WAIT_SECONDS = 5.0
 # Storing a drawn picture and charging for it, generously.
@@ -47,7 +48,7 @@ def request_image(
         return _share(earlier, organization, api_key)
     standing = rate_limits.take(organization=organization, api_key=api_key, requests=1, images=1)
     try:
-        job = generation.admit(organization=organization, api_key=api_key, call=call, **asked)
+        job = _admit(organization=organization, api_key=api_key, call=call, **asked)
     except Refusal as refusal:
         broke = isinstance(refusal, InsufficientQuota)
         # Another call with this key may have taken the last of the money, or the last free place.
@@ -68,6 +69,18 @@ def request_image(
             refusal.headers = {"Retry-After": str(retry_after(seconds))}
         raise
     return Admitted(job, shared=False, standing=standing)
+
+
+def _admit(*, organization: Organization, call: Call | None, **asked: Any) -> Generation:
+    """A job of its own; once more where the key's holder failed, and let it go, in that very moment."""
+    tries = 0
+    while True:
+        try:
+            return generation.admit(organization=organization, call=call, **asked)
+        except generation.AlreadyAdmitted:
+            tries += 1
+            if tries == TRIES or idempotency.holder(organization=organization, call=call):
+                raise
 
 
 def _share(job: Generation, organization: Organization, api_key: ApiKey | None) -> Admitted:
