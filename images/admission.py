@@ -1,5 +1,6 @@
 """From a valid request to a job: an earlier call's, or the rate limits and then one of its own."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from accounts.refusals import Refusal
 from billing.ledger import InsufficientQuota, TooManyInFlight
 from images import generation, idempotency, rate_limits, turns
 from images.idempotency import Call
-from images.models import Generation, GenerationQuerySet
+from images.models import Generation
 from images.rate_limits import SECONDS_IN_A_MINUTE, Standing
 
 TRIES = 3
@@ -43,62 +44,64 @@ def request_image(
     Raises:
         IdempotencyKeyReused, RateLimitExceeded, and whatever `generation.admit` refuses.
     """
+    who = Who(organization, api_key)
     earlier = idempotency.earlier(organization=organization, api_key=api_key, call=call)
     if earlier:
-        return _share(earlier, organization, api_key)
+        return _share(earlier, who)
     standing = rate_limits.take(organization=organization, api_key=api_key, requests=1, images=1)
     try:
-        job = _admit(organization=organization, api_key=api_key, call=call, **asked)
+        for _ in range(TRIES):
+            with suppress(generation.AlreadyAdmitted):
+                job = generation.admit(
+                    organization=organization, api_key=api_key, call=call, **asked
+                )
+                return Admitted(job, shared=False, standing=standing)
+            # Its holder may have failed, and let the key go, in that very moment: then once more.
+            if earlier := idempotency.holder(organization=organization, call=call):
+                return Admitted(earlier, shared=True, standing=who.given_back(images=1))
+        raise generation.AlreadyAdmitted
     except Refusal as refusal:
-        broke = isinstance(refusal, InsufficientQuota)
         # Another call with this key may have taken the last of the money, or the last free place.
-        earlier = idempotency.holder(organization=organization, call=call)
-        standing = rate_limits.give_back(
-            organization=organization,
-            api_key=api_key,
-            requests=1 if broke and not earlier else 0,
-            images=1,
-        )
-        if earlier:
-            return Admitted(earlier, shared=True, standing=standing)
+        if earlier := idempotency.holder(organization=organization, call=call):
+            return Admitted(earlier, shared=True, standing=who.given_back(images=1))
+        broke = isinstance(refusal, InsufficientQuota)
+        standing = who.given_back(requests=1 if broke else 0, images=1)
         if isinstance(refusal, TooManyInFlight):
-            jobs = Generation.objects.for_organization(organization)
-            if refusal.of_key and api_key:
-                jobs = jobs.filter(api_key=api_key)
-            seconds = max(_until_one_ends(jobs), _until_next_request(standing))
-            refusal.headers = {"Retry-After": str(retry_after(seconds))}
+            refusal.headers = {"Retry-After": str(retry_after(_until_free(refusal, who, standing)))}
         raise
-    return Admitted(job, shared=False, standing=standing)
 
 
-def _admit(*, organization: Organization, call: Call | None, **asked: Any) -> Generation:
-    """A job of its own; once more where the key's holder failed, and let it go, in that very moment."""
-    tries = 0
-    while True:
-        try:
-            return generation.admit(organization=organization, call=call, **asked)
-        except generation.AlreadyAdmitted:
-            tries += 1
-            if tries == TRIES or idempotency.holder(organization=organization, call=call):
-                raise
+@dataclass(frozen=True)
+class Who:
+    """Whose limits count; no key in the playground."""
+
+    organization: Organization
+    api_key: ApiKey | None
+
+    def given_back(self, *, requests: int = 0, images: int = 0) -> Standing:
+        """What is left after these tokens were returned."""
+        return rate_limits.give_back(
+            organization=self.organization, api_key=self.api_key, requests=requests, images=images
+        )
 
 
-def _share(job: Generation, organization: Organization, api_key: ApiKey | None) -> Admitted:
+def _share(job: Generation, who: Who) -> Admitted:
     try:
-        standing = rate_limits.take(organization=organization, api_key=api_key, requests=1)
+        standing = rate_limits.take(organization=who.organization, api_key=who.api_key, requests=1)
     except rate_limits.RateLimitExceeded:
         idempotency.let_go(job)
         raise
     return Admitted(job, shared=True, standing=standing)
 
 
-def _until_one_ends(jobs: GenerationQuerySet) -> float:
-    """Seconds until a place in flight is free, as far as anybody can tell."""
-    seconds = turns.seconds_until_one_ends(jobs)
-    return UNKNOWN_WAIT_SECONDS if seconds is None else seconds + DELIVERY_SECONDS
-
-
-def _until_next_request(standing: Standing) -> float:
-    """Seconds until the rate limit lets another request pass; the refused one took its token."""
+def _until_free(refusal: TooManyInFlight, who: Who, standing: Standing) -> float:
+    """Seconds until a place in flight is free and the rate limit lets a request pass, as far as is known."""
+    jobs = Generation.objects.for_organization(who.organization)
+    if refusal.of_key and who.api_key:
+        jobs = jobs.filter(api_key=who.api_key)
+    ends = turns.seconds_until_one_ends(jobs)
+    place = UNKNOWN_WAIT_SECONDS if ends is None else ends + DELIVERY_SECONDS
+    # The refused request has taken its token.
     level = standing.requests
-    return SECONDS_IN_A_MINUTE / level.limit if level and not level.remaining else 0.0
+    request = SECONDS_IN_A_MINUTE / level.limit if level and not level.remaining else 0.0
+    return max(place, request)
