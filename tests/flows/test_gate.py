@@ -28,9 +28,10 @@ DRAW_SECONDS = 0.1
 
 @pytest.fixture(scope="module")
 def gate(start_platform: Callable[..., Platform]) -> Platform:
-    """Four web processes and an engine that takes a tenth of a second for a picture."""
+    """Four web processes, and two workers that take a tenth of a second for a picture."""
     return start_platform(
         WEB_CONCURRENCY=str(WEB_PROCESSES),
+        GPU_WORKERS="2",
         INFERENCE_ENGINE="blank",
         BLANK_ENGINE_SECONDS=str(DRAW_SECONDS),
         DATABASE_URL=new_database(),
