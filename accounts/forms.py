@@ -50,12 +50,13 @@ GROUPED = re.compile(r"\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)
 class DollarField(forms.DecimalField):
     """US dollars to the tenth of a cent on the page, micro-dollars in the code."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, placeholder: str = "", **options: Any) -> None:
+        shown = {"inputmode": "decimal", "autocomplete": "off", "placeholder": placeholder}
         super().__init__(
             min_value=0,
             max_value=1_000_000,
             decimal_places=3,
-            widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+            widget=forms.TextInput(attrs=shown),
             error_messages={
                 "invalid": "The spend limit must be an amount in dollars, such as 50 or 12.50.",
                 "min_value": "The spend limit cannot be below zero.",

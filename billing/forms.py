@@ -11,5 +11,6 @@ class SpendLimitForm(forms.Form):
     limit = DollarField(
         label="Monthly spend limit",
         required=False,
+        placeholder="no limit",
         help_text="Empty means no limit; 0 stops all pictures.",
     )
