@@ -61,12 +61,14 @@ def request_image(
                 return Admitted(earlier, shared=True, standing=who.given_back(images=1))
         raise generation.AlreadyAdmitted
     except Refusal as refusal:
+        # First of all, for the next look may refuse too.
+        standing = who.given_back(images=1)
         # Another call with this key may have taken the last of the money, or the last free place.
         if earlier := idempotency.holder(organization=organization, call=call):
-            return Admitted(earlier, shared=True, standing=who.given_back(images=1))
-        broke = isinstance(refusal, InsufficientQuota)
-        standing = who.given_back(requests=1 if broke else 0, images=1)
-        if isinstance(refusal, TooManyInFlight):
+            return Admitted(earlier, shared=True, standing=standing)
+        if isinstance(refusal, InsufficientQuota):
+            who.given_back(requests=1)
+        elif isinstance(refusal, TooManyInFlight):
             refusal.headers = {"Retry-After": str(retry_after(_until_free(refusal, who, standing)))}
         raise
 

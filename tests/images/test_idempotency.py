@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from images import admission, generation, idempotency, leases
+from images import admission, generation, idempotency, leases, rate_limits
 from images.admission import Admitted
 from images.idempotency import Call
 from images.models import Generation, Image
@@ -22,6 +22,12 @@ from tests.working import working
 
 SAME = {"Idempotency-Key": "order 17"}
 RETRY = {"x-stainless-retry-count": "1"}
+
+
+@pytest.fixture(autouse=True)
+def _slow_refill(settings: Any) -> None:
+    """A token comes back in a second, so that none does between two looks of a test."""
+    settings.REQUESTS_PER_MINUTE = settings.IMAGES_PER_MINUTE = 60
 
 
 def ask(person: Person, *, key: str | None = None, is_retry: bool = False, **body: Any) -> Admitted:
@@ -88,6 +94,20 @@ def test_another_body_under_the_same_key_is_refused(alice: Person) -> None:
     with pytest.raises(idempotency.IdempotencyKeyReused):
         ask(alice, key="k", prompt="a blue fox")
     assert Generation.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_body_in_the_moment_of_admission_is_refused_and_costs_no_image_token(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ask(alice, key="k")
+    # As for a call that looked just before the first one was admitted.
+    monkeypatch.setattr(idempotency, "earlier", lambda **_: None)
+    with pytest.raises(idempotency.IdempotencyKeyReused):
+        ask(alice, key="k", prompt="a blue fox")
+    left = rate_limits.look(organization=alice.organization, api_key=alice.key)
+    assert left.images.remaining == first.standing.images.remaining
+    assert books(alice) == (PRICE, 0)
 
 
 def test_a_key_belongs_to_its_organisation(alice: Person, bob: Person, charlie: Person) -> None:
