@@ -76,12 +76,14 @@ class TooManyInFlight(Refusal):
 class Reservation:
     """What a hold must remember of the budgets that admitted it.
 
-    `cap` is (spent and held, this image included; the most allowed) under the tightest cap, if any.
+    `spent_micros` is what the organisation has spent and held, this image included; `caps` are pairs of
+    such a sum and the most that it may be, for each cap that there is.
     """
 
     month: date
     key_budget: Budget | None
-    cap: tuple[int, int] | None
+    spent_micros: int
+    caps: list[tuple[int, int]]
 
 
 def this_month() -> date:
@@ -126,15 +128,15 @@ def reserve(
             )
         )
         caps.append(api_key.monthly_cap_micros)
-    capped = [
-        (budget.reserved_micros, cap)
-        for budget, cap in zip(rows, caps, strict=True)
-        if cap is not None
-    ]
     return Reservation(
         month=month,
         key_budget=rows[1] if api_key else None,
-        cap=min(capped, key=lambda cap: cap[1] - cap[0], default=None),
+        spent_micros=rows[0].reserved_micros,
+        caps=[
+            (budget.reserved_micros, cap)
+            for budget, cap in zip(rows, caps, strict=True)
+            if cap is not None
+        ],
     )
 
 

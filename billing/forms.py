@@ -1,8 +1,14 @@
 """Forms of the money pages."""
 
+from typing import Any
+
 from django import forms
 
 from accounts.forms import DollarField
+from accounts.models import Organization
+
+# What a new subscriber begins with, unless they choose otherwise.
+FIRST_CAP_MICROS = 50_000_000
 
 
 class SpendLimitForm(forms.Form):
@@ -14,3 +20,16 @@ class SpendLimitForm(forms.Form):
         placeholder="no limit",
         help_text="Empty means no limit; 0 stops all pictures.",
     )
+
+
+class SubscribeForm(SpendLimitForm):
+    """The same cap, asked before the first card."""
+
+    def __init__(self, organization: Organization, data: Any = None) -> None:
+        cap = organization.monthly_cap_micros
+        # The page has the other form too, and an id may stand there once.
+        super().__init__(
+            data,
+            auto_id="subscribe_%s",
+            initial={"limit": FIRST_CAP_MICROS if cap is None else cap},
+        )

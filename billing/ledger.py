@@ -2,14 +2,16 @@
 caller's transaction, because a job and its money change together or not at all.
 """
 
+from contextlib import suppress
+
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from accounts.models import ApiKey, Organization
-from billing import budgets
+from billing import budgets, payers
 from billing.budgets import InsufficientQuota, SpendLimitReached, TooManyInFlight
-from billing.models import Credit, Hold, LedgerEntry, Price
+from billing.models import Credit, Hold, LedgerEntry, Price, Subscription
 
 __all__ = ["InsufficientQuota", "SpendLimitReached", "TooManyInFlight"]
 
@@ -47,40 +49,81 @@ def grant(*, organization: Organization, amount_micros: int, reason: str) -> Led
 def hold(*, organization: Organization, api_key: ApiKey | None, price: Price) -> Hold:
     """Reserve the price of one image. Call it inside a transaction, and roll that back on a refusal.
 
+    `price` is the one in force; a subscription that Stripe has not confirmed at it yet pays its older one.
     Each test and its reservation are one UPDATE: a check followed by an insert lets parallel calls
     overdraw.
 
     Raises:
-        InsufficientQuota: what is left does not cover the price, or a spend limit (SpendLimitReached).
+        InsufficientQuota: nobody can pay (payers.py says why), or a spend limit (SpendLimitReached).
         TooManyInFlight: as many images are in work as the organisation or the key may have at once.
     """
     # As they are now: the call may have been authenticated a slow upload ago.
-    organization = Organization.objects.get(pk=organization.pk)
+    organization = Organization.objects.select_related("subscription").get(pk=organization.pk)
     api_key = ApiKey.objects.get(pk=api_key.pk) if api_key else None
+    subscription: Subscription | None = getattr(organization, "subscription", None)
+    payers.refuse_frozen(subscription)
+    if _covering(organization, price.amount_micros).exists():
+        # Undone alone: where another call takes the last of the credit, a subscription may pay.
+        with suppress(CreditTaken), transaction.atomic(savepoint=subscription is not None):
+            return _hold_on_credit(organization, api_key, price)
+    return _hold_on_subscription(organization, api_key, subscription, price)
+
+
+class CreditTaken(Exception):
+    """Between a look at the credit and its reservation another call took what was left."""
+
+
+def _covering(organization: Organization, amount_micros: int) -> QuerySet[Credit]:
+    """The organisation's credit row, if it covers that amount."""
+    needed = F("pending_micros") + F("posted_micros") + amount_micros
+    return Credit.objects.filter(organization=organization, granted_micros__gte=needed)
+
+
+def _hold_on_credit(organization: Organization, api_key: ApiKey | None, price: Price) -> Hold:
     amount = price.amount_micros
-    credit = Credit.objects.filter(organization=organization)
-    covering = credit.filter(granted_micros__gte=F("pending_micros") + F("posted_micros") + amount)
-    try:
-        reserved = budgets.reserve(organization=organization, api_key=api_key, amount_micros=amount)
-    except TooManyInFlight:
-        # Who cannot pay is told so: waiting for a free place would not help.
-        if not covering.exists():
-            raise InsufficientQuota from None
-        raise
-    if not covering.update(pending_micros=F("pending_micros") + amount):
-        raise InsufficientQuota
-    row = credit.get()
-    caps = [(row.pending_micros + row.posted_micros, row.granted_micros)]
-    if reserved.cap is not None:
-        caps.append(reserved.cap)
-    reserved_micros, cap_micros = min(caps, key=lambda cap: cap[1] - cap[0])
+    reserved = budgets.reserve(organization=organization, api_key=api_key, amount_micros=amount)
+    if not _covering(organization, amount).update(pending_micros=F("pending_micros") + amount):
+        raise CreditTaken
+    credit = Credit.objects.get(organization=organization)
+    own = (credit.pending_micros + credit.posted_micros, credit.granted_micros)
+    return _record(organization, api_key, price, reserved, Hold.Payer.CREDIT, [own])
+
+
+def _hold_on_subscription(
+    organization: Organization,
+    api_key: ApiKey | None,
+    subscription: Subscription | None,
+    price: Price,
+) -> Hold:
+    price = payers.subscribed_price(subscription, price)
+    amount = price.amount_micros
+    reserved = budgets.reserve(organization=organization, api_key=api_key, amount_micros=amount)
+    grace = payers.grace_cap(organization.subscription, reserved)
+    own = [grace] if grace else []
+    return _record(organization, api_key, price, reserved, Hold.Payer.SUBSCRIPTION, own)
+
+
+def _record(
+    organization: Organization,
+    api_key: ApiKey | None,
+    price: Price,
+    reserved: budgets.Reservation,
+    payer: Hold.Payer,
+    payers_caps: list[tuple[int, int]],
+) -> Hold:
+    """The hold, with the tightest of the caps that admitted it."""
+    reserved_micros, cap_micros = min(
+        [*payers_caps, *reserved.caps],
+        key=lambda cap: cap[1] - cap[0],
+        default=(reserved.spent_micros, None),
+    )
     return Hold.objects.create(
         organization=organization,
         api_key=api_key,
         key_budget=reserved.key_budget,
-        payer=Hold.Payer.CREDIT,
+        payer=payer,
         price=price,
-        amount_micros=amount,
+        amount_micros=price.amount_micros,
         month=reserved.month,
         reserved_micros=reserved_micros,
         cap_micros=cap_micros,
@@ -88,18 +131,22 @@ def hold(*, organization: Organization, api_key: ApiKey | None, price: Price) ->
 
 
 def capture(hold: Hold) -> bool:
-    """Charge for a delivered image; False where the hold had ended before. Inside a transaction."""
+    """Charge for a delivered image; False where the hold had ended before. Inside a transaction.
+
+    What the subscription pays is reported to Stripe from the hold itself: see metering.py.
+    """
     if not _end(hold, Hold.State.CAPTURED):
         return False
     budgets.settle(hold, captured=True)
-    Credit.objects.filter(organization=hold.organization_id).update(
-        pending_micros=F("pending_micros") - hold.amount_micros,
-        posted_micros=F("posted_micros") + hold.amount_micros,
-    )
+    if hold.payer == Hold.Payer.CREDIT:
+        Credit.objects.filter(organization=hold.organization_id).update(
+            pending_micros=F("pending_micros") - hold.amount_micros,
+            posted_micros=F("posted_micros") + hold.amount_micros,
+        )
     LedgerEntry.objects.create(
         organization_id=hold.organization_id,
         kind=LedgerEntry.Kind.CAPTURE,
-        debit=LedgerEntry.Account.CUSTOMER_CREDIT,
+        debit=account_of(hold),
         credit=LedgerEntry.Account.REVENUE,
         amount_micros=hold.amount_micros,
         hold=hold,
@@ -107,14 +154,22 @@ def capture(hold: Hold) -> bool:
     return True
 
 
+def account_of(hold: Hold) -> LedgerEntry.Account:
+    """Where an image is paid from: what we owe the customer, or what the customer owes us."""
+    if hold.payer == Hold.Payer.CREDIT:
+        return LedgerEntry.Account.CUSTOMER_CREDIT
+    return LedgerEntry.Account.RECEIVABLE
+
+
 def release(hold: Hold) -> bool:
     """Give the reserved money back; False where the hold had ended before. Inside a transaction."""
     if not _end(hold, Hold.State.RELEASED):
         return False
     budgets.settle(hold, captured=False)
-    Credit.objects.filter(organization=hold.organization_id).update(
-        pending_micros=F("pending_micros") - hold.amount_micros
-    )
+    if hold.payer == Hold.Payer.CREDIT:
+        Credit.objects.filter(organization=hold.organization_id).update(
+            pending_micros=F("pending_micros") - hold.amount_micros
+        )
     return True
 
 

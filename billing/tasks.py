@@ -1,11 +1,83 @@
-"""The standing chores of money, run by beat; each is safe to run twice."""
+"""The standing chores of money, run by beat; each is safe to run twice.
+
+Those named `billing.stripe.*` wait for Stripe and have a worker of their own.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
 
 from celery import shared_task
 
-from billing import alerts
+from billing import alerts, inbox, metering, notices, proof, refunds, sender, subscriptions
+from billing.gateway import client as gateway
+from billing.gateway.errors import GatewayError
+from billing.models import WebhookEvent
+
+logger = logging.getLogger(__name__)
 
 
 @shared_task(name="billing.alert")
 def alert() -> None:
     """Mail those who come near their spend limit."""
     alerts.alert()
+
+
+@shared_task(name="billing.notify")
+def notify() -> None:
+    """Send the other mails about money."""
+    notices.send_due()
+
+
+@shared_task(name="billing.seal")
+def seal() -> None:
+    """Put what was used in batches."""
+    metering.seal()
+
+
+@shared_task(name="billing.stripe.send")
+def send() -> None:
+    """Report batches to Stripe."""
+    sender.send_due()
+
+
+@shared_task(name="billing.stripe.prove")
+def prove() -> None:
+    """Compare what Stripe counted with what it accepted."""
+    proof.prove()
+
+
+@shared_task(name="billing.stripe.refund")
+def refund() -> None:
+    """Put refunds on customers' balances."""
+    refunds.send_due()
+
+
+@shared_task(name="billing.stripe.inbox")
+def read_inbox() -> None:
+    """Work on webhooks that wait."""
+    inbox.work()
+
+
+@shared_task(name="billing.stripe.event")
+def process_event(event_id: str) -> None:
+    """Work on one webhook, as soon as it has come."""
+    event = WebhookEvent.objects.filter(event_id=event_id, processed_at=None).first()
+    if event:
+        inbox.process(event)
+
+
+@shared_task(name="billing.stripe.keep")
+def keep() -> None:
+    """Bring new prices to subscriptions, and look at those that nothing was heard of."""
+    _if_stripe_is_there(subscriptions.keep)
+
+
+def _if_stripe_is_there(chore: Callable[[], Any]) -> None:
+    """Run it where Stripe is set up; while Stripe is away, the next round makes up for it."""
+    if not gateway.is_configured():
+        return
+    try:
+        chore()
+    except GatewayError as error:
+        logger.warning("stripe away", extra={"detail": str(error)})

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
@@ -10,11 +11,14 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.access import OrganizationRequest
 from accounts.doors import members_only
-from billing import budgets, month_to_date, pricing, usage_csv
+from billing import budgets, month_to_date, period_to_date, pricing, usage_csv
 from billing import usage as used
 from billing.bar_chart import bar_chart
-from billing.forms import SpendLimitForm
-from billing.models import Credit, LedgerEntry
+from billing.forms import SpendLimitForm, SubscribeForm
+from billing.gateway import client as gateway
+from billing.models import LedgerEntry
+from billing.models.payment import GRACE, GRACE_ALLOWANCE_MICROS
+from billing.standing import Standing
 from billing.templatetags.money import dollars
 
 LEDGER_PAGE = 25
@@ -23,12 +27,10 @@ LEDGER_PAGE = 25
 @require_http_methods(["GET", "HEAD", "POST"])
 @members_only
 def billing(request: OrganizationRequest) -> HttpResponse:
-    """Credit, the monthly cap, prices in force, and the ledger page by page; a POST sets the cap."""
+    """Who pays and what comes next, the monthly cap, prices, and the ledger; a POST sets the cap."""
     if request.method == "POST":
         return set_spend_limit(request)
-    return billing_page(
-        request, SpendLimitForm(initial={"limit": request.organization.monthly_cap_micros})
-    )
+    return billing_page(request)
 
 
 def set_spend_limit(request: OrganizationRequest) -> HttpResponse:
@@ -37,7 +39,7 @@ def set_spend_limit(request: OrganizationRequest) -> HttpResponse:
     Raises:
         PermissionDenied: the role is member.
     """
-    if not may_set_cap(request):
+    if request.membership.role not in budgets.CAP_KEEPERS:
         raise PermissionDenied(
             "Your role in this organization is member, which sees the spend limit but does not set "
             "it. Ask an owner, an admin or somebody with the billing role."
@@ -46,7 +48,7 @@ def set_spend_limit(request: OrganizationRequest) -> HttpResponse:
     if not form.is_valid():
         # The card stands below the fold of a phone.
         form.fields["limit"].widget.attrs["autofocus"] = True
-        return billing_page(request, form, status=422)
+        return billing_page(request, limit_form=form, status=422)
     organization = request.organization
     budgets.set_cap(organization=organization, cap_micros=form.cleaned_data["limit"])
     now = month_to_date.of(organization)
@@ -70,29 +72,36 @@ def outcome(now: month_to_date.MonthToDate) -> str:
 
 
 def billing_page(
-    request: OrganizationRequest, form: SpendLimitForm, status: int = 200
+    request: OrganizationRequest,
+    *,
+    limit_form: SpendLimitForm | None = None,
+    subscribe_form: SubscribeForm | None = None,
+    status: int = 200,
 ) -> HttpResponse:
-    """The page, with the form that sets the cap as it was filled in."""
+    """The page as the organisation stands; a form that was filled in wrongly is shown as it came."""
+    organization = request.organization
+    standing = Standing(request.membership)
     entries, older = ledger_page(request)
     prices = pricing.prices_in_force(pricing.DEFAULT_MODEL)
     context = {
-        "credit": Credit.objects.filter(organization=request.organization).first(),
-        "form": form,
-        "may_set_cap": may_set_cap(request),
+        "standing": standing,
+        "period": period_to_date.of(standing.subscription) if standing.subscription else None,
+        "form": limit_form or SpendLimitForm(initial={"limit": organization.monthly_cap_micros}),
+        "subscribe_form": subscribe_form or SubscribeForm(organization),
+        "takes_cards": gateway.is_configured(),
+        "sandbox": settings.STRIPE_API_BASE if settings.STRIPE_SANDBOX else None,
         "prices": [
-            (size, prices[size]) for size in pricing.DEFAULT_PRICES_MICROS if size in prices
+            (size, prices[size].amount_micros)
+            for size in pricing.DEFAULT_PRICES_MICROS
+            if size in prices
         ],
         "entries": entries,
         "older": older,
         "first_page": "before" not in request.GET,
-        "so_far": month_to_date.of(request.organization),
+        "so_far": month_to_date.of(organization),
+        "grace": {"days": GRACE.days, "micros": GRACE_ALLOWANCE_MICROS},
     }
     return render(request, "dashboard/billing.html", context, status=status)
-
-
-def may_set_cap(request: OrganizationRequest) -> bool:
-    """Whether this member's role lets them set the organisation's cap."""
-    return request.membership.role in budgets.CAP_KEEPERS
 
 
 def ledger_page(request: OrganizationRequest) -> tuple[list[LedgerEntry], int | None]:

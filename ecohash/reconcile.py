@@ -4,7 +4,9 @@ I1  no hold outlives the longest job, and each hold ends as its job did
 I2  captured holds = stored pictures; a job that did not succeed has neither
 I3  the running totals of credits and of budgets (an organisation's, a key's) are the sums of their
     holds: pending and posted of its month, in flight of any; nothing was admitted above its cap
-I4  the ledger agrees with the grants and captures that it records
+I4  the ledger agrees with the grants, captures and refunds that it records
+I5  each image that a subscription pays is in one usage batch, and each batch holds what it says
+I6  Stripe has counted and billed what the batches hold (billing/books.py)
 I7  one idempotency key of an organisation has at most one job and one capture
 I8  what was given up was not charged
 """
@@ -14,13 +16,17 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db import connection, transaction
 from django.db.models import Count, Exists, F, Min, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from billing.models import Budget, Credit, Hold, LedgerEntry
+from billing import books, metering
+from billing.models import Budget, Credit, Hold, LedgerEntry, UsageBatch
 from images.models import Generation, Image
 
+# Use is sealed each minute.
+LONGEST_OPEN = timedelta(minutes=10)
 # The deadline, the reaper's grace and its interval, and as much again for a machine under load.
 LONGEST_JOB = timedelta(seconds=2 * settings.REQUEST_DEADLINE_SECONDS)
 
@@ -130,7 +136,11 @@ def holds_fit_their_cap() -> Differences:
 
 def ledger_agrees() -> Differences:
     """I4: one capture entry for each captured hold, of its amount; grants add up to the credit."""
-    entry = LedgerEntry.objects.filter(hold=OuterRef("pk"), amount_micros=OuterRef("amount_micros"))
+    entry = LedgerEntry.objects.filter(
+        hold=OuterRef("pk"),
+        amount_micros=OuterRef("amount_micros"),
+        kind=LedgerEntry.Kind.CAPTURE,
+    )
     for hold in Hold.objects.filter(~Exists(entry), state=Hold.State.CAPTURED):
         yield f"I4 hold {hold.pk} was captured, but the ledger has no entry of its amount"
     wrong = LedgerEntry.objects.filter(kind=LedgerEntry.Kind.CAPTURE)
@@ -139,13 +149,46 @@ def ledger_agrees() -> Differences:
     for row in wrong.exclude(organization=F("hold__organization")):
         yield f"I4 ledger entry {row.pk} charges another organization than its hold names"
     entries = "organization__ledger_entries"
-    is_grant = Q(**{f"{entries}__kind": LedgerEntry.Kind.GRANT})
+    # A refund of what credit had paid is credit again.
+    is_grant = Q(**{f"{entries}__credit": LedgerEntry.Account.CUSTOMER_CREDIT})
     credits_ = Credit.objects.annotate(grants=sum_of(f"{entries}__amount_micros", is_grant))
     for credit in credits_.exclude(granted_micros=F("grants")):
         yield (
             f"I4 organization {credit.organization_id}: granted is {credit.granted_micros}, "
             f"the ledger's grants add up to {credit.grants}"
         )
+
+
+def refunds_give_back_what_was_charged() -> Differences:
+    """I4: an image is refunded with what it cost, to whoever paid, and has its row to be sent."""
+    refunds = LedgerEntry.objects.filter(kind=LedgerEntry.Kind.REFUND)
+    of_images = refunds.filter(hold__isnull=False)
+    wrong = of_images.exclude(
+        hold__state=Hold.State.CAPTURED,
+        amount_micros=F("hold__amount_micros"),
+        organization=F("hold__organization"),
+    )
+    for row in wrong:
+        yield f"I4 ledger entry {row.pk} refunds an image that was not charged so"
+    for row in refunds.filter(refund=None):
+        yield f"I4 ledger entry {row.pk} is a refund without its row"
+
+
+def use_is_in_batches() -> Differences:
+    """I5: a captured image that the subscription pays does not wait for its batch."""
+    late = metering.open_use().filter(ended_at__lt=timezone.now() - LONGEST_OPEN)
+    for row in late.order_by().values("organization").annotate(images=Count("pk")):
+        yield f"I5 organization {row['organization']}: {row['images']} images are in no usage batch"
+
+
+def batches_hold_what_they_say() -> Differences:
+    """I5: number, organisation and price of a batch are those of its images."""
+    batches = UsageBatch.objects.annotate(images=Count("holds")).exclude(quantity=F("images"))
+    for pk, quantity, images in batches.values_list("pk", "quantity", "images"):
+        yield f"I5 batch {pk} says {quantity} images and holds {images}"
+    alike = Q(organization=F("usage_batch__organization"), price=F("usage_batch__price"))
+    for hold in Hold.objects.filter(usage_batch__isnull=False).exclude(alike):
+        yield f"I5 hold {hold.pk} is in a batch of another organization or price"
 
 
 def idempotency_keys_are_once() -> Differences:
@@ -173,11 +216,28 @@ CHECKS: tuple[Callable[[], Differences], ...] = (
     pending_holds_have_a_budget,
     holds_fit_their_cap,
     ledger_agrees,
+    refunds_give_back_what_was_charged,
+    use_is_in_batches,
+    batches_hold_what_they_say,
     idempotency_keys_are_once,
 )
 
 
 def differences() -> Iterator[str]:
-    """All differences, one sentence each; none when the books are right."""
+    """All differences in the database, one sentence each; none when the books are right."""
     for check in CHECKS:
         yield from check()
+
+
+def differences_in_snapshot() -> list[str]:
+    """The same, all of one moment, so that work in flight does not look like a difference."""
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        return list(differences())
+
+
+def differences_at_stripe() -> list[str]:
+    """I6: where Stripe's books say otherwise; outside of any transaction."""
+    return list(books.differences())

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import environ
+from celery.schedules import crontab
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
@@ -78,6 +79,26 @@ else:
     SECRET_KEY = SECRET_KEY or development.kept_secret(VAR_DIR, "SECRET_KEY")
     key_pepper = key_pepper or development.kept_secret(VAR_DIR, "KEY_PEPPER")
 KEY_PEPPERS = production.parse_peppers(key_pepper)
+
+# --- payment: Stripe, or until a key is set our own small server of the same form -------------------
+
+STRIPE_SECRET_KEY = setting("STRIPE_SECRET_KEY")
+STRIPE_API_BASE = setting("STRIPE_API_BASE").rstrip("/")
+STRIPE_WEBHOOK_SECRET = setting("STRIPE_WEBHOOK_SECRET")
+# Far enough from PORT that a second installation on the next port finds both of its own free.
+STRIPE_SANDBOX_PORT = number("STRIPE_SANDBOX_PORT", PORT + 100)
+STRIPE_SANDBOX = not (PRODUCTION or STRIPE_SECRET_KEY or STRIPE_API_BASE)
+if STRIPE_SANDBOX:
+    STRIPE_API_BASE = f"http://127.0.0.1:{STRIPE_SANDBOX_PORT}"
+    STRIPE_SECRET_KEY = f"sk_test_sandbox_{development.kept_secret(VAR_DIR, 'STRIPE_SECRET_KEY')}"
+    STRIPE_WEBHOOK_SECRET = f"whsec_{development.kept_secret(VAR_DIR, 'STRIPE_WEBHOOK_SECRET')}"
+STRIPE_THIN_WEBHOOK_SECRET = setting("STRIPE_THIN_WEBHOOK_SECRET", STRIPE_WEBHOOK_SECRET)
+# Where Stripe's own pages live, to which forms of ours lead.
+STRIPE_PAGES = (
+    [STRIPE_API_BASE]
+    if STRIPE_API_BASE
+    else ["https://checkout.stripe.com", "https://billing.stripe.com"]
+)
 
 # --- apps and pages -------------------------------------------------------------------------------
 
@@ -167,7 +188,8 @@ CONTENT_SECURITY_POLICY = {
         + (["https://*.amazonaws.com"] if setting("S3_BUCKET") else []),
         "object-src": [NONE],
         "base-uri": [SELF],
-        "form-action": [SELF],
+        # A form may end at Stripe: browsers hold the redirect against this list too.
+        "form-action": [SELF, *STRIPE_PAGES],
         "frame-ancestors": [NONE],
     },
 }
@@ -245,6 +267,8 @@ REDIS_URL = setting("REDIS_URL", f"unix://{REDIS_SOCKET}")
 CELERY_BROKER_URL = setting("CELERY_BROKER_URL", REDIS_URL.replace("unix://", "redis+socket://"))
 DEFAULT_QUEUE_TASK_SECONDS = 60
 CELERY_TASK_DEFAULT_QUEUE = "default"
+# What waits for Stripe has a worker of its own: a slow answer there holds no sweep or reaper up.
+CELERY_TASK_ROUTES = {"billing.stripe.*": {"queue": "stripe"}}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -285,6 +309,31 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 15.0,
         "options": {"expires": 15},
     },
+    "seal what was used": {
+        "task": "billing.seal",
+        "schedule": float(number("USAGE_SEAL_SECONDS", 60)),
+        "options": {"expires": 60},
+    },
+    "send mails about money": {
+        "task": "billing.notify",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
+    "send usage": {"task": "billing.stripe.send", "schedule": 2.0, "options": {"expires": 2}},
+    "read the webhooks' inbox": {
+        "task": "billing.stripe.inbox",
+        "schedule": 2.0,
+        "options": {"expires": 2},
+    },
+    "send refunds": {"task": "billing.stripe.refund", "schedule": 10.0, "options": {"expires": 10}},
+    "prove usage": {"task": "billing.stripe.prove", "schedule": 60.0, "options": {"expires": 60}},
+    "keep subscriptions": {
+        "task": "billing.stripe.keep",
+        "schedule": 300.0,
+        "options": {"expires": 300},
+    },
+    # In a quiet hour of the largest markets.
+    "reconcile": {"task": "ecohash.reconcile", "schedule": crontab(hour=8, minute=30)},
 }
 
 # --- images ---------------------------------------------------------------------------------------
@@ -391,6 +440,8 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "ERROR"},
         "gunicorn.error": {"level": "INFO", "propagate": True},
+        # Two lines for each call, with addresses of customers' objects.
+        "stripe": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},

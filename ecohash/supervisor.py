@@ -119,7 +119,10 @@ def programs() -> list[Program]:
                 environment=f"CUDA_VISIBLE_DEVICES={device}" if device else "",
             )
         )
+    if settings.STRIPE_SANDBOX:
+        found.append(Program("sandbox", python("sandbox", "manage.py", "stripe_sandbox"), 10))
     one_at_a_time = ("worker", "--queues", "default", "--concurrency", "1")
+    of_stripe = ("worker", "--queues", "stripe", "--concurrency", "2")
     found += [
         Program(
             "default",
@@ -127,6 +130,12 @@ def programs() -> list[Program]:
             20,
             stop_seconds=settings.DEFAULT_QUEUE_TASK_SECONDS + 10,
             talks=True,
+        ),
+        Program(
+            "stripe",
+            python("stripe", *celery, *of_stripe, "--hostname", "stripe@%h", *hermit),
+            20,
+            stop_seconds=settings.DEFAULT_QUEUE_TASK_SECONDS + 10,
         ),
         # Not inside the worker (`-B`): a worker killed with -9 would leave its beat running, and
         # the next one would start a second.
@@ -274,20 +283,32 @@ def take_lock() -> int:
     return handle
 
 
-def check_port() -> None:
-    """Fail now rather than restart a web server for ever.
+def check_ports() -> None:
+    """Fail now rather than restart a server for ever.
 
     Raises:
         NotPossible: something listens there.
     """
+    check_port("PORT", settings.PORT)
+    if settings.STRIPE_SANDBOX:
+        check_port("STRIPE_SANDBOX_PORT", settings.STRIPE_SANDBOX_PORT)
+
+
+def check_port(name: str, port: int) -> None:
+    """The port that this setting names is free.
+
+    Raises:
+        NotPossible
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", settings.PORT))
-        except OSError as error:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "there is no such port"
             message = (
-                f"Port {settings.PORT} cannot be used ({error.strerror}). Stop what uses it, or "
-                f"choose another: PORT={settings.PORT + 1} make up"
+                f"Port {port} cannot be used ({reason}). Stop what uses it, or "
+                f"choose another: {name}={port + 1} make up"
             )
             raise NotPossible(message) from error
 

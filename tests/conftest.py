@@ -29,6 +29,8 @@ def prepare_environment() -> None:
         "REDIS_URL": servers.start_redis(folder),
         # The processes of a parallel run inherit it.
         "DATABASE_URL": database_url,
+        # Nobody listens there until a test starts the sandbox.
+        "STRIPE_SANDBOX_PORT": str(servers.free_port()),
     }
 
 
@@ -74,9 +76,22 @@ prepare_django()
 prepare_hypothesis()
 
 from tests.cast import alice, bob, charlie, pauper  # noqa: E402 - needs the settings
+from tests.payment import stripe_here, sue  # noqa: E402 - the same
 from tests.platform import platform, start_platform  # noqa: E402 - the same
+from tests.stripe_sandbox import sandbox, sandbox_server  # noqa: E402 - the same
 
-__all__ = ["alice", "bob", "charlie", "pauper", "platform", "start_platform"]
+__all__ = [
+    "alice",
+    "bob",
+    "charlie",
+    "pauper",
+    "platform",
+    "sandbox",
+    "sandbox_server",
+    "start_platform",
+    "stripe_here",
+    "sue",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -16,7 +16,7 @@ from tests.cast import Person
 PUBLIC = re.compile(
     r"/|/docs|/favicon\.ico|/healthz|/readyz|/signup|/login|/logout|/verify-email.*|/password/reset.*"
     r"|/account/inactive|/v1.*|/i/.*|/static/.*"
-    r"|/webhooks/leaked-keys"
+    r"|/webhooks/leaked-keys|/webhooks/stripe"
 )
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 

@@ -34,7 +34,15 @@ def names() -> list[str]:
 
 
 def test_one_machine_runs_everything(own_redis: Settings) -> None:
-    assert names() == ["redis", "gpu1", "default", "beat", "web", "announce"]
+    assert names() == [
+        *("redis", "gpu1", "sandbox", "default", "stripe", "beat", "web", "announce")
+    ]
+
+
+def test_the_sandbox_runs_until_there_is_a_key(own_redis: Settings) -> None:
+    own_redis.STRIPE_SANDBOX = False
+    assert "sandbox" not in names()
+    assert "stripe" in names()
 
 
 def test_a_redis_that_is_given_is_not_started_again(own_redis: Settings) -> None:
@@ -64,7 +72,7 @@ def test_web_stops_first_then_the_workers_then_redis(own_redis: Settings) -> Non
     config = parsed()
     order = [int(config[s]["priority"]) for s in ("program:redis", "group:workers", "program:web")]
     assert order == sorted(order)
-    assert config["group:workers"]["programs"] == "gpu1,default,beat"
+    assert config["group:workers"]["programs"] == "gpu1,default,stripe,beat"
 
 
 def test_nothing_is_killed_before_its_work_can_end(own_redis: Settings) -> None:
@@ -102,8 +110,8 @@ def test_a_port_in_use_is_refused_with_another_to_try(own_redis: Settings) -> No
         taken.listen()
         own_redis.PORT = taken.getsockname()[1]
         with pytest.raises(supervisor.NotPossible, match=f"PORT={own_redis.PORT + 1} make up"):
-            supervisor.check_port()
-    supervisor.check_port()
+            supervisor.check_ports()
+    supervisor.check_ports()
 
 
 def test_redis_is_found_on_path_else_in_the_wheel(

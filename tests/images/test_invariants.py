@@ -36,8 +36,9 @@ from hypothesis.stateful import (
 from accounts import keys
 from accounts.models import ApiKey, Organization
 from billing import budgets, ledger, pricing
-from billing.budgets import InsufficientQuota, SpendLimitReached, TooManyInFlight
+from billing.budgets import SpendLimitReached, TooManyInFlight
 from billing.models import Budget, Credit, Hold, LedgerEntry
+from billing.payers import NoSubscription
 from ecohash import reconcile
 from images import admission, generation, hints, idempotency, leases, storage, turns
 from images.catalog import FLUX_SCHNELL
@@ -173,7 +174,7 @@ class Account:
         """Every good reason to refuse another image; none means that it must be admitted."""
         found: set[type[Exception]] = set()
         if spent(self.of(organization=organization)) + price > self.granted[organization]:
-            found.add(InsufficientQuota)
+            found.add(NoSubscription)
         for owner, jobs in self.limits(organization, line):
             if owner.cap is not None and spent(jobs, month) + price > owner.cap:
                 found.add(SpendLimitReached)
@@ -196,7 +197,7 @@ def in_flight(jobs: list[Job]) -> int:
 seen: Counter[str] = Counter()
 MUST_BE_SEEN = (
     *("admitted", "shared by key", "key reused", "dead key", "rotated", "power cut"),
-    *("InsufficientQuota", "SpendLimitReached", "TooManyInFlight"),
+    *("NoSubscription", "SpendLimitReached", "TooManyInFlight"),
     *("captured", "delivered False", "expire True", "reaped overdue"),
     *("handed back and queued", "lease lost and queued", "lease lost and failed"),
 )

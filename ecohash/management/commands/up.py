@@ -22,7 +22,7 @@ class Command(BaseCommand):
             lock = supervisor.take_lock()
             if count := supervisor.stop_leftovers():
                 self.say(f"Stopped {count} processes that an earlier run had left behind.")
-            supervisor.check_port()
+            supervisor.check_ports()
             self.prepare()
             supervisor.raise_file_limit()
             supervisor.keep_lock_through_exec(lock)

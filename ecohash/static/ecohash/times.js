@@ -9,7 +9,8 @@
       if (Number.isNaN(at.getTime())) continue;
       const short = "short" in element.dataset && at.getFullYear() === now.getFullYear();
       const date = short ? day : { ...day, year: "numeric" };
-      element.textContent = new Intl.DateTimeFormat("en-GB", { ...date, ...minute }).format(at);
+      const hour = "day" in element.dataset ? {} : minute;
+      element.textContent = new Intl.DateTimeFormat("en-GB", { ...date, ...hour }).format(at);
       element.dataset.local = "";
     }
   };

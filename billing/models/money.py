@@ -1,4 +1,4 @@
-"""Money at rest: prices, what an organisation may spend, holds on it, and the ledger.
+"""Money as it is spent: prices, what an organisation may spend, holds on it, and the ledger.
 
 Amounts are whole micro-dollars (`_micros`): $0.020 is 20,000. What must always hold is a constraint here.
 """
@@ -232,7 +232,17 @@ class Hold(models.Model):
         help_text="What was spent and held under the tightest limit, this hold included."
     )
     cap_micros = models.BigIntegerField(
-        help_text="That limit, as it was when the hold was admitted."
+        null=True,
+        blank=True,
+        help_text="That limit, as it was when the hold was admitted; empty: there was none.",
+    )
+    usage_batch = models.ForeignKey(
+        "billing.UsageBatch",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="holds",
+        help_text="With which it is reported to Stripe, where the subscription pays.",
     )
     state = models.CharField(max_length=16, choices=State.choices, default=State.PENDING)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -254,10 +264,23 @@ class Hold(models.Model):
                 | Q(state__in=["captured", "released"], ended_at__isnull=False),
                 name="hold_ends_once",
             ),
+            models.CheckConstraint(
+                condition=Q(usage_batch=None) | Q(payer="subscription", state="captured"),
+                name="hold_reported_when_captured",
+            ),
+            models.CheckConstraint(
+                condition=Q(payer="subscription") | Q(cap_micros__isnull=False),
+                name="hold_on_credit_has_its_cap",
+            ),
         ]
         indexes: ClassVar = [
             models.Index(fields=["organization", "-created_at"], name="hold_by_organization"),
             models.Index(fields=["created_at"], condition=Q(state="pending"), name="hold_pending"),
+            models.Index(
+                fields=["organization", "price", "ended_at"],
+                condition=Q(state="captured", payer="subscription", usage_batch=None),
+                name="hold_unreported",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -284,14 +307,15 @@ class LedgerEntry(AppendOnly):
     class Kind(models.TextChoices):
         GRANT = "grant"
         CAPTURE = "capture"
+        REFUND = "refund"
 
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="ledger_entries")
     kind = models.CharField(max_length=16, choices=Kind.choices)
     debit = models.CharField(max_length=32, choices=Account.choices)
     credit = models.CharField(max_length=32, choices=Account.choices)
     amount_micros = models.BigIntegerField()
-    hold = models.OneToOneField(
-        Hold, models.PROTECT, null=True, blank=True, related_name="ledger_entry"
+    hold = models.ForeignKey(
+        Hold, models.PROTECT, null=True, blank=True, related_name="ledger_entries"
     )
     reason = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -304,9 +328,13 @@ class LedgerEntry(AppendOnly):
             models.CheckConstraint(condition=Q(amount_micros__gt=0), name="ledger_is_positive"),
             models.CheckConstraint(condition=~Q(debit=F("credit")), name="ledger_moves_money"),
             models.CheckConstraint(
-                condition=Q(kind="grant", hold=None) | Q(kind="capture", hold__isnull=False),
+                condition=Q(kind="grant", hold=None)
+                | Q(kind="capture", hold__isnull=False)
+                | Q(kind="refund"),
                 name="ledger_capture_names_its_hold",
             ),
+            # An image is charged once, and refunded at most once.
+            models.UniqueConstraint(fields=["hold", "kind"], name="ledger_once_for_each_hold"),
         ]
         indexes: ClassVar = [
             models.Index(fields=["organization", "-created_at"], name="ledger_by_organization")

@@ -1,0 +1,31 @@
+"""What can go wrong at Stripe, in the four kinds that call for different answers."""
+
+
+class GatewayError(Exception):
+    """Stripe did not do what it was asked to; the text is fit for staff and logs."""
+
+
+class StripeAway(GatewayError):
+    """No answer, a fault of Stripe's or too many calls: the same again later."""
+
+
+class StripeRefused(GatewayError):
+    """Stripe understood and said no. `status` is HTTP's and `code` Stripe's, where it gave one."""
+
+    def __init__(self, text: str, *, status: int, code: str = "") -> None:
+        super().__init__(text)
+        self.status = status
+        self.code = code
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether what was asked for does not exist there."""
+        return self.status == 404 or self.code == "resource_missing"  # noqa: PLR2004 - HTTP's
+
+
+class StripeKeyRefused(GatewayError):
+    """The key itself is wrong, revoked or not allowed to do this: a matter for staff."""
+
+
+class CallInsideTransaction(RuntimeError):
+    """A mistake of ours: a network call would have kept rows locked for as long as Stripe likes."""

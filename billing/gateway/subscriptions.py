@@ -1,0 +1,102 @@
+"""Subscriptions and their items, as they are now."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import stripe
+
+from billing.gateway.client import calling
+from billing.gateway.customers import dict_of, id_of, moment
+
+
+@dataclass(frozen=True)
+class State:
+    """A subscription; `items` are pairs of an item's id and its Stripe price's, `reference` is ours.
+
+    The billing period stands on the items (since 2025-03-31); all of ours share one. That of a
+    subscription that is over ends when it did.
+    """
+
+    id: str
+    status: str
+    customer_id: str
+    reference: str | None
+    period_start: datetime | None
+    period_end: datetime | None
+    ends_at: datetime | None
+    items: list[tuple[str, str]]
+
+
+def find(subscription_id: str) -> State:
+    """The subscription as it is now, a canceled one too.
+
+    Raises:
+        StripeRefused: there is none (`is_missing`).
+    """
+    with calling() as client:
+        subscription = client.v1.subscriptions.retrieve(subscription_id)
+    return state_of(subscription)
+
+
+def all_of(customer_id: str) -> list[State]:
+    """The customer's subscriptions, ended ones too, the newest first."""
+    with calling() as client:
+        page = client.v1.subscriptions.list(
+            {"customer": customer_id, "status": "all", "limit": 100}
+        )
+    return [state_of(subscription) for subscription in page.data]
+
+
+def items_of(subscription: stripe.Subscription) -> list[stripe.SubscriptionItem]:
+    """All of them: the list inside a subscription holds only the first few."""
+    if not subscription.items.has_more:
+        return subscription.items.data
+    with calling() as client:
+        page = client.v1.subscription_items.list({"subscription": subscription.id, "limit": 100})
+    return page.data
+
+
+def state_of(subscription: stripe.Subscription) -> State:
+    """Ours of theirs."""
+    items = items_of(subscription)
+    first = items[0] if items else None
+    ends_at = subscription.cancel_at
+    if ends_at is None and subscription.cancel_at_period_end and first:
+        ends_at = first.current_period_end
+    return State(
+        id=subscription.id,
+        status=subscription.status,
+        customer_id=id_of(subscription.customer) or "",
+        reference=dict_of(subscription.metadata).get("organization"),
+        period_start=moment(first.current_period_start) if first else None,
+        period_end=moment(subscription.ended_at or (first.current_period_end if first else None)),
+        ends_at=moment(ends_at),
+        items=[(item.id, item.price.id) for item in items],
+    )
+
+
+def add_item(*, subscription_id: str, price_id: str) -> str:
+    """Make a price part of the subscription from now on; asked twice, Stripe adds one. Returns its id."""
+    with calling() as client:
+        item = client.v1.subscription_items.create(
+            {
+                "subscription": subscription_id,
+                "price": price_id,
+                # A metered price costs nothing by itself.
+                "proration_behavior": "none",
+            },
+            {"idempotency_key": f"item:{subscription_id}:{price_id}"},
+        )
+    return item.id
+
+
+def remove_item(item_id: str) -> None:
+    """Take a price out of its subscription. Use of the running period that it counted is not billed."""
+    with calling() as client:
+        client.v1.subscription_items.delete(item_id, {"proration_behavior": "none"})
+
+
+def cancel_now(subscription_id: str) -> None:
+    """End it at once, with an invoice over what was used: without that, Stripe forgets the use."""
+    with calling() as client:
+        client.v1.subscriptions.cancel(subscription_id, {"invoice_now": True, "prorate": False})

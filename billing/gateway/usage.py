@@ -1,0 +1,102 @@
+"""Meter events: sent with an outcome for each kind of answer, added up, and taken back."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import stripe
+
+from billing.gateway.client import CONFLICT, TOO_MANY, calling
+from billing.gateway.errors import GatewayError, StripeKeyRefused, StripeRefused
+
+ALREADY = "already exists with identifier"
+
+
+class Outcome(StrEnum):
+    """What became of one meter event, as far as the answer tells."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    REFUSED = "refused"
+    KEY_REFUSED = "key refused"
+    BUSY = "busy"
+    FAULT = "fault"
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An outcome, and Stripe's words."""
+
+    outcome: Outcome
+    detail: str = ""
+
+
+def send(
+    *,
+    event_name: str,
+    customer_id: str,
+    quantity: int,
+    identifier: str,
+    timestamp: datetime,
+    idempotency_key: str,
+) -> Answer:
+    """Report that many images once. Never repeated in here: who calls keeps count of the attempts."""
+    try:
+        with calling() as client:
+            client.v1.billing.meter_events.create(
+                {
+                    "event_name": event_name,
+                    "payload": {"stripe_customer_id": customer_id, "value": str(quantity)},
+                    "identifier": identifier,
+                    "timestamp": int(timestamp.timestamp()),
+                },
+                {"idempotency_key": idempotency_key, "max_network_retries": 0},
+            )
+    except GatewayError as error:
+        return Answer(outcome_of(error), str(error))
+    return Answer(Outcome.ACCEPTED)
+
+
+def outcome_of(error: GatewayError) -> Outcome:
+    """Which of the answers an error of the gateway's was."""
+    if isinstance(error, StripeKeyRefused):
+        return Outcome.KEY_REFUSED
+    if isinstance(error, StripeRefused):
+        duplicate = error.status == 400 and ALREADY in str(error)  # noqa: PLR2004 - HTTP's
+        return Outcome.DUPLICATE if duplicate else Outcome.REFUSED
+    cause = error.__cause__
+    status = cause.http_status if isinstance(cause, stripe.StripeError) else None
+    if status is None:
+        return Outcome.LOST
+    return Outcome.BUSY if status in {CONFLICT, TOO_MANY} else Outcome.FAULT
+
+
+def total(*, meter_id: str, customer_id: str, start: datetime, end: datetime) -> int:
+    """Images that the meter has counted from `start` to before `end`; both lie on whole minutes.
+
+    Stripe adds up with a lag of minutes, so less than was accepted is no difference yet.
+    """
+    with calling() as client:
+        page = client.v1.billing.meters.event_summaries.list(
+            meter_id,
+            {
+                "customer": customer_id,
+                "start_time": int(start.timestamp()),
+                "end_time": int(end.timestamp()),
+                "limit": 100,
+            },
+        )
+    return round(sum(summary.aggregated_value for summary in page.data))
+
+
+def take_back(*, event_name: str, identifier: str) -> None:
+    """Cancel an event; Stripe allows it for 24 hours.
+
+    Raises:
+        StripeRefused: it is unknown or too old.
+    """
+    with calling() as client:
+        client.v1.billing.meter_event_adjustments.create(
+            {"event_name": event_name, "type": "cancel", "cancel": {"identifier": identifier}}
+        )

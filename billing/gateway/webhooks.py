@@ -1,0 +1,99 @@
+"""Webhooks: whether Stripe sent them, what they are, and the details of the thin ones."""
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import stripe
+from django.conf import settings
+
+from billing.gateway.client import calling
+
+TOLERANCE_SECONDS = 300
+
+
+class Unverified(Exception):
+    """The body was not signed with one of our secrets, or long ago; or it is no event."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """What is kept of an event: it says that something happened to an object, which is asked for afresh."""
+
+    id: str
+    type: str
+    object_id: str
+    created: datetime
+
+
+def verify(body: bytes, signature: str) -> Event:
+    """The event in a request to our webhook address.
+
+    Raises:
+        Unverified
+    """
+    secrets = {settings.STRIPE_WEBHOOK_SECRET, settings.STRIPE_THIN_WEBHOOK_SECRET} - {""}
+    if not secrets:
+        raise Unverified("STRIPE_WEBHOOK_SECRET is not set.")
+    if not any(_signed_with(secret, body, signature) for secret in sorted(secrets)):
+        raise Unverified("The signature does not match, or is too old.")
+    try:
+        return _event_of(json.loads(body))
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unverified("The body is no event.") from error
+
+
+def _signed_with(secret: str, body: bytes, signature: str) -> bool:
+    try:
+        stripe.WebhookSignature.verify_header(body, signature, secret, TOLERANCE_SECONDS)
+        # The library looks at the past alone.
+        moments = [part[2:] for part in signature.split(",") if part.startswith("t=")]
+        return int(moments[0]) <= time.time() + TOLERANCE_SECONDS
+    except (stripe.SignatureVerificationError, ValueError, IndexError, TypeError):
+        # TypeError: a signature that is not ASCII.
+        return False
+
+
+def _event_of(body: Any) -> Event:
+    """Both forms: a snapshot has the object, a thin one says where it is."""
+    if body["object"] == "v2.core.event":
+        related = body.get("related_object") or {}
+        created = datetime.fromisoformat(body["created"].replace("Z", "+00:00"))
+        return Event(body["id"], body["type"], str(related.get("id") or ""), created)
+    if body["object"] != "event":
+        raise ValueError(body["object"])
+    created = datetime.fromtimestamp(body["created"], UTC)
+    return Event(body["id"], body["type"], str(body["data"]["object"].get("id") or ""), created)
+
+
+@dataclass(frozen=True)
+class MeterErrors:
+    """A report of events that were accepted and then thrown away; it lists only samples.
+
+    `samples` are pairs of the request's idempotency key and the reason.
+    """
+
+    meter_id: str
+    count: int
+    samples: list[tuple[str, str]]
+    summary: str
+
+
+def meter_errors(event_id: str) -> MeterErrors:
+    """The report that a thin event announces."""
+    with calling() as client:
+        event: Any = client.v2.core.events.retrieve(event_id)
+    related = getattr(event, "related_object", None)
+    reason = event.data.reason
+    return MeterErrors(
+        meter_id=related.id if related else "",
+        count=reason.error_count,
+        samples=[
+            (sample.request.identifier, kind.code)
+            for kind in reason.error_types
+            for sample in kind.sample_errors
+        ],
+        summary=event.data.developer_message_summary,
+    )

@@ -1,0 +1,26 @@
+"""`manage.py stripe_sync`: make Stripe know what is sold; finds what is there, and says what it did."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from billing import stripe_catalog, subscriptions
+from billing.gateway.errors import GatewayError
+from billing.models import Subscription
+
+
+class Command(BaseCommand):
+    """Products, meters, prices and the portal; then new prices become items of live subscriptions."""
+
+    help = "Find or make products, meters, prices and the portal at Stripe, and bring new prices to subscriptions."
+
+    def handle(self, *_args: Any, **_options: Any) -> None:
+        try:
+            for line in stripe_catalog.sync():
+                self.stdout.write(line)
+            for row in Subscription.objects.filter(status__in=Subscription.LIVE).iterator():
+                if added := subscriptions.add_items(row):
+                    subscriptions.sync(row)
+                    self.stdout.write(f"added    {added} prices to the subscription of {row.pk}")
+        except (GatewayError, stripe_catalog.CatalogConflict) as error:
+            raise CommandError(str(error)) from None

@@ -1,0 +1,52 @@
+"""The tables of money: what is spent (`money`), how it is paid (`payment`) and what Stripe is told (`usage`)."""
+
+from billing.models.money import (
+    AppendOnly,
+    AppendOnlyQuerySet,
+    Budget,
+    BudgetQuerySet,
+    Credit,
+    Hold,
+    HoldQuerySet,
+    Immutable,
+    LedgerEntry,
+    LedgerQuerySet,
+    Price,
+    SpendAlert,
+)
+from billing.models.payment import (
+    MeteredPrice,
+    Notice,
+    Refund,
+    StripeObject,
+    Subscription,
+    SubscriptionItem,
+    WebhookEvent,
+)
+from billing.models.usage import SendingPause, UsageAttempt, UsageBatch, UsageBatchQuerySet
+
+__all__ = [
+    "AppendOnly",
+    "AppendOnlyQuerySet",
+    "Budget",
+    "BudgetQuerySet",
+    "Credit",
+    "Hold",
+    "HoldQuerySet",
+    "Immutable",
+    "LedgerEntry",
+    "LedgerQuerySet",
+    "MeteredPrice",
+    "Notice",
+    "Price",
+    "Refund",
+    "SendingPause",
+    "SpendAlert",
+    "StripeObject",
+    "Subscription",
+    "SubscriptionItem",
+    "UsageAttempt",
+    "UsageBatch",
+    "UsageBatchQuerySet",
+    "WebhookEvent",
+]

@@ -1,0 +1,255 @@
+"""How an organisation pays: what we keep of Stripe's objects, the inbox of its webhooks, mails and refunds.
+
+Few ids and one status; whatever else a page shows of Stripe is asked for when it is shown.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts.models import Organization
+from billing.models.money import LedgerEntry, Price
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from django_stubs_ext.db.models import TypedModelMeta
+else:
+    TypedModelMeta = object
+
+# What a failed payment leaves: so many days, and so much more to spend, until the card is mended.
+GRACE = timedelta(days=7)
+GRACE_ALLOWANCE_MICROS = 5_000_000
+
+
+class StripeObject(models.Model):
+    """One object at Stripe that belongs to the whole installation: a product, the portal's settings."""
+
+    name = models.CharField(max_length=100, unique=True)
+    stripe_id = models.CharField(max_length=255)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.stripe_id}"
+
+
+class MeteredPrice(models.Model):
+    """The meter and the metered price at Stripe of one price version; `manage.py stripe_sync` makes them."""
+
+    price = models.OneToOneField(Price, models.PROTECT, primary_key=True, related_name="metered")
+    event_name = models.CharField(max_length=100, unique=True)
+    meter_id = models.CharField(max_length=64)
+    stripe_price_id = models.CharField(max_length=64, unique=True)
+
+    def __str__(self) -> str:
+        return self.event_name
+
+
+class Subscription(models.Model):
+    """An organisation's standing with Stripe, as of the last look; `none` before its first card.
+
+    `version` counts the looks that were written: a look that began before another one ended is thrown
+    away and taken again, so that an older state never overwrites a newer one.
+    """
+
+    class Status(models.TextChoices):
+        """Stripe's own words, and `none`."""
+
+        NONE = "none", "No subscription"
+        INCOMPLETE = "incomplete"
+        INCOMPLETE_EXPIRED = "incomplete_expired"
+        TRIALING = "trialing"
+        ACTIVE = "active"
+        PAST_DUE = "past_due"
+        UNPAID = "unpaid"
+        PAUSED = "paused"
+        CANCELED = "canceled"
+
+    SERVED: ClassVar = (Status.TRIALING, Status.ACTIVE)
+    # Stripe goes on counting and billing for these.
+    LIVE: ClassVar = (*SERVED, Status.PAST_DUE, Status.UNPAID, Status.PAUSED)
+
+    organization = models.OneToOneField(
+        Organization, models.PROTECT, primary_key=True, related_name="subscription"
+    )
+    reference = models.UUIDField(
+        default=uuid.uuid4,
+        unique=True,
+        editable=False,
+        help_text="Our name for the organization at Stripe: random, for ids come again after a restore.",
+    )
+    customer_id = models.CharField(max_length=64, null=True, blank=True, unique=True)
+    subscription_id = models.CharField(max_length=64, null=True, blank=True, unique=True)
+    checkout_id = models.CharField(max_length=255, blank=True, help_text="The last one begun.")
+
+    status = models.CharField(max_length=24, choices=Status.choices, default=Status.NONE)
+    period_start = models.DateTimeField(null=True, blank=True)
+    period_end = models.DateTimeField(null=True, blank=True)
+    ends_at = models.DateTimeField(null=True, blank=True, help_text="When it was canceled for.")
+    invoiced_until = models.DateTimeField(
+        null=True, blank=True, help_text="Use before that is in invoices that take no more in."
+    )
+    past_due_since = models.DateTimeField(null=True, blank=True)
+    past_due_reserved_micros = models.BigIntegerField(
+        default=0, help_text="What that month's budget had spent and held by then."
+    )
+    frozen_at = models.DateTimeField(null=True, blank=True)
+    frozen_because = models.JSONField(
+        default=list, blank=True, help_text="Each reason; work goes on when the last one is gone."
+    )
+
+    version = models.PositiveIntegerField(default=0)
+    synced_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TypedModelMeta):
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(status="none") | ~Q(subscription_id=None),
+                name="subscription_status_has_its_id",
+            ),
+            models.CheckConstraint(
+                condition=Q(subscription_id=None) | ~Q(customer_id=None),
+                name="subscription_has_its_customer",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="past_due", past_due_since__isnull=False)
+                | (~Q(status="past_due") & Q(past_due_since=None)),
+                name="subscription_past_due_since",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"subscription of {self.organization} ({self.status})"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether Stripe counts use for it and writes invoices."""
+        return self.status in self.LIVE
+
+    @property
+    def grace_ends_at(self) -> datetime | None:
+        """Until when a failed payment leaves work possible; None while no payment has failed."""
+        return self.past_due_since + GRACE if self.past_due_since else None
+
+    def grace_cap_micros(self, month: date) -> int:
+        """The most that may be spent and held in that calendar month while a payment is past due."""
+        since = self.past_due_since or timezone.now()
+        same_month = (since.year, since.month) == (month.year, month.month)
+        return GRACE_ALLOWANCE_MICROS + (self.past_due_reserved_micros if same_month else 0)
+
+    @property
+    def serves(self) -> bool:
+        """Whether it may pay for new images at this moment, the caps aside."""
+        grace = self.grace_ends_at
+        return self.status in self.SERVED or (grace is not None and timezone.now() < grace)
+
+
+class SubscriptionItem(models.Model):
+    """A price version that Stripe has confirmed as part of the subscription: only then is it held at."""
+
+    subscription = models.ForeignKey(Subscription, models.CASCADE, related_name="items")
+    price = models.ForeignKey(Price, models.PROTECT, related_name="subscription_items")
+    item_id = models.CharField(max_length=64, unique=True)
+
+    class Meta(TypedModelMeta):
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["subscription", "price"], name="subscription_item_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.price} of {self.subscription.organization}"
+
+
+class WebhookEvent(models.Model):
+    """The inbox: each event of Stripe's once, whatever it is sent. What it means is looked up afresh."""
+
+    event_id = models.CharField(max_length=255, unique=True)
+    type = models.CharField(max_length=100)
+    object_id = models.CharField(max_length=255, blank=True)
+    created_at = models.DateTimeField(help_text="At Stripe.")
+    received_at = models.DateTimeField(default=timezone.now)
+    taken_until = models.DateTimeField(null=True, blank=True, help_text="Somebody works on it.")
+    tries = models.PositiveIntegerField(default=0)
+    not_before = models.DateTimeField(default=timezone.now)
+    processed_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=500, blank=True)
+
+    class Meta(TypedModelMeta):
+        indexes: ClassVar = [
+            models.Index(
+                fields=["not_before"], condition=Q(processed_at=None), name="webhook_unprocessed"
+            ),
+            models.Index(fields=["-received_at"], name="webhook_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.event_id}"
+
+
+class Notice(models.Model):
+    """One mail about money: to those who look after an organisation's, or to staff (no organisation).
+
+    Unique by kind and subject, so that what happened once is told once, however often it is noticed.
+    """
+
+    organization = models.ForeignKey(
+        Organization, models.PROTECT, null=True, blank=True, related_name="notices"
+    )
+    kind = models.CharField(max_length=40)
+    subject = models.CharField(max_length=255, blank=True, help_text="Which one: an id, a date.")
+    facts = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    claimed_at = models.DateTimeField(null=True, blank=True, help_text="Somebody is sending it.")
+    sent_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TypedModelMeta):
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["organization", "kind", "subject"], name="notice_once"),
+            # A missing organisation differs from every other missing one, so staff's need their own.
+            models.UniqueConstraint(
+                fields=["kind", "subject"],
+                condition=Q(organization=None),
+                name="notice_to_staff_once",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["created_at"], condition=Q(sent_at=None), name="notice_unsent"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.subject}"
+
+
+class Refund(models.Model):
+    """Money given back: its ledger entry and, where the subscription had paid, a credit at Stripe.
+
+    `cents` is what the customer's balance at Stripe is still to be given, or was: Stripe knows no
+    fractions of a cent, so it is rounded up over all refunds of the organisation together.
+    """
+
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="refunds")
+    entry = models.OneToOneField(LedgerEntry, models.PROTECT, related_name="refund")
+    reference = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    cents = models.PositiveBigIntegerField(default=0)
+    by = models.CharField(max_length=254, help_text="Who gave it: an e-mail address.")
+    created_at = models.DateTimeField(default=timezone.now)
+    not_before = models.DateTimeField(default=timezone.now)
+    tries = models.PositiveIntegerField(default=0)
+    stripe_id = models.CharField(max_length=64, blank=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    note = models.CharField(max_length=500, blank=True)
+
+    class Meta(TypedModelMeta):
+        indexes: ClassVar = [
+            models.Index(fields=["not_before"], condition=Q(sent_at=None), name="refund_unsent"),
+        ]
+
+    def __str__(self) -> str:
+        return f"refund {self.reference}"

@@ -1,0 +1,186 @@
+"""What Stripe is told of use: sealed batches of captured images, and each attempt to send one.
+
+    sealed → sending → accepted → confirmed        and, where it did not go that way: rejected, unknown, voided
+
+Use that is in no batch yet is open: captured holds that the subscription pays, without a `usage_batch`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts.models import Organization
+from billing.models.money import Price
+
+if TYPE_CHECKING:
+    from django_stubs_ext.db.models import TypedModelMeta
+else:
+    TypedModelMeta = object
+
+
+class UsageBatchQuerySet(models.QuerySet["UsageBatch"]):
+    """Reads of batches."""
+
+    def for_organization(self, organization: Organization) -> Self:
+        """The batches of one tenant, the newest first."""
+        return self.filter(organization=organization).order_by("-sealed_at")
+
+    def unsent(self) -> Self:
+        """Those that Stripe has not taken yet, as far as we know, and that are still to be sent."""
+        return self.filter(state__in=[UsageBatch.State.SEALED, UsageBatch.State.SENDING])
+
+    def metered(self) -> Self:
+        """Those that are reported by a meter event; a leftover is billed by an invoice of its own."""
+        return self.filter(by_invoice=False)
+
+    def taken(self) -> Self:
+        """Those whose images Stripe counts, as far as we know."""
+        return self.filter(state__in=UsageBatch.TAKEN)
+
+
+class UsageBatch(models.Model):
+    """Images of one organisation at one price, captured in one billing period: one meter event.
+
+    Its content never changes (PostgreSQL refuses it by trigger); its state does, by compare-and-set.
+    The id is random: one from a sequence, reused after a restore, would read as sent already.
+    """
+
+    class State(models.TextChoices):
+        SEALED = "sealed"
+        SENDING = "sending"
+        ACCEPTED = "accepted"
+        CONFIRMED = "confirmed"
+        REJECTED = "rejected"
+        UNKNOWN = "unknown", "unknown, too old to repeat"
+        VOIDED = "voided", "voided: counted under another identifier"
+
+    TAKEN: ClassVar = (State.ACCEPTED, State.CONFIRMED)
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="usage_batches")
+    price = models.ForeignKey(Price, models.PROTECT, related_name="usage_batches")
+    quantity = models.PositiveIntegerField(help_text="Images.")
+    first_captured_at = models.DateTimeField()
+    last_captured_at = models.DateTimeField()
+    sealed_at = models.DateTimeField(default=timezone.now)
+
+    state = models.CharField(max_length=16, choices=State.choices, default=State.SEALED)
+    customer_id = models.CharField(
+        max_length=64, blank=True, help_text="Who it was sent for; fixed by the first attempt."
+    )
+    timestamp = models.DateTimeField(
+        null=True, blank=True, help_text="The event's time; fixed by the first attempt."
+    )
+    key_number = models.PositiveIntegerField(
+        default=1, help_text="The idempotency key's suffix: one more after each 5xx."
+    )
+    tries = models.PositiveIntegerField(default=0)
+    first_tried_at = models.DateTimeField(null=True, blank=True)
+    sending_until = models.DateTimeField(null=True, blank=True)
+    not_before = models.DateTimeField(default=timezone.now)
+    by_invoice = models.BooleanField(
+        default=False,
+        help_text="Billed by an invoice of its own, for no subscription could; fixed likewise.",
+    )
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+    note = models.CharField(max_length=500, blank=True, help_text="What Stripe said last.")
+
+    objects = UsageBatchQuerySet.as_manager()
+
+    class Meta(TypedModelMeta):
+        verbose_name_plural = "usage batches"
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(quantity__gt=0), name="usage_batch_is_not_empty"),
+            # Stripe wants one call in flight for each customer and meter: so does the database.
+            models.UniqueConstraint(
+                fields=["organization", "price"],
+                condition=Q(state="sending"),
+                name="usage_batch_one_in_flight",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="sending", sending_until__isnull=False)
+                | (~Q(state="sending") & Q(sending_until=None)),
+                name="usage_batch_lease_while_sending",
+            ),
+            models.CheckConstraint(
+                condition=Q(tries=0, timestamp=None, first_tried_at=None, customer_id="")
+                | (
+                    Q(tries__gt=0, timestamp__isnull=False, first_tried_at__isnull=False)
+                    & ~Q(customer_id="")
+                ),
+                name="usage_batch_fixed_by_first_try",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["not_before"],
+                condition=Q(state__in=["sealed", "sending"]),
+                name="usage_batch_unsent",
+            ),
+            models.Index(
+                fields=["accepted_at"], condition=Q(state="accepted"), name="usage_batch_unproven"
+            ),
+            models.Index(
+                fields=["organization", "price", "timestamp"], name="usage_batch_by_meter"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} × {self.price} ({self.state})"
+
+    @property
+    def identifier(self) -> str:
+        """By which Stripe tells a repeat from new use."""
+        return f"eco:{settings.ECOHASH_ENV}:{self.pk}"
+
+    @property
+    def idempotency_key(self) -> str:
+        """Of the next attempt."""
+        return f"{self.identifier}:{self.key_number}"
+
+
+class UsageAttempt(models.Model):
+    """One call that was made, or was about to be: written before the request leaves.
+
+    Stripe's report of late errors names requests by their idempotency key, so each is kept.
+    """
+
+    batch = models.ForeignKey(UsageBatch, models.PROTECT, related_name="attempts")
+    idempotency_key = models.CharField(max_length=128, db_index=True)
+    started_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=32, blank=True, help_text="Empty: nobody knows.")
+    detail = models.CharField(max_length=500, blank=True)
+
+    class Meta(TypedModelMeta):
+        ordering: ClassVar = ["started_at", "pk"]
+
+    def __str__(self) -> str:
+        return f"{self.idempotency_key}: {self.outcome or 'no answer'}"
+
+
+class SendingPause(models.Model):
+    """Sending stands still since Stripe refused the key itself; one row, or none.
+
+    It ends with another key, or when staff resume it (`manage.py resume_sending`, or the admin).
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    since = models.DateTimeField(default=timezone.now)
+    key_digest = models.CharField(max_length=16, help_text="The start of the key's SHA-256.")
+    detail = models.CharField(max_length=500)
+
+    class Meta(TypedModelMeta):
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(id=1), name="sending_pause_is_one_row")
+        ]
+
+    def __str__(self) -> str:
+        return f"paused since {self.since:%Y-%m-%d %H:%M}"

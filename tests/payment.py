@@ -1,0 +1,120 @@
+"""People who pay by card: the real verbs, against the sandbox."""
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from accounts.models import Organization
+from billing import inbox, ledger, metering, pricing, sender, subscriptions
+from billing.gateway import webhooks
+from billing.models import Credit, Hold, Subscription, UsageBatch, WebhookEvent
+from tests.cast import Person, make_owner
+from tests.stripe_sandbox import StripeSandbox
+
+MODEL = pricing.DEFAULT_MODEL
+GOOD_CARD = "4242424242424242"
+
+
+@pytest.fixture
+def stripe_here(sandbox: StripeSandbox, settings: Any) -> StripeSandbox:
+    """The sandbox, empty, as the server that the settings name."""
+    settings.STRIPE_API_BASE = sandbox.base_url
+    settings.STRIPE_SECRET_KEY = sandbox.key
+    settings.STRIPE_WEBHOOK_SECRET = settings.STRIPE_THIN_WEBHOOK_SECRET = sandbox.webhook_secret
+    return sandbox
+
+
+def subscribe(person: Person, sandbox: StripeSandbox, card: str = GOOD_CARD) -> Subscription:
+    """What the person does on our page and on Stripe's, and the webhook that follows."""
+    subscriptions.begin(organization=person.organization, email=person.user.email)
+    row = subscriptions.of(person.organization)
+    sandbox.complete_checkout(row.checkout_id, card=card)
+    deliver(sandbox)
+    row.refresh_from_db()
+    return row
+
+
+def make_subscriber(name: str, sandbox: StripeSandbox) -> Person:
+    """The owner of an organisation whose trial is used up and who has added a card."""
+    person = make_owner(name, credit_micros=0)
+    subscribe(person, sandbox)
+    return person
+
+
+@pytest.fixture
+def sue(db: None, stripe_here: StripeSandbox) -> Person:
+    """A subscriber without credit."""
+    return make_subscriber("Sue", stripe_here)
+
+
+def deliver(sandbox: StripeSandbox, times: int = 1) -> int:
+    """Hand every event that nobody has had to our inbox, and work on it; returns how many there were."""
+    found = sandbox.undelivered()
+    for body, signature in found:
+        for _ in range(times):
+            inbox.receive(webhooks.verify(body, signature))
+    work()
+    return len(found)
+
+
+def work() -> None:
+    """Work on the inbox until nothing waits that can be done."""
+    while inbox.work():
+        pass
+
+
+def buy(
+    person: Person, size: str = "512x512", images: int = 1, at: datetime | None = None
+) -> list[Hold]:
+    """Images delivered to that person at this moment, or at that one; only the money of them."""
+    holds = []
+    for _ in range(images):
+        price = pricing.price_of(model=MODEL, size=size)
+        hold = ledger.hold(organization=person.organization, api_key=person.key, price=price)
+        assert ledger.capture(hold)
+        holds.append(hold)
+    if at:
+        Hold.objects.filter(pk__in=[hold.pk for hold in holds]).update(ended_at=at)
+    return holds
+
+
+def spend_credit(organization: Organization) -> None:
+    """Nothing of it is left."""
+    Credit.objects.filter(organization=organization).update(granted_micros=0)
+
+
+def due_now() -> None:
+    """Whatever waits for a later attempt may be tried at once."""
+    UsageBatch.objects.update(not_before=timezone.now())
+    WebhookEvent.objects.update(not_before=timezone.now())
+
+
+def seal_all() -> list[UsageBatch]:
+    """Everything used so far, in batches."""
+    metering.seal()
+    return list(UsageBatch.objects.order_by("price__size", "sealed_at"))
+
+
+def at_stripe(sandbox: StripeSandbox, person: Person) -> dict[str, int]:
+    """Images that Stripe counts for that person, by size."""
+    customer = subscriptions.of(person.organization).customer_id
+    totals = sandbox.usage()["totals"].get(customer, {})
+    return {name.split("_")[2]: count for name, count in totals.items() if count}
+
+
+def report() -> None:
+    """Everything used so far is in batches, and Stripe has been told."""
+    metering.seal()
+    while sender.send_due():
+        pass
+
+
+def bill(sandbox: StripeSandbox, row: Subscription) -> str:
+    """What was used is reported, the period ends and its invoice is written; returns the invoice's id."""
+    report()
+    invoice = sandbox.end_period(str(row.subscription_id))["id"]
+    deliver(sandbox)
+    sandbox.finalize(invoice)
+    return str(invoice)
