@@ -20,6 +20,7 @@ from tests import servers
 READY_SECONDS = 30
 KEY = "sk_test_sandbox"
 SECRET = "whsec_sandbox"
+straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class StripeSandbox:
@@ -112,7 +113,7 @@ class StripeSandbox:
         address = f"{self.base_url}/sandbox/{path}"
         request = urllib.request.Request(address, data, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with straight.open(request, timeout=30) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{method} {path}: {error.read().decode()}") from None

@@ -1,0 +1,31 @@
+"""The time of day, and the calendar of billing periods."""
+
+import calendar
+import time
+from datetime import UTC, datetime
+
+
+def now() -> int:
+    """Whole seconds since the epoch, as Stripe counts."""
+    return int(time.time())
+
+
+def exact() -> float:
+    """The same, with what is beyond the whole second."""
+    return time.time()
+
+
+def iso(moment: int) -> str:
+    """A moment as the v2 API writes it."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def later(moment: int, interval: str, count: int) -> int:
+    """The moment that many days, weeks, months or years on; a month without a 31st ends on its last day."""
+    if interval in {"day", "week"}:
+        return moment + count * (7 if interval == "week" else 1) * 86_400
+    start = datetime.fromtimestamp(moment, UTC)
+    months = start.month - 1 + count * (12 if interval == "year" else 1)
+    year, month = start.year + months // 12, months % 12 + 1
+    day = min(start.day, calendar.monthrange(year, month)[1])
+    return int(start.replace(year=year, month=month, day=day).timestamp())
