@@ -18,6 +18,8 @@ from billing.models import MeteredPrice, Subscription, UsageBatch, UsageBatchQue
 
 # Stripe adds up with a lag; a batch younger than that is no difference yet.
 LAG = timedelta(minutes=15)
+# An event that Stripe took, reported no error for and has not counted after that time is lost.
+LAG_IS_OVER = timedelta(hours=24)
 # How far back is compared: events older than 35 days cannot change any more.
 BACK = timedelta(days=35)
 INVOICES_BACK = timedelta(days=100)
@@ -153,7 +155,10 @@ def _mend_group(found: proof.Count) -> Iterator[str]:
         yield from map(_take_as_counted, doubtful)
     elif missing > 0:
         unproven = list(found.batches.filter(state=UsageBatch.State.ACCEPTED))
-        if missing == sum(batch.quantity for batch in unproven):
+        late = timezone.now() - LAG_IS_OVER
+        if all(batch.accepted_at and batch.accepted_at < late for batch in unproven) and (
+            missing == sum(batch.quantity for batch in unproven)
+        ):
             yield from map(_send_again, [*unproven, *doubtful])
     elif twice := _counted_twice(found, -missing):
         yield _take_back(twice)
@@ -169,14 +174,15 @@ def _counted_twice(found: proof.Count, surplus: int) -> UsageBatch | None:
 
 
 def _send_again(batch: UsageBatch) -> str:
-    """Under the same identifier, so that Stripe refuses it should it be there after all."""
+    """Under another identifier: Stripe refuses one that it has seen, also where it threw the event away."""
     row = batch.organization.subscription
     UsageBatch.objects.filter(pk=batch.pk, state=batch.state).update(
         state=UsageBatch.State.SEALED,
         timestamp=sender.event_time(batch, row),
         first_tried_at=timezone.now(),
         not_before=timezone.now(),
-        key_number=batch.key_number + 1,
+        identifier_number=batch.identifier_number + 1,
+        key_number=1,
         note="missing at Stripe, sent again",
     )
     return f"batch {batch.pk}: {batch.quantity} images were missing at Stripe and are sent again"

@@ -58,12 +58,13 @@ def process(event: WebhookEvent) -> bool:
     row = WebhookEvent.objects.filter(pk=event.pk)
     try:
         outcome = handle(event)
-    except GatewayError as error:
-        row.update(taken_until=None, not_before=_later(event.tries), outcome=str(error)[:500])
+    except Exception as error:
+        if not isinstance(error, GatewayError):
+            logger.exception("webhook not understood", extra={"event": event.event_id})
+        detail = str(error) if isinstance(error, GatewayError) else type(error).__name__
+        row.update(taken_until=None, not_before=_later(event.tries), outcome=detail[:500])
         if event.tries >= ALARM_AFTER_TRIES:
-            notices.note(
-                "webhook_stuck", subject=event.event_id, type=event.type, detail=str(error)
-            )
+            notices.note("webhook_stuck", subject=event.event_id, type=event.type, detail=detail)
         return False
     row.update(taken_until=None, processed_at=timezone.now(), outcome=outcome[:500])
     logger.info("webhook processed", extra={"event": event.event_id, "type": event.type})

@@ -86,7 +86,14 @@ def _hold_on_credit(organization: Organization, api_key: ApiKey | None, price: P
         raise CreditTaken
     credit = Credit.objects.get(organization=organization)
     own = (credit.pending_micros + credit.posted_micros, credit.granted_micros)
-    return _record(organization, api_key, price, reserved, Hold.Payer.CREDIT, [own])
+    return _record(
+        organization=organization,
+        api_key=api_key,
+        price=price,
+        reserved=reserved,
+        payer=Hold.Payer.CREDIT,
+        payers_caps=[own],
+    )
 
 
 def _hold_on_subscription(
@@ -99,11 +106,18 @@ def _hold_on_subscription(
     amount = price.amount_micros
     reserved = budgets.reserve(organization=organization, api_key=api_key, amount_micros=amount)
     grace = payers.grace_cap(organization.subscription, reserved)
-    own = [grace] if grace else []
-    return _record(organization, api_key, price, reserved, Hold.Payer.SUBSCRIPTION, own)
+    return _record(
+        organization=organization,
+        api_key=api_key,
+        price=price,
+        reserved=reserved,
+        payer=Hold.Payer.SUBSCRIPTION,
+        payers_caps=[grace] if grace else [],
+    )
 
 
 def _record(
+    *,
     organization: Organization,
     api_key: ApiKey | None,
     price: Price,

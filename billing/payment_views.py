@@ -30,7 +30,7 @@ from redis import RedisError
 from accounts.access import OrganizationRequest
 from accounts.doors import MemberView, members_only
 from accounts.models import Membership
-from billing import budgets, inbox, subscriptions
+from billing import budgets, checkout, inbox, subscriptions
 from billing.forms import SubscribeForm
 from billing.gateway import customers, webhooks
 from billing.gateway.errors import GatewayError, StripeAway, StripeKeyRefused, StripeRefused
@@ -105,13 +105,13 @@ def subscribe(request: OrganizationRequest) -> HttpResponse:
         form.fields["limit"].widget.attrs["autofocus"] = True
         return billing_page(request, subscribe_form=form, status=422)
     try:
-        checkout = subscriptions.begin(organization=request.organization, email=request.user.email)
-    except subscriptions.AlreadySubscribed:
+        address = checkout.begin(organization=request.organization, email=request.user.email)
+    except checkout.AlreadySubscribed:
         messages.info(request, "You are subscribed already. Cards and invoices are under Manage.")
         return redirect("billing")
     # Only now: while Stripe is away nothing is changed.
     budgets.set_cap(organization=request.organization, cap_micros=form.cleaned_data["limit"])
-    return SeeOther(checkout)
+    return SeeOther(address)
 
 
 @require_safe
@@ -119,8 +119,8 @@ def subscribe(request: OrganizationRequest) -> HttpResponse:
 @or_say("If you finished the checkout, you are subscribed, and it shows here in a few minutes.")
 def subscribed(request: OrganizationRequest) -> HttpResponse:
     """Back from a finished checkout."""
-    checkout = request.GET.get("checkout", "")
-    if checkout and subscriptions.returned(organization=request.organization, checkout_id=checkout):
+    ours = request.GET.get("checkout", "")
+    if ours and checkout.returned(organization=request.organization, checkout_id=ours):
         messages.success(
             request, "You are subscribed. Pictures go on when the credit is used up, to your limit."
         )
@@ -140,8 +140,8 @@ def portal(request: OrganizationRequest) -> HttpResponse:
     """On to the page where cards are changed, invoices paid and the subscription canceled."""
     require_payer(request.membership)
     try:
-        return SeeOther(subscriptions.portal(request.organization))
-    except subscriptions.NoCustomer:
+        return SeeOther(checkout.portal(request.organization))
+    except checkout.NoCustomer:
         messages.info(request, "There is no card yet. Subscribe first.")
         return redirect("billing")
 
@@ -174,7 +174,9 @@ def invoices(request: OrganizationRequest) -> HttpResponse:
     if row and row.customer_id:
         try:
             context["invoices"], context["more"] = customers.invoices(
-                row.customer_id, limit=INVOICES_ON_BILLING if is_part else INVOICES_PAGE, after=after
+                row.customer_id,
+                limit=INVOICES_ON_BILLING if is_part else INVOICES_PAGE,
+                after=after,
             )
         except StripeRefused as refusal:
             if after:

@@ -94,8 +94,8 @@ def count(mine: UsageBatchQuerySet, first: datetime, last: datetime) -> Count:
     start = first.replace(second=0, microsecond=0)
     end = last.replace(second=0, microsecond=0) + MINUTE
     batches = mine.filter(timestamp__gte=start, timestamp__lt=end)
-    one = batches.select_related("price__metered").first()
-    assert one is not None, "a window holds at least the batch that it was made from"
+    # A window holds at least the batch that it was made from.
+    one = batches.select_related("price__metered")[0]
     at_stripe = usage.total(
         meter_id=one.price.metered.meter_id, customer_id=one.customer_id, start=start, end=end
     )

@@ -121,7 +121,8 @@ def _report(batch: UsageBatch, attempt: UsageAttempt) -> Answer:
         customer_id=batch.customer_id,
         quantity=batch.quantity,
         identifier=batch.identifier,
-        timestamp=_fixed(batch.timestamp),
+        # The claim has fixed it.
+        timestamp=batch.timestamp or batch.last_captured_at,
         idempotency_key=attempt.idempotency_key,
     )
 
@@ -262,11 +263,6 @@ def _tell_staff(kind: str, batch: UsageBatch, detail: str) -> None:
         organization_name=batch.organization.name,
         detail=detail,
     )
-
-
-def _fixed(moment: datetime | None) -> datetime:
-    assert moment is not None, "the first attempt fixes the time"
-    return moment
 
 
 # --- a key that Stripe refuses --------------------------------------------------------------------

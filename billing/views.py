@@ -18,7 +18,7 @@ from billing.forms import SpendLimitForm, SubscribeForm
 from billing.gateway import client as gateway
 from billing.models import LedgerEntry
 from billing.models.payment import GRACE, GRACE_ALLOWANCE_MICROS
-from billing.standing import Standing
+from billing.standing import Standing, State
 from billing.templatetags.money import dollars
 
 LEDGER_PAGE = 25
@@ -83,12 +83,14 @@ def billing_page(
     standing = Standing(request.membership)
     entries, older = ledger_page(request)
     prices = pricing.prices_in_force(pricing.DEFAULT_MODEL)
+    takes_cards = gateway.is_configured()
     context = {
         "standing": standing,
         "period": period_to_date.of(standing.subscription) if standing.subscription else None,
         "form": limit_form or SpendLimitForm(initial={"limit": organization.monthly_cap_micros}),
         "subscribe_form": subscribe_form or SubscribeForm(organization),
-        "takes_cards": gateway.is_configured(),
+        "takes_cards": takes_cards,
+        "asks_for_card": takes_cards and standing.may_pay and standing.state == State.USED_UP,
         "sandbox": settings.STRIPE_API_BASE if settings.STRIPE_SANDBOX else None,
         "prices": [
             (size, prices[size].amount_micros)

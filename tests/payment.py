@@ -1,5 +1,6 @@
 """People who pay by card: the real verbs, against the sandbox."""
 
+import time
 from datetime import datetime
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import Organization
-from billing import inbox, ledger, metering, pricing, sender, subscriptions
+from billing import checkout, inbox, ledger, metering, pricing, sender, subscriptions
 from billing.gateway import webhooks
 from billing.models import Credit, Hold, Subscription, UsageBatch, WebhookEvent
 from tests.cast import Person, make_owner
@@ -28,7 +29,7 @@ def stripe_here(sandbox: StripeSandbox, settings: Any) -> StripeSandbox:
 
 def subscribe(person: Person, sandbox: StripeSandbox, card: str = GOOD_CARD) -> Subscription:
     """What the person does on our page and on Stripe's, and the webhook that follows."""
-    subscriptions.begin(organization=person.organization, email=person.user.email)
+    checkout.begin(organization=person.organization, email=person.user.email)
     row = subscriptions.of(person.organization)
     sandbox.complete_checkout(row.checkout_id, card=card)
     deliver(sandbox)
@@ -57,6 +58,20 @@ def deliver(sandbox: StripeSandbox, times: int = 1) -> int:
             inbox.receive(webhooks.verify(body, signature))
     work()
     return len(found)
+
+
+def await_event(sandbox: StripeSandbox, kind: str, seconds: float = 10) -> None:
+    """Until the sandbox has sent such an event, which is then worked on."""
+    deadline = time.monotonic() + seconds
+    while not any(event["type"] == kind for event in sandbox.events(undelivered=True)):
+        assert time.monotonic() < deadline, f"no {kind} after {seconds} s"
+        time.sleep(0.02)
+    deliver(sandbox)
+
+
+def await_next_second() -> None:
+    """Billing periods are whole seconds: what lies in the same one cannot be told apart."""
+    time.sleep(1 - time.time() % 1)
 
 
 def work() -> None:

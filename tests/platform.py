@@ -150,7 +150,11 @@ def start_platform() -> Iterator[Callable[..., Platform]]:
         # Under /tmp and short, for the socket's sake.
         folder = Path(tempfile.mkdtemp(prefix="eco-up-")).resolve()
         port = servers.free_port()
-        settings = {"VAR_DIR": str(folder / "var"), "PORT": str(port)} | settings
+        settings = {
+            "VAR_DIR": str(folder / "var"),
+            "PORT": str(port),
+            "STRIPE_SANDBOX_PORT": str(servers.free_port()),
+        } | settings
         platform = Platform(folder / "var", port, clean_environment(**settings))
         started.append(platform)
         platform.start()

@@ -60,7 +60,7 @@ def _event_of(body: Any) -> Event:
     """Both forms: a snapshot has the object, a thin one says where it is."""
     if body["object"] == "v2.core.event":
         related = body.get("related_object") or {}
-        created = datetime.fromisoformat(body["created"].replace("Z", "+00:00"))
+        created = datetime.fromisoformat(body["created"])
         return Event(body["id"], body["type"], str(related.get("id") or ""), created)
     if body["object"] != "event":
         raise ValueError(body["object"])

@@ -29,10 +29,10 @@ END $$;
 """,
 )
 TRIGGERS = (
-    "CREATE TRIGGER billing_usagebatch_kept BEFORE UPDATE OR DELETE ON billing_usagebatch "
-    "FOR EACH ROW EXECUTE FUNCTION ecohash_keep_batch()",
-    "CREATE TRIGGER billing_hold_kept BEFORE UPDATE OF usage_batch_id ON billing_hold "
-    "FOR EACH ROW EXECUTE FUNCTION ecohash_keep_hold_in_batch()",
+    """CREATE TRIGGER billing_usagebatch_kept BEFORE UPDATE OR DELETE ON billing_usagebatch
+    FOR EACH ROW EXECUTE FUNCTION ecohash_keep_batch()""",
+    """CREATE TRIGGER billing_hold_kept BEFORE UPDATE OF usage_batch_id ON billing_hold
+    FOR EACH ROW EXECUTE FUNCTION ecohash_keep_hold_in_batch()""",
 )
 REMOVALS = (
     "DROP TRIGGER billing_usagebatch_kept ON billing_usagebatch",

@@ -77,6 +77,9 @@ class UsageBatch(models.Model):
     timestamp = models.DateTimeField(
         null=True, blank=True, help_text="The event's time; fixed by the first attempt."
     )
+    identifier_number = models.PositiveIntegerField(
+        default=1, help_text="One more each time that it was proven missing and is sent anew."
+    )
     key_number = models.PositiveIntegerField(
         default=1, help_text="The idempotency key's suffix: one more after each 5xx."
     )
@@ -138,7 +141,8 @@ class UsageBatch(models.Model):
     @property
     def identifier(self) -> str:
         """By which Stripe tells a repeat from new use."""
-        return f"eco:{settings.ECOHASH_ENV}:{self.pk}"
+        again = f":{self.identifier_number}" if self.identifier_number > 1 else ""
+        return f"eco:{settings.ECOHASH_ENV}:{self.pk}{again}"
 
     @property
     def idempotency_key(self) -> str:

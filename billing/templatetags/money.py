@@ -25,6 +25,12 @@ def dollars(micros: int | None, places: int | None = None) -> str:
     return f"{'-' if micros < 0 else ''}${amount:,.{places}f}"
 
 
+@register.filter
+def cents(amount: int | None) -> str:
+    """Stripe's unit: 1234 → `$12.34`."""
+    return dollars(None if amount is None else amount * CENT, 2)
+
+
 def _places(micros: int) -> int:
     """The fewest decimals that show the amount exactly, and at least what its magnitude calls for."""
     if not micros:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from billing import payers, pricing, stripe_catalog, subscriptions
+from billing import checkout, payers, pricing, stripe_catalog, subscriptions
 from billing.gateway import subscriptions as at_stripe
 from billing.gateway.errors import CallInsideTransaction
 from billing.models import MeteredPrice, Notice, Subscription
@@ -48,16 +48,14 @@ def test_a_subscriber_pays_when_the_credit_is_gone(
 
 
 def test_nobody_subscribes_twice(sue: Person) -> None:
-    with pytest.raises(subscriptions.AlreadySubscribed):
-        subscriptions.begin(organization=sue.organization, email="sue@example.com")
+    with pytest.raises(checkout.AlreadySubscribed):
+        checkout.begin(organization=sue.organization, email="sue@example.com")
 
 
-def test_an_open_checkout_is_closed_by_the_next(
-    alice: Person, stripe_here: StripeSandbox
-) -> None:
-    subscriptions.begin(organization=alice.organization, email="alice@example.com")
+def test_an_open_checkout_is_closed_by_the_next(alice: Person, stripe_here: StripeSandbox) -> None:
+    checkout.begin(organization=alice.organization, email="alice@example.com")
     first = row_of(alice).checkout_id
-    subscriptions.begin(organization=alice.organization, email="alice@example.com")
+    checkout.begin(organization=alice.organization, email="alice@example.com")
     with pytest.raises(AssertionError, match="expired"):
         stripe_here.complete_checkout(first)
 
@@ -85,7 +83,7 @@ def test_a_second_subscription_is_ended_and_staff_are_told(
 def test_events_in_any_number_and_order_lead_to_the_present_state(
     alice: Person, stripe_here: StripeSandbox
 ) -> None:
-    subscriptions.begin(organization=alice.organization, email="alice@example.com")
+    checkout.begin(organization=alice.organization, email="alice@example.com")
     stripe_here.complete_checkout(row_of(alice).checkout_id)
     row = row_of(alice)
     live = stripe_here.client().v1.subscriptions.list({"customer": row.customer_id}).data[0]

@@ -1,0 +1,61 @@
+"""A wrong or missing Stripe setting is said at start, by an id and with its remedy."""
+
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from billing.checks import stripe_settings
+
+GOOD = {
+    "STRIPE_SANDBOX": False,
+    "STRIPE_SECRET_KEY": "sk_test_abc",
+    "STRIPE_WEBHOOK_SECRET": "whsec_abc",
+    "STRIPE_THIN_WEBHOOK_SECRET": "whsec_abc",
+    "STRIPE_API_BASE": "",
+    "PRODUCTION": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "ids"),
+    [
+        ({}, []),
+        ({"STRIPE_SECRET_KEY": "rk_test_abc"}, []),
+        ({"STRIPE_SECRET_KEY": "sk_live_abc", "PRODUCTION": True}, []),
+        ({"STRIPE_API_BASE": "http://127.0.0.1:12111"}, []),
+        ({"STRIPE_SANDBOX": True, "STRIPE_SECRET_KEY": "anything"}, []),
+        ({"STRIPE_SECRET_KEY": "", "STRIPE_API_BASE": "http://127.0.0.1:1"}, ["billing.E001"]),
+        ({"STRIPE_SECRET_KEY": ""}, ["billing.W001"]),
+        ({"STRIPE_SECRET_KEY": "pk_test_abc"}, ["billing.E002"]),
+        ({"PRODUCTION": True}, ["billing.W002"]),
+        ({"STRIPE_SECRET_KEY": "sk_live_abc"}, ["billing.W003"]),
+        ({"STRIPE_WEBHOOK_SECRET": ""}, ["billing.E003"]),
+        ({"STRIPE_WEBHOOK_SECRET": "we_abc"}, ["billing.E004"]),
+        ({"STRIPE_THIN_WEBHOOK_SECRET": "sk_abc"}, ["billing.E004"]),
+        ({"STRIPE_API_BASE": "api.stripe.com"}, ["billing.E005"]),
+        ({"STRIPE_API_BASE": "https://api.stripe.com/v1"}, ["billing.E005"]),
+        (
+            {
+                "STRIPE_API_BASE": "http://10.0.0.1",
+                "PRODUCTION": True,
+                "STRIPE_SECRET_KEY": "sk_live_a",
+            },
+            ["billing.E006"],
+        ),
+    ],
+)
+def test_each_mistake_has_an_id_and_a_remedy(
+    changes: dict[str, Any], ids: list[str], settings: Any
+) -> None:
+    for name, value in (GOOD | changes).items():
+        setattr(settings, name, value)
+    found = stripe_settings()
+    assert [message.id for message in found] == ids
+    for message in found:
+        assert message.hint
+        assert "abc" not in f"{message.msg}{message.hint}"
+
+
+def test_the_settings_of_a_fresh_machine_are_right() -> None:
+    call_command("check", fail_level="WARNING")
