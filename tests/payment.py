@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import Organization
@@ -87,8 +88,10 @@ def buy(
     holds = []
     for _ in range(images):
         price = pricing.price_of(model=MODEL, size=size)
-        hold = ledger.hold(organization=person.organization, api_key=person.key, price=price)
-        assert ledger.capture(hold)
+        with transaction.atomic():
+            hold = ledger.hold(organization=person.organization, api_key=person.key, price=price)
+        with transaction.atomic():
+            assert ledger.capture(hold)
         holds.append(hold)
     if at:
         Hold.objects.filter(pk__in=[hold.pk for hold in holds]).update(ended_at=at)

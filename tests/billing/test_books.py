@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from billing import books, sender
@@ -62,20 +63,25 @@ def test_the_books_agree_from_the_image_to_the_invoice(
     report()
     bill(stripe_here, Subscription.objects.get())
     assert found() == []
-    assert reconcile.differences_in_snapshot() == []
+    assert list(reconcile.differences()) == []
 
 
 def test_an_image_that_waits_for_its_batch_is_found(sue: Person) -> None:
     buy(sue, at=timezone.now() - timedelta(minutes=11))
-    [line] = reconcile.differences_in_snapshot()
+    [line] = list(reconcile.differences())
     assert line == f"I5 organization {sue.organization.pk}: 1 images are in no usage batch"
 
 
 def test_a_batch_that_says_more_than_it_holds_is_found(sue: Person) -> None:
     buy(sue, images=2)
     [batch] = seal_all()
+    if connection.vendor == "postgresql":
+        # A trigger refuses it there; SQLite has one user, the application.
+        with pytest.raises(IntegrityError, match="never changes"), transaction.atomic():
+            UsageBatch.objects.update(quantity=3)
+        return
     UsageBatch.objects.update(quantity=3)
-    assert reconcile.differences_in_snapshot() == [f"I5 batch {batch.pk} says 3 images and holds 2"]
+    assert list(reconcile.differences()) == [f"I5 batch {batch.pk} says 3 images and holds 2"]
 
 
 def test_what_stripe_threw_away_is_found_and_sent_again(
@@ -181,6 +187,7 @@ def bill_without_use(sandbox: StripeSandbox, row: Subscription) -> None:
     sandbox.finalize(sandbox.end_period(str(row.subscription_id))["id"])
 
 
+@pytest.mark.django_db(transaction=True)
 def test_the_command_says_that_stripe_is_away(
     sue: Person, stripe_here: StripeSandbox, settings: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,6 +201,7 @@ def test_the_command_says_that_stripe_is_away(
     assert "I6 Stripe could not be asked" in capsys.readouterr().out
 
 
+@pytest.mark.django_db(transaction=True)
 def test_the_command_mends_and_then_finds_nothing(
     sue: Person, stripe_here: StripeSandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:

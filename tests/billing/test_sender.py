@@ -258,13 +258,16 @@ def test_after_23_hours_it_is_not_repeated_blindly(
 
 
 def test_while_stripe_is_away_customers_are_served_and_staff_hear_of_it(
-    used: Person, stripe_here: StripeSandbox, settings: Any
+    used: Person,
+    stripe_here: StripeSandbox,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings.STRIPE_API_BASE = "http://127.0.0.1:9"
     sender.send_due()
     buy(used)
     assert told() == []
-    UsageBatch.objects.update(sealed_at=timezone.now() - timedelta(minutes=31))
+    monkeypatch.setattr(sender, "UNSENT_ALARM", timedelta(0))
     sender.send_due()
     assert told() == ["usage_unsent"]
     settings.STRIPE_API_BASE = stripe_here.base_url

@@ -5,6 +5,10 @@ from django.core.cache import cache
 from django.test import Client
 
 from tests.cast import Person
+from tests.payment import stripe_here
+from tests.stripe_sandbox import sandbox, sandbox_server
+
+__all__ = ["sandbox", "sandbox_server", "stripe_here"]
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,387 @@
+"""Money given back: once, to whoever paid, and never less than was written."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from billing import books, refunds, subscriptions
+from billing.gateway import client
+from billing.models import Credit, LedgerEntry, Notice, Price, Refund, Subscription
+from billing.refunds import NotRefundable, refund_amount, refund_image
+from ecohash import reconcile
+from tests.at_once import at_once
+from tests.cast import Person
+from tests.images import jobs
+from tests.payment import MODEL, bill, buy, deliver, make_subscriber, subscribe
+from tests.stripe_sandbox import StripeSandbox
+
+BALANCE = "/balance_transactions$"
+SAID = {"reason": "The picture came out black", "by": "staff@example.com"}
+
+
+def given_back() -> list[int]:
+    """The ledger's refunds, the oldest first."""
+    entries = LedgerEntry.objects.filter(kind="refund").order_by("pk")
+    return list(entries.values_list("amount_micros", flat=True))
+
+
+def granted(person: Person) -> int:
+    return Credit.objects.get(organization=person.organization).granted_micros
+
+
+def credits_at_stripe(sandbox: StripeSandbox, customer: str = "") -> list[int]:
+    """What stands on the customer's balance, in cents, the newest first."""
+    customer = customer or str(Subscription.objects.get().customer_id)
+    made = sandbox.client().v1.customers.balance_transactions.list(customer).data
+    return [-each.amount for each in made]
+
+
+def send() -> int:
+    """As if whatever waits had waited long enough."""
+    Refund.objects.update(not_before=timezone.now())
+    return refunds.send_due()
+
+
+def cheap_image(person: Person, micros: int) -> Any:
+    """One at a price that is no whole number of cents."""
+    price = Price.objects.create(
+        model=MODEL, size=f"{micros}x{micros}", version=1, amount_micros=micros
+    )
+    row = subscriptions.of(person.organization)
+    row.items.create(price=price, item_id=f"si_{micros}")
+    return price
+
+
+@pytest.fixture(autouse=True)
+def _books_are_right(db: None) -> Any:
+    """Whatever a test does."""
+    yield
+    assert reconcile.differences_in_snapshot() == []
+
+
+# --- paid by credit -------------------------------------------------------------------------------
+
+
+def test_what_credit_paid_becomes_credit_again(alice: Person) -> None:
+    before = granted(alice)
+    job = jobs.succeeded(alice)
+    refund = refund_image(hold=job.hold, **SAID)
+    assert granted(alice) == before + jobs.PRICE
+    assert (refund.cents, refund.by) == (0, "staff@example.com")
+    assert refund.sent_at
+    entry = LedgerEntry.objects.get(kind="refund")
+    assert (entry.debit, entry.credit, entry.hold) == ("revenue", "customer_credit", job.hold)
+    assert entry.reason == "The picture came out black"
+    assert refunds.send_due() == 0
+
+
+def test_an_image_is_given_back_once(alice: Person) -> None:
+    job = jobs.succeeded(alice)
+    refund_image(hold=job.hold, **SAID)
+    with pytest.raises(NotRefundable, match="refunded before"):
+        refund_image(hold=job.hold, reason="Again", by="another@example.com")
+    assert given_back() == [jobs.PRICE]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("payer", ["credit", "subscription"])
+def test_an_image_is_given_back_once_to_two_at_once(payer: str, request: Any) -> None:
+    if payer == "credit":
+        hold = jobs.succeeded(request.getfixturevalue("alice")).hold
+    else:
+        request.getfixturevalue("sue")
+        [hold] = buy(request.getfixturevalue("sue"))
+    results = at_once(*[lambda: refund_image(hold=hold, **SAID)] * 4)
+    assert sorted(type(each).__name__ for each in results) == [*["NotRefundable"] * 3, "Refund"]
+    assert given_back() == [hold.amount_micros]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_images_given_back_while_others_are_drawn_wait_for_nobody_for_ever(alice: Person) -> None:
+    """Both want the credit: the refund has locked the organisation first, the others have not."""
+    held = [jobs.succeeded(alice).hold for _ in range(3)]
+    running = [jobs.running(alice) for _ in range(2)]
+    pictures = [jobs.stored(job) for job in running]
+    results = at_once(
+        *[lambda hold=hold: refund_image(hold=hold, **SAID) for hold in held],
+        *[
+            lambda job=job, picture=picture: jobs.leases.deliver(job, picture)
+            for job, picture in zip(running, pictures, strict=True)
+        ],
+        *[lambda: jobs.queued(alice) for _ in range(2)],
+    )
+    assert [each for each in results if isinstance(each, Exception)] == []
+    jobs.books(alice)
+
+
+def test_what_was_not_charged_is_not_given_back(alice: Person) -> None:
+    for job in (jobs.queued(alice), jobs.claimed()):
+        with pytest.raises(NotRefundable, match="not charged"):
+            refund_image(hold=job.hold, **SAID)
+    assert given_back() == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "why"), [("", "Say why"), (" \n", "Say why"), ("x" * 201, "at most 200")]
+)
+def test_a_reason_is_asked_for(alice: Person, reason: str, why: str) -> None:
+    job = jobs.succeeded(alice)
+    with pytest.raises(NotRefundable, match=why):
+        refund_image(hold=job.hold, reason=reason, by="staff@example.com")
+    with pytest.raises(NotRefundable, match=why):
+        refund_amount(
+            organization=alice.organization, amount_micros=1, reason=reason, by="staff@example.com"
+        )
+    assert given_back() == []
+
+
+# --- amounts --------------------------------------------------------------------------------------
+
+
+def test_no_more_is_given_back_than_was_charged(alice: Person) -> None:
+    jobs.succeeded(alice)
+    for micros in (0, -1, jobs.PRICE + 1):
+        with pytest.raises(NotRefundable, match=r"above zero|at most \$0.010"):
+            refund_amount(organization=alice.organization, amount_micros=micros, **SAID)
+    refund_amount(organization=alice.organization, amount_micros=jobs.PRICE, **SAID)
+    with pytest.raises(NotRefundable, match=r"at most \$0.00"):
+        refund_amount(organization=alice.organization, amount_micros=1, reason="More", by="x")
+    assert given_back() == [jobs.PRICE]
+
+
+def test_an_image_is_not_given_back_on_top_of_all_that_was_charged(alice: Person) -> None:
+    job = jobs.succeeded(alice)
+    refund_amount(organization=alice.organization, amount_micros=jobs.PRICE, **SAID)
+    with pytest.raises(NotRefundable, match="at most"):
+        refund_image(hold=job.hold, **SAID)
+    assert given_back() == [jobs.PRICE]
+
+
+def test_the_same_amount_for_the_same_reason_is_given_once_and_meant_twice_later(
+    alice: Person,
+) -> None:
+    for _ in range(3):
+        jobs.succeeded(alice)
+
+    def give(reason: str) -> Refund:
+        return refund_amount(
+            organization=alice.organization, amount_micros=jobs.PRICE, reason=reason, by="x"
+        )
+
+    give("Too slow")
+    with pytest.raises(NotRefundable, match="a moment ago"):
+        give("Too slow")
+    give("Too slow, second day")
+    assert len(given_back()) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_at_once_do_not_give_the_same_money_back(alice: Person) -> None:
+    jobs.succeeded(alice)
+
+    def give(reason: str) -> Refund:
+        return refund_amount(
+            organization=alice.organization, amount_micros=jobs.PRICE, reason=reason, by="x"
+        )
+
+    results = at_once(lambda: give("One"), lambda: give("Two"))
+    assert sorted(type(each).__name__ for each in results) == ["NotRefundable", "Refund"]
+    assert given_back() == [jobs.PRICE]
+
+
+def test_an_amount_comes_off_the_invoice_where_that_was_charged_and_else_is_credit(
+    sue: Person,
+) -> None:
+    Credit.objects.filter(organization=sue.organization).update(granted_micros=0)
+    buy(sue, images=2)
+    amount = refund_amount(organization=sue.organization, amount_micros=15_000, **SAID)
+    assert (amount.entry.credit, amount.cents, amount.sent_at) == ("receivable", 2, None)
+
+
+# --- paid by the subscription ---------------------------------------------------------------------
+
+
+def test_cents_are_rounded_up_over_all_refunds_together(
+    sue: Person, stripe_here: StripeSandbox
+) -> None:
+    """1.8 cents three times are 5.4: six in all, and at no time less than owed or a cent more."""
+    price = cheap_image(sue, 18_000)
+    owed = given = 0
+    for _ in range(3):
+        [hold] = buy(sue, size=price.size)
+        refund_image(hold=hold, **SAID)
+        assert send() == 1
+        owed, given = owed + 18_000, sum(credits_at_stripe(stripe_here)) * 10_000
+        assert owed <= given < owed + 10_000
+    assert credits_at_stripe(stripe_here) == [2, 2, 2]
+
+
+def test_a_refund_that_a_cent_already_covers_needs_no_call(
+    sue: Person, stripe_here: StripeSandbox
+) -> None:
+    price = cheap_image(sue, 2_000)
+    first, second = (refund_image(hold=hold, **SAID) for hold in buy(sue, price.size, 2))
+    assert (first.cents, second.cents) == (1, 0)
+    assert second.sent_at
+    assert send() == 1
+    assert credits_at_stripe(stripe_here) == [1]
+
+
+def test_the_next_invoice_is_reduced(sue: Person, stripe_here: StripeSandbox) -> None:
+    """Above the amount under which a card is not charged."""
+    holds = buy(sue, "1024x1024", 50)
+    refund_image(hold=holds[0], **SAID)
+    assert send() == 1
+    row = Subscription.objects.get()
+    invoice = stripe_here.client().v1.invoices.retrieve(bill(stripe_here, row))
+    assert (invoice.total, invoice.amount_paid) == (100, 98)
+    assert list(books.differences(lag=timedelta())) == []
+
+
+def test_while_stripe_is_away_it_waits_and_is_given_once(
+    sue: Person, stripe_here: StripeSandbox, settings: Any
+) -> None:
+    [hold] = buy(sue)
+    refund = refund_image(hold=hold, **SAID)
+    settings.STRIPE_API_BASE = "http://127.0.0.1:9"
+    for _ in range(refunds.ALARM_AFTER_TRIES):
+        assert not Notice.objects.filter(kind="refund_stuck").exists()
+        assert send() == 0
+    refund.refresh_from_db()
+    assert "could not be reached" in refund.note
+    assert refund.not_before > timezone.now()
+    assert refunds.send_due() == 0
+    assert Notice.objects.filter(kind="refund_stuck").count() == 1
+    settings.STRIPE_API_BASE = stripe_here.base_url
+    assert send() == 1
+    assert send() == 0
+    refund.refresh_from_db()
+    assert refund.stripe_id
+    assert refund.note == ""
+    assert credits_at_stripe(stripe_here) == [1]
+
+
+@pytest.fixture
+def one_try(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The library does not repeat a call by itself: each failure is ours to deal with."""
+    monkeypatch.setattr(client, "NETWORK_RETRIES", 0)
+    client.client_for.cache_clear()
+    yield
+    client.client_for.cache_clear()
+
+
+@pytest.mark.parametrize("fault", ["accept_then_drop", "500_unstored", "409", "429", "drop_before"])
+def test_after_a_fault_it_is_given_once(
+    sue: Person, stripe_here: StripeSandbox, one_try: None, fault: str
+) -> None:
+    [hold] = buy(sue)
+    refund_image(hold=hold, **SAID)
+    stripe_here.fault(fault, path=BALANCE, method="POST", times=1)
+    assert send() == 0
+    assert send() == 1
+    assert credits_at_stripe(stripe_here) == [1]
+
+
+def test_what_stripe_took_before_the_line_broke_is_found_after_its_key_has_lapsed(
+    sue: Person, stripe_here: StripeSandbox, one_try: None
+) -> None:
+    [hold] = buy(sue)
+    refund = refund_image(hold=hold, **SAID)
+    stripe_here.fault("accept_then_drop", path=BALANCE, method="POST", times=1)
+    assert send() == 0
+    forget_keys(stripe_here)
+    assert send() == 1
+    refund.refresh_from_db()
+    made = stripe_here.client().v1.customers.balance_transactions
+    [only] = made.list(str(Subscription.objects.get().customer_id)).data
+    assert refund.stripe_id == only.id
+
+
+def forget_keys(sandbox: StripeSandbox) -> None:
+    """A day later Stripe knows no idempotency key any more."""
+    import sqlite3
+
+    [state] = sandbox.folder.rglob("*.sqlite3")
+    with sqlite3.connect(state, timeout=10) as connection:
+        assert connection.execute("DELETE FROM answers").rowcount
+    connection.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_senders_give_it_once(sue: Person, stripe_here: StripeSandbox) -> None:
+    for hold in buy(sue, images=3):
+        refund_image(hold=hold, **SAID)
+    results = at_once(*[refunds.send_due] * 3)
+    assert sum(results) == 3
+    assert credits_at_stripe(stripe_here) == [1, 1, 1]
+
+
+def test_what_one_customer_is_refused_does_not_hold_others_up(
+    sue: Person, stripe_here: StripeSandbox
+) -> None:
+    tom = make_subscriber("Tom", stripe_here)
+    for person in (sue, tom):
+        [hold] = buy(person)
+        refund_image(hold=hold, **SAID)
+    stripe_here.client().v1.customers.delete(subscriptions.of(sue.organization).customer_id)
+    assert send() == 1
+    toms = str(subscriptions.of(tom.organization).customer_id)
+    assert credits_at_stripe(stripe_here, toms) == [1]
+
+
+def test_a_deleted_customers_refund_waits_for_the_next_customer(
+    sue: Person, stripe_here: StripeSandbox
+) -> None:
+    [hold] = buy(sue)
+    refund_image(hold=hold, **SAID)
+    client = stripe_here.client()
+    client.v1.customers.delete(subscriptions.of(sue.organization).customer_id)
+    assert send() == 0
+    deliver(stripe_here)
+    assert send() == 0
+    assert "no customer" in Refund.objects.get().note
+    subscribe(sue, stripe_here)
+    assert send() == 1
+    assert credits_at_stripe(stripe_here) == [1]
+
+
+# --- manage.py refund -----------------------------------------------------------------------------
+
+
+def test_the_command_gives_an_image_back(alice: Person, capsys: Any) -> None:
+    job = jobs.succeeded(alice)
+    call_command("refund", "--generation", job.pk, "--reason", "Black")
+    assert f"$0.010 given back to {alice.organization} as credit." in capsys.readouterr().out
+    assert Refund.objects.get().by == "operator"
+
+
+def test_the_command_gives_an_amount_back(sue: Person, capsys: Any) -> None:
+    buy(sue, images=2)
+    words = ["--organization", "SUE@example.com", "--amount", "0.015", "--by", "ada@example.com"]
+    call_command("refund", *words, "--reason", "Too slow")
+    assert "$0.015 given back" in (said := capsys.readouterr().out)
+    assert "off the next invoice" in said
+    assert Refund.objects.get().by == "ada@example.com"
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--generation", "gen_none"], "no image gen_none"),
+        (["--generation", "gen_none", "--amount", "1"], "leave --amount out"),
+        (["--organization", "alice@example.com"], "Say how much"),
+        (["--organization", "alice@example.com", "--amount", "much"], "an amount in dollars"),
+        (["--organization", "alice@example.com", "--amount", "0"], "above zero"),
+        (["--organization", "alice@example.com", "--amount", "1"], "at most \\$0.00"),
+        (["--organization", "nobody@example.com", "--amount", "1"], "owns no organization"),
+        ([], "one of the arguments"),
+    ],
+)
+def test_the_command_says_what_is_wrong(alice: Person, words: list[str], why: str) -> None:
+    with pytest.raises(CommandError, match=why):
+        call_command("refund", *words, "--reason", "Black")
+    assert given_back() == []
