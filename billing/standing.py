@@ -94,8 +94,7 @@ class Standing:
     @cached_property
     def grace_left_micros(self) -> int:
         """What may still be spent while a payment is past due: the tighter of its cap and the organisation's."""
-        if self.subscription is None:
-            return 0
         now = month_to_date.of(self.organization)
-        left = max(self.subscription.grace_cap_micros(now.month) - now.reserved_micros, 0)
+        cap = self.subscription.grace_cap_micros(now.month) if self.subscription else 0
+        left = max(cap - now.reserved_micros, 0)
         return left if now.remaining_micros is None else min(left, now.remaining_micros)

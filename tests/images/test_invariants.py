@@ -35,10 +35,10 @@ from hypothesis.stateful import (
 
 from accounts import keys
 from accounts.models import ApiKey, Organization
-from billing import budgets, ledger, pricing
+from billing import budgets, ledger, metering, pricing, subscriptions
 from billing.budgets import SpendLimitReached, TooManyInFlight
-from billing.models import Budget, Credit, Hold, LedgerEntry
-from billing.payers import NoSubscription
+from billing.models import Budget, Credit, Hold, LedgerEntry, Subscription, UsageBatch
+from billing.payers import NoSubscription, SubscriptionEnded
 from ecohash import reconcile
 from images import admission, generation, hints, idempotency, leases, storage, turns
 from images.catalog import FLUX_SCHNELL
@@ -48,7 +48,7 @@ from images.moderation import ContentPolicyViolation
 from tests.cast import make_owner
 from tests.images.jobs import stored
 
-CREDITS = {"Alice": 400_000, "Charlie": 100_000, "Pauper": 0}
+CREDITS = {"Alice": 400_000, "Charlie": 50_000, "Pauper": 0}
 SIZES = {"512x512": 10_000, "1024x768": 18_000, "1024x1024": 20_000}
 FORBIDDEN = "child porn"
 FINAL = {"succeeded", "failed", "moderated", "canceled", "expired"}
@@ -95,6 +95,7 @@ class Job:
     status: str = "queued"
     attempt: int = 0
     money: str = "pending"
+    payer: str = "credit"
     lease_is_out: bool = False
     is_overdue: bool = False
     is_over: bool = False
@@ -125,6 +126,8 @@ class Account:
 
     month: date
     granted: Counter[int] = field(default_factory=Counter)
+    # What Stripe has confirmed for a size, where there is a subscription that serves.
+    subscribed: dict[int, dict[str, int]] = field(default_factory=dict)
     organizations: dict[int, Owner] = field(default_factory=dict)
     lines: dict[int, Owner] = field(default_factory=dict)
     keys: list[Key] = field(default_factory=list)
@@ -168,13 +171,24 @@ class Account:
             limits.append((self.lines[line], self.of(line=line)))
         return limits
 
+    def on_credit(self, organization: int) -> list[Job]:
+        return [job for job in self.of(organization=organization) if job.payer == "credit"]
+
+    def offer(self, organization: int, size: str, price: int) -> tuple[str, int]:
+        """Who would pay, and what: credit while it covers the price in force."""
+        if spent(self.on_credit(organization)) + price <= self.granted[organization]:
+            return "credit", price
+        return "subscription", self.subscribed.get(organization, {}).get(size, price)
+
     def hindrances(
-        self, organization: int, line: int | None, price: int, month: date
+        self, organization: int, line: int | None, offer: tuple[str, int], month: date
     ) -> set[type[Exception]]:
         """Every good reason to refuse another image; none means that it must be admitted."""
         found: set[type[Exception]] = set()
-        if spent(self.of(organization=organization)) + price > self.granted[organization]:
-            found.add(NoSubscription)
+        payer, price = offer
+        if payer == "subscription" and organization not in self.subscribed:
+            # Nothing else is looked at where nobody can pay.
+            return {NoSubscription, SubscriptionEnded}
         for owner, jobs in self.limits(organization, line):
             if owner.cap is not None and spent(jobs, month) + price > owner.cap:
                 found.add(SpendLimitReached)
@@ -197,10 +211,14 @@ def in_flight(jobs: list[Job]) -> int:
 seen: Counter[str] = Counter()
 MUST_BE_SEEN = (
     *("admitted", "shared by key", "key reused", "dead key", "rotated", "power cut"),
-    *("NoSubscription", "SpendLimitReached", "TooManyInFlight"),
+    *("NoSubscription", "SpendLimitReached", "TooManyInFlight", "SubscriptionEnded"),
+    *("paid by credit", "paid by subscription", "subscribed", "sealed"),
     *("captured", "delivered False", "expire True", "reaped overdue"),
     *("handed back and queued", "lease lost and queued", "lease lost and failed"),
 )
+
+
+TABLES = (Generation, Hold, Credit, Budget, LedgerEntry, Image, UsageBatch)
 
 
 def next_month(month: date) -> date:
@@ -266,6 +284,8 @@ class Play(RuleBasedStateMachine):
         self.clock_lags = False
         self.rows: list[Any] = []
         self.ledger: list[tuple[Any, ...]] = []
+        self.reported: dict[int, Any] = {}
+        self.batches: dict[Any, int] = {}
         self.finals: dict[str, tuple[Any, ...]] = {}
         self.clock = pytest.MonkeyPatch()
         # The calendar, and nothing else of ours, is replaced.
@@ -311,14 +331,24 @@ class Play(RuleBasedStateMachine):
         limits=st.lists(st.tuples(caps, limits_in_flight), min_size=4, max_size=4),
         calls=st.lists(st.tuples(any_number, st.none() | idempotency_keys), min_size=6, max_size=6),
         at_midnight=st.booleans(),
+        subscribers=st.lists(
+            st.tuples(st.integers(1, 2), st.sampled_from([True, True, False])),
+            min_size=1,
+            max_size=3,
+        ),
     )
     def a_first_crowd(
         self,
         limits: list[tuple[int | None, int | None]],
         calls: list[tuple[int, str | None]],
         at_midnight: bool,  # noqa: FBT001
+        subscribers: list[tuple[int, bool]],
     ) -> Any:
-        """Limits for two organisations and a key of each, replaced keys, and jobs to play with."""
+        """Limits for two organisations and a key of each, replaced keys, subscriptions, and jobs to play with."""
+        for number, lasts in subscribers:
+            self.subscription_begins(number)
+            if not lasts:
+                self.subscription_ends(number)
         for number, (cap, limit) in enumerate(limits[:2]):
             self.set_the_organizations_cap(number, cap)
             self.set_the_organizations_places(number, limit)
@@ -420,7 +450,8 @@ class Play(RuleBasedStateMachine):
         if expected:
             cut = None
         month = self.month_of(organization)
-        hindrances = self.true.hindrances(organization, held.line, self.prices[size], month)
+        offer = self.true.offer(organization, size, self.prices[size])
+        hindrances = self.true.hindrances(organization, held.line, offer, month)
         if prompt == FORBIDDEN:
             hindrances = {ContentPolicyViolation}
         try:
@@ -450,7 +481,7 @@ class Play(RuleBasedStateMachine):
             return None
         assert not admitted.shared and not hindrances
         seen["admitted"] += 1
-        return self.admitted(admitted.job, held.line, call, self.prices[size], month)
+        return self.admitted(admitted.job, held.line, call, offer, month)
 
     def in_the_playground(self, number: int, size: str) -> str | None:
         """The same without a key: only the organisation's limits hold."""
@@ -461,8 +492,9 @@ class Play(RuleBasedStateMachine):
             "size": size,
             "seed": 1,
         }
-        price, month = self.prices[size], self.month_of(organization.pk)
-        hindrances = self.true.hindrances(organization.pk, None, price, month)
+        offer = self.true.offer(organization.pk, size, self.prices[size])
+        month = self.month_of(organization.pk)
+        hindrances = self.true.hindrances(organization.pk, None, offer, month)
         try:
             admitted = admission.request_image(
                 organization=organization, request_id="req_test", **asked
@@ -471,34 +503,37 @@ class Play(RuleBasedStateMachine):
             self.refused(type(refusal), hindrances)
             return None
         assert not hindrances
-        return self.admitted(admitted.job, None, None, price, month)
+        return self.admitted(admitted.job, None, None, offer, month)
 
     def admitted(
         self,
         job: Generation,
         line: int | None,
         call: idempotency.Call | None,
-        price: int,
+        offer: tuple[str, int],
         month: date,
     ) -> str:
         """Enter a new job, after a look that its hold remembers the tightest limit of that moment."""
         organization = job.organization_id
+        payer, price = offer
+        seen[f"paid by {payer}"] += 1
         limits = [
             (spent(jobs, month) + price, owner.cap)
             for owner, jobs in self.true.limits(organization, line)
             if owner.cap is not None
         ]
-        limits.append(
-            (
-                spent(self.true.of(organization=organization)) + price,
-                self.true.granted[organization],
-            )
-        )
+        if payer == "credit":
+            so_far = spent(self.true.on_credit(organization))
+            limits.append((so_far + price, self.true.granted[organization]))
         hold = Hold.objects.get(pk=job.hold_id)
-        assert (hold.reserved_micros, hold.cap_micros) in limits
-        assert hold.cap_micros - hold.reserved_micros == min(cap - sum_ for sum_, cap in limits)
-        assert (hold.organization_id, hold.amount_micros, hold.month) == (
+        if limits:
+            assert (hold.reserved_micros, hold.cap_micros) in limits
+            assert hold.cap_micros - hold.reserved_micros == min(cap - sum_ for sum_, cap in limits)
+        else:
+            assert hold.cap_micros is None
+        assert (hold.organization_id, hold.payer, hold.amount_micros, hold.month) == (
             organization,
+            payer,
             price,
             month,
         )
@@ -512,6 +547,7 @@ class Play(RuleBasedStateMachine):
             key=job.api_key_id,
             line=line,
             price=price,
+            payer=payer,
             month=month,
             digest=call.body_digest if call else "",
             idempotency_key=call.key if call else None,
@@ -652,6 +688,7 @@ class Play(RuleBasedStateMachine):
     def draw_more(self, workers: list[str]) -> None:
         for claim in filter(None, [self.take_up(worker) for worker in workers]):
             self.deliver_picture(claim, None, rolled_back=False)
+        self.seal()
 
     def deliver_picture(self, claim: Generation, cut: int | None, *, rolled_back: bool) -> None:
         true = self.true.jobs[claim.pk]
@@ -757,7 +794,7 @@ class Play(RuleBasedStateMachine):
             self.reap()
             self.purge()
 
-    @rule(chore=st.sampled_from(["reap", "reap", "purge", "sweep"]))
+    @rule(chore=st.sampled_from(["reap", "seal", "purge", "sweep"]))
     def beat_rings(self, chore: str) -> None:
         getattr(self, chore)()
 
@@ -835,6 +872,7 @@ class Play(RuleBasedStateMachine):
             st.tuples(st.just("rotate_a_key"), any_number, overlaps),
             st.tuples(st.just("revoke_a_key"), any_number),
             st.tuples(st.just("set_a_price"), sizes, st.sampled_from([10_000, 15_000, 20_000])),
+            st.tuples(st.just("subscription_turns"), any_number),
         )
     )
     def something_is_changed(self, change: tuple[Any, ...]) -> None:
@@ -901,12 +939,46 @@ class Play(RuleBasedStateMachine):
         pricing.set_price(model=FLUX_SCHNELL.id, size=size, amount_micros=amount)
         self.prices[size] = amount
 
+    def subscription_begins(self, number: int) -> None:
+        """As a look at Stripe writes it down: the prices of this moment are confirmed."""
+        organization = self.organization(number)
+        row = subscriptions.of(organization)
+        row.customer_id, row.subscription_id = f"cus_{row.pk}", f"sub_{row.pk}"
+        row.status = "active"
+        row.save()
+        for size in SIZES:
+            price = pricing.price_of(model=FLUX_SCHNELL.id, size=size)
+            row.items.get_or_create(
+                price=price, defaults={"item_id": f"si_{row.pk}_{size}_{price.version}"}
+            )
+        self.true.subscribed[row.pk] = dict(self.prices)
+        seen["subscribed"] += 1
+
+    def subscription_ends(self, number: int) -> None:
+        """What is in work is still charged to it."""
+        pk = self.organization(number).pk
+        Subscription.objects.filter(pk=pk).exclude(status="none").update(status="canceled")
+        self.true.subscribed.pop(pk, None)
+
+    def subscription_turns(self, number: int) -> None:
+        """From none or a canceled one to a live one, or back."""
+        if self.organization(number).pk in self.true.subscribed:
+            self.subscription_ends(number)
+        else:
+            self.subscription_begins(number)
+
+    def seal(self) -> None:
+        """I5: twice, and from now on each image stays where it is."""
+        seen["sealed"] += metering.seal()
+        assert metering.seal() == 0
+        assert not metering.open_use().exists()
+
     # --- what must always be true -----------------------------------------------------------------
 
     @invariant()
     def the_books_check_themselves(self) -> None:
         """Asked again only when a row has changed: the answer takes longer than most steps."""
-        rows = [table_of(model) for model in (Generation, Hold, Credit, Budget, LedgerEntry, Image)]
+        rows = [table_of(model) for model in TABLES]
         if rows != self.rows:
             self.rows = rows
             assert list(reconcile.differences()) == []
@@ -942,7 +1014,7 @@ class Play(RuleBasedStateMachine):
     def every_sum_is_what_its_jobs_add_up_to(self) -> None:
         """I3, of credits and of budgets; no budget of a month holds more than a cap allowed in it."""
         for credit in Credit.objects.all():
-            jobs = self.true.of(organization=credit.organization_id)
+            jobs = self.true.on_credit(credit.organization_id)
             assert credit.granted_micros == self.true.granted[credit.organization_id]
             assert credit.pending_micros == spent(jobs, money="pending")
             assert credit.posted_micros == spent(jobs, money="captured")
@@ -967,11 +1039,23 @@ class Play(RuleBasedStateMachine):
             "hold__generation", "amount_micros", "organization", "hold__payer"
         )
         captured = [
-            (pk, job.price, job.organization, "credit")
+            (pk, job.price, job.organization, job.payer)
             for pk, job in self.true.jobs.items()
             if job.money == "captured"
         ]
         assert Counter(booked) == Counter(captured)
+
+    @invariant()
+    def a_sealed_batch_never_changes(self) -> None:
+        """I5: nor does an image leave its batch."""
+        holds = Hold.objects.filter(usage_batch__isnull=False)
+        now = dict(holds.values_list("pk", "usage_batch"))
+        assert self.reported.items() <= now.items()
+        self.reported = now
+        batches = dict(UsageBatch.objects.values_list("pk", "quantity"))
+        assert self.batches.items() <= batches.items()
+        self.batches = batches
+        assert Counter(now.values()) == Counter(batches)
 
 
 def test_the_books_are_right_whatever_happens(db: None) -> None:
