@@ -17,6 +17,7 @@ from billing.gateway import subscriptions as at_stripe
 from billing.gateway.errors import GatewayError, StripeRefused
 from billing.gateway.webhooks import Event
 from billing.models import Subscription, WebhookEvent
+from billing.models.payment import GRACE_ALLOWANCE_MICROS
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +133,13 @@ def on_invoice(event: WebhookEvent) -> str:
 
 def _tell(event: WebhookEvent, invoice: customers.Invoice, row: Subscription) -> None:
     """The mails of an invoice: once for each, and only while they are still true."""
-    facts = {"number": invoice.number, "cents": invoice.due_cents, "page": invoice.page}
+    facts = {
+        "number": invoice.number,
+        "cents": invoice.due_cents,
+        "page": invoice.page,
+        "until": f"{row.grace_ends_at:%-d %B %Y}" if row.grace_ends_at else "",
+        "allowance": GRACE_ALLOWANCE_MICROS,
+    }
     unpaid = invoice.status == "open" and invoice.due_cents > 0
     if event.type == "invoice.payment_failed" and unpaid:
         notices.note("payment_failed", organization=row.pk, subject=invoice.id, **facts)

@@ -4,6 +4,8 @@ What is said here of a subscription is what the last look at Stripe left in our 
 waits for Stripe, and goes on within the caps while Stripe is away.
 """
 
+from django.conf import settings
+
 from billing.budgets import InsufficientQuota, Reservation
 from billing.models import Price, Subscription
 from billing.templatetags.money import dollars
@@ -26,6 +28,24 @@ class NoSubscription(InsufficientQuota):
     text = (
         "Your organization has no credit left for this image. Nothing was charged. "
         f"Add a card on {BILLING_PAGE} to go on."
+    )
+
+
+class NoCardsTaken(InsufficientQuota):
+    """The same, where this installation has no Stripe account."""
+
+    text = (
+        "Your organization has no credit left for this image. Nothing was charged. "
+        "Write to whoever runs this service to be given more."
+    )
+
+
+class SubscriptionPaused(InsufficientQuota):
+    """By Stripe, as at the end of a trial without a card, or by staff there."""
+
+    text = (
+        "Your organization has no credit left and its subscription is paused. Nothing was charged. "
+        f"Resume it under Manage on {BILLING_PAGE}."
     )
 
 
@@ -72,7 +92,7 @@ REFUSAL_OF: dict[str, type[InsufficientQuota]] = {
     Subscription.Status.INCOMPLETE: SubscriptionEnded,
     Subscription.Status.INCOMPLETE_EXPIRED: SubscriptionEnded,
     Subscription.Status.CANCELED: SubscriptionEnded,
-    Subscription.Status.PAUSED: SubscriptionEnded,
+    Subscription.Status.PAUSED: SubscriptionPaused,
     Subscription.Status.PAST_DUE: PaymentOverdue,
     Subscription.Status.UNPAID: PaymentOverdue,
 }
@@ -95,7 +115,7 @@ def subscribed_price(subscription: Subscription | None, price: Price) -> Price:
         InsufficientQuota: the subscription may not pay; which kind says why.
     """
     if subscription is None:
-        raise NoSubscription
+        raise NoSubscription if settings.STRIPE_SECRET_KEY else NoCardsTaken
     if not subscription.serves:
         raise REFUSAL_OF[subscription.status]
     items = subscription.items.filter(

@@ -1,5 +1,6 @@
 """From sign-up to the first picture, as a person with a browser does it."""
 
+import os
 import re
 from email import message_from_bytes
 from email.policy import default
@@ -24,7 +25,9 @@ class Visit:
     def __init__(self, browser: Browser, platform: Any) -> None:
         self.context = browser.new_context(base_url=platform.base_url, viewport=DESK)
         self.page = self.context.new_page()
-        self.folder: Path = platform.var_dir / "screenshots"
+        # Name a folder to look at them afterwards.
+        kept = os.environ.get("SCREENSHOTS")
+        self.folder = Path(kept) if kept else platform.var_dir / "screenshots"
         self.folder.mkdir(exist_ok=True)
         self.complaints: list[str] = []
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))

@@ -21,10 +21,13 @@ FACTS: dict[str, Any] = {
     "number": "ECO-0001",
     "cents": 1234,
     "page": "https://invoice.example.com/1",
+    "until": "3 December 2026",
+    "allowance": 5_000_000,
     "count": 2,
     "known": 1,
     "lines": ["I6 batch 7 is rejected"],
 }
+OF_AN_INVOICE = ("number", "cents", "page", "until", "allowance")
 MISSING = "MISSING"
 
 
@@ -62,7 +65,7 @@ def facts_of(call: ast.Call) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for keyword in call.keywords:
         if keyword.arg is None:
-            facts |= {name: FACTS[name] for name in ("number", "cents", "page")}
+            facts |= {name: FACTS[name] for name in OF_AN_INVOICE}
         else:
             facts[keyword.arg] = FACTS.get(keyword.arg, f"<{keyword.arg}>")
     return facts
@@ -111,7 +114,8 @@ def test_every_mail_has_a_subject_a_text_and_a_link(
 def test_a_page_that_stripe_did_not_give_is_left_out(alice: Person, settings: Any) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     for kind in ("payment_failed", "payment_action"):
-        notices.note(kind, organization=alice.organization, number="", cents=50, page=None)
+        facts = {"number": "", "cents": 50, "page": None, "until": "", "allowance": 5_000_000}
+        notices.note(kind, organization=alice.organization, **facts)
     notices.send_due()
     for sent in mail.outbox:
         assert "an invoice over $0.50" in sent.body
