@@ -16,6 +16,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ecohash.settings")
 django.setup()
 
 from django.conf import settings  # noqa: E402 - after setup, so that the log filters can be loaded
+from django.core.checks import ERROR  # noqa: E402 - the same
+
+from billing.checks import stripe_settings  # noqa: E402 - the same
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -74,6 +77,15 @@ limit_request_field_size = 8_190
 accesslog = None
 errorlog = "-"
 logconfig_dict = settings.LOGGING
+
+
+def on_starting(server: Any) -> None:
+    """A wrong Stripe setting stops the start, with its remedy, and not the first customer who pays."""
+    mistakes = [message for message in stripe_settings() if message.level >= ERROR]
+    for mistake in mistakes:
+        server.log.error("%s", mistake)
+    if mistakes:
+        raise SystemExit(1)
 
 
 def pre_fork(server: Any, _worker: Any) -> None:

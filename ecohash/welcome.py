@@ -119,4 +119,6 @@ def text(account: Account | None) -> str:
         lines += [f"  Sign in   {settings.BASE_URL}/login"]
     if settings.INFERENCE_ENGINE == "flux" and not settings.FLUX_MODEL:
         lines += ["", "A miniature model draws here, not FLUX.1 Schnell: set FLUX_MODEL for that."]
+    if settings.STRIPE_SANDBOX:
+        lines += ["", f"Payment is a sandbox, with test cards only: {settings.STRIPE_API_BASE}"]
     return "\n".join([*lines, "", f"Logs: {settings.VAR_DIR / 'log'}", RULE])

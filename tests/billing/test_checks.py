@@ -1,11 +1,16 @@
 """A wrong or missing Stripe setting is said at start, by an id and with its remedy."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from billing.checks import stripe_settings
+from tests import servers
 
 GOOD = {
     "STRIPE_SANDBOX": False,
@@ -59,3 +64,34 @@ def test_each_mistake_has_an_id_and_a_remedy(
 
 def test_the_settings_of_a_fresh_machine_are_right() -> None:
     call_command("check", fail_level="WARNING")
+
+
+def test_the_web_server_does_not_start_with_a_wrong_setting(tmp_path: Path) -> None:
+    environment = os.environ | {
+        "VAR_DIR": str(tmp_path),
+        "PORT": str(servers.free_port()),
+        "WEB_CONCURRENCY": "1",
+        "STRIPE_SECRET_KEY": "pk_test_abc",
+        "STRIPE_WEBHOOK_SECRET": "whsec_abc",
+    }
+    words = ["-m", "gunicorn", "-c", "python:ecohash.gunicorn_conf", "ecohash.wsgi"]
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=servers.ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "billing.E002" in done.stderr
+    assert "A secret key begins with sk_" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "pk_test_abc" not in done.stderr
+
+
+def test_the_sandbox_is_refused_in_production(settings: Any) -> None:
+    settings.PRODUCTION = True
+    with pytest.raises(CommandError, match="production"):
+        call_command("stripe_sandbox")
