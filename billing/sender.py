@@ -132,6 +132,7 @@ def _bill(batch: UsageBatch, attempt: UsageAttempt) -> Answer:
     try:
         customers.bill_images(
             customer_id=batch.customer_id,
+            subscription_id=str(batch.organization.subscription.subscription_id),
             quantity=batch.quantity,
             cents=cents_of(batch.price),
             description=title_of(batch.price.model, batch.price.size),

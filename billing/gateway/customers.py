@@ -186,6 +186,7 @@ def give_credit(*, customer_id: str, cents: int, description: str, reference: st
 def bill_images(
     *,
     customer_id: str,
+    subscription_id: str,
     quantity: int,
     cents: Decimal,
     description: str,
@@ -217,11 +218,15 @@ def bill_images(
     if id_of(ours[0].invoice):
         return
     with calling() as client:
+        # Checkout leaves the card with the subscription, and none with the customer.
+        card = id_of(client.v1.subscriptions.retrieve(subscription_id).default_payment_method)
+    with calling() as client:
         client.v1.invoices.create(
             {
                 "customer": customer_id,
                 "auto_advance": True,
                 "pending_invoice_items_behavior": "include",
+                **({"default_payment_method": card} if card else {}),
             },
             {"idempotency_key": f"{key}:invoice"},
         )
