@@ -42,7 +42,6 @@ def note(
 
 def send_due() -> int:
     """Send what was noted; returns how many mails went out. Safe to run twice at once."""
-    note_ended_trials()
     free = Q(claimed_at=None) | Q(claimed_at__lt=timezone.now() - CLAIM)
     due = Notice.objects.filter(free, sent_at=None).select_related("organization")
     return sum(_send(notice) for notice in due.order_by("created_at")[:100])

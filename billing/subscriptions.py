@@ -9,6 +9,7 @@ import uuid
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Count, Q
 from django.utils import timezone
 
 from accounts.models import Organization
@@ -222,11 +223,18 @@ def keep() -> None:
     Raises:
         GatewayError
     """
-    if not Subscription.objects.exclude(customer_id=None).exists():
+    live = Subscription.objects.filter(status__in=Subscription.LIVE)
+    if not live.exists():
         return
     stripe_catalog.complete()
-    for row in Subscription.objects.filter(status__in=Subscription.LIVE).iterator():
-        if add_items(row) or remove_items(row) or _is_stale(row):
+    offered = [metered.price_id for metered in prices_on_offer()]
+    is_offered = Q(items__price__in=offered)
+    to_look_at = live.alias(
+        offered=Count("items", filter=is_offered), old=Count("items", filter=~is_offered)
+    ).filter(Q(offered__lt=len(offered)) | Q(old__gt=0) | Q(period_end__lt=timezone.now()))
+    for row in to_look_at.iterator():
+        # A period that ended without a webhook is looked at as well.
+        if add_items(row) + remove_items(row) or _is_stale(row):
             sync(row)
 
 

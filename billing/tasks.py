@@ -19,8 +19,9 @@ logger = logging.getLogger(__name__)
 
 @shared_task(name="billing.alert")
 def alert() -> None:
-    """Mail those who come near their spend limit."""
+    """Mail those who come near their spend limit, and note whose trial has ended."""
     alerts.alert()
+    notices.note_ended_trials()
 
 
 @shared_task(name="billing.notify")
