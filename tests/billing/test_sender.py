@@ -303,6 +303,7 @@ def test_use_after_a_closed_invoice_is_billed_with_the_next(
     row = Subscription.objects.get()
     buy(sue, images=2)
     metering.seal()
+    await_next_second()
     invoice = stripe_here.end_period(row.subscription_id)["id"]
     stripe_here.finalize(invoice)
     UsageBatch.objects.update(not_before=timezone.now() + timedelta(hours=1))

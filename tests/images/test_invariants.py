@@ -218,6 +218,7 @@ MUST_BE_SEEN = (
 )
 
 
+PAID_FROM = {"credit": "customer_credit", "subscription": "receivable"}
 TABLES = (Generation, Hold, Credit, Budget, LedgerEntry, Image, UsageBatch)
 
 
@@ -1036,10 +1037,10 @@ class Play(RuleBasedStateMachine):
         assert rows[: len(self.ledger)] == self.ledger
         self.ledger = rows
         booked = LedgerEntry.objects.filter(kind="capture").values_list(
-            "hold__generation", "amount_micros", "organization", "hold__payer"
+            "hold__generation", "amount_micros", "organization", "hold__payer", "debit"
         )
         captured = [
-            (pk, job.price, job.organization, job.payer)
+            (pk, job.price, job.organization, job.payer, PAID_FROM[job.payer])
             for pk, job in self.true.jobs.items()
             if job.money == "captured"
         ]
