@@ -348,7 +348,7 @@ def test_images_in_work_when_a_subscription_ended_are_billed_by_themselves(
     assert batch.by_invoice and batch.state == "accepted"
     items = client.v1.invoice_items.list({"customer": row.customer_id}).data
     assert [(item.amount, item.quantity) for item in items] == [(80, 40)]
-    invoice = stripe_here.finalize(items[0].invoice)
+    invoice = stripe_here.finalize(str(items[0].invoice))
     assert (invoice["status"], invoice["amount_paid"]) == ("paid", 80)
     assert at_stripe(stripe_here, sue) == {}
 

@@ -114,7 +114,13 @@ def test_every_mail_has_a_subject_a_text_and_a_link(
 def test_a_page_that_stripe_did_not_give_is_left_out(alice: Person, settings: Any) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     for kind in ("payment_failed", "payment_action"):
-        facts = {"number": "", "cents": 50, "page": None, "until": "", "allowance": 5_000_000}
+        facts: dict[str, Any] = {
+            "number": "",
+            "cents": 50,
+            "page": None,
+            "until": "",
+            "allowance": 5_000_000,
+        }
         notices.note(kind, organization=alice.organization, **facts)
     notices.send_due()
     for sent in mail.outbox:
