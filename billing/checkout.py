@@ -96,5 +96,3 @@ def portal(organization: Organization) -> str:
         return_url=f"{settings.BASE_URL}{reverse('portal_left')}",
         configuration_id=stripe_catalog.portal_id(),
     )
-
-

@@ -6,7 +6,7 @@ invoice by a credit on the customer's balance at Stripe, which a chore sends aft
 
 from datetime import timedelta
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import F, Sum
 from django.utils import timezone
 
@@ -14,11 +14,15 @@ from accounts.models import Organization
 from billing import ledger, notices, sender
 from billing.gateway import client as gateway
 from billing.gateway import customers
-from billing.gateway.errors import GatewayError, StripeAway
+from billing.gateway.errors import GatewayError, StripeRefused
 from billing.models import Credit, Hold, LedgerEntry, LedgerQuerySet, Refund
 from billing.stripe_catalog import MICROS_PER_CENT
+from billing.templatetags.money import dollars
 
 ALARM_AFTER_TRIES = 5
+# Who sends a form twice means it once.
+SAME_AGAIN = timedelta(minutes=10)
+LONGEST_REASON = 200  # characters, the column's length
 
 
 class NotRefundable(Exception):
@@ -33,45 +37,34 @@ def refund_image(*, hold: Hold, reason: str, by: str) -> Refund:
     """
     if hold.state != Hold.State.CAPTURED:
         raise NotRefundable("This image was not charged, so there is nothing to give back.")
-    try:
-        return _refund(
-            organization=hold.organization,
-            account=ledger.account_of(hold),
-            amount_micros=hold.amount_micros,
-            reason=reason,
-            by=by,
-            hold=hold,
-        )
-    except IntegrityError as error:
-        # Both databases name the constraint or its columns.
-        if "ledger_once_for_each_hold" not in str(error) and "hold_id" not in str(error):
-            raise
-        raise NotRefundable("This image was refunded before.") from None
+    return _refund(
+        organization=hold.organization,
+        accounts=[ledger.account_of(hold)],
+        amount_micros=hold.amount_micros,
+        reason=reason,
+        by=by,
+        hold=hold,
+    )
 
 
 def refund_amount(
     *, organization: Organization, amount_micros: int, reason: str, by: str
 ) -> Refund:
-    """Give back an amount: off the next invoice where there is a customer at Stripe, else as credit.
+    """Give back an amount: off the next invoice where the subscription was charged that much, else as credit.
 
     Raises:
-        NotRefundable: it is nothing, more than was ever charged and not given back, or without a reason.
+        NotRefundable: it is nothing, more than was ever charged and not given back, or without a reason;
+            or the same was given back for the same reason just now.
     """
     if amount_micros <= 0:
         raise NotRefundable("The amount must be above zero.")
-    with transaction.atomic():
-        # One at a time, so that two cannot give the same money back.
-        Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
-        for account in (LedgerEntry.Account.RECEIVABLE, LedgerEntry.Account.CUSTOMER_CREDIT):
-            if amount_micros <= refundable_micros(organization, account):
-                return _refund(
-                    organization=organization,
-                    account=account,
-                    amount_micros=amount_micros,
-                    reason=reason,
-                    by=by,
-                )
-    raise NotRefundable("That is more than was charged and not given back yet.")
+    return _refund(
+        organization=organization,
+        accounts=[LedgerEntry.Account.RECEIVABLE, LedgerEntry.Account.CUSTOMER_CREDIT],
+        amount_micros=amount_micros,
+        reason=reason,
+        by=by,
+    )
 
 
 def refundable_micros(organization: Organization, account: LedgerEntry.Account) -> int:
@@ -90,15 +83,26 @@ def _sum(entries: LedgerQuerySet) -> int:
 def _refund(
     *,
     organization: Organization,
-    account: LedgerEntry.Account,
+    accounts: list[LedgerEntry.Account],
     amount_micros: int,
     reason: str,
     by: str,
     hold: Hold | None = None,
 ) -> Refund:
-    if not reason.strip():
+    """Give it back to the first of the accounts that was charged so much."""
+    reason = reason.strip()
+    if not reason:
         raise NotRefundable("Say why: the customer reads it on their ledger.")
+    if len(reason) > LONGEST_REASON:
+        raise NotRefundable(f"The reason is too long: at most {LONGEST_REASON} characters.")
+    # One at a time, so that two cannot give the same money back. Before the credit, as wherever both are locked.
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+    _refuse_second(organization, amount_micros, reason, hold)
+    left = {account: refundable_micros(organization, account) for account in accounts}
+    account = next((each for each in accounts if amount_micros <= left[each]), None)
+    if account is None:
+        most = dollars(max(left.values()))
+        raise NotRefundable(f"Of what was charged, at most {most} can be given back at once.")
     before = _sum(_given_back_to_subscriptions(organization))
     entry = LedgerEntry.objects.create(
         organization=organization,
@@ -107,7 +111,7 @@ def _refund(
         credit=account,
         amount_micros=amount_micros,
         hold=hold,
-        reason=reason.strip(),
+        reason=reason,
     )
     cents = 0
     if account == LedgerEntry.Account.CUSTOMER_CREDIT:
@@ -120,6 +124,23 @@ def _refund(
     return Refund.objects.create(
         organization=organization, entry=entry, cents=cents, by=by, sent_at=done
     )
+
+
+def _refuse_second(
+    organization: Organization, amount_micros: int, reason: str, hold: Hold | None
+) -> None:
+    refunds = LedgerEntry.objects.for_organization(organization).filter(
+        kind=LedgerEntry.Kind.REFUND, hold=hold
+    )
+    if hold:
+        if refunds.exists():
+            raise NotRefundable("This image was refunded before.")
+        return
+    just_now = refunds.filter(created_at__gt=timezone.now() - SAME_AGAIN)
+    if just_now.filter(amount_micros=amount_micros, reason=reason).exists():
+        raise NotRefundable(
+            "That amount was given back for that reason a moment ago. If it is meant twice, say so in the reason."
+        )
 
 
 def _given_back_to_subscriptions(organization: Organization) -> LedgerQuerySet:
@@ -141,28 +162,42 @@ def send_due() -> int:
         return 0
     due = Refund.objects.filter(sent_at=None, not_before__lte=timezone.now())
     waiting = due.select_related("entry", "organization__subscription")
-    return sum(_send(refund) for refund in waiting.order_by("created_at")[:50])
+    sent = 0
+    for refund in waiting.order_by("created_at")[:50]:
+        try:
+            sent += _send(refund)
+        except StripeRefused:
+            continue
+        except GatewayError:
+            # The next one would fare the same, and each costs as long as a call may take.
+            break
+    return sent
 
 
 def _send(refund: Refund) -> bool:
+    """Whether we have sent it; where Stripe did not take it, it waits, and the error is raised again."""
     row = Refund.objects.filter(pk=refund.pk, sent_at=None)
     if not row.filter(tries=refund.tries).update(
         tries=F("tries") + 1, not_before=timezone.now() + timedelta(minutes=2)
     ):
         return False
-    subscription = getattr(refund.organization, "subscription", None)
     try:
-        if subscription is None or not subscription.customer_id:
-            raise StripeAway("The organization has no customer at Stripe (any more).")
-        stripe_id = customers.give_credit(
-            customer_id=subscription.customer_id,
-            cents=refund.cents,
-            description=refund.entry.reason,
-            reference=str(refund.reference),
-        )
+        stripe_id = _give(refund)
     except GatewayError as error:
         row.update(note=str(error)[:500], not_before=sender.later(refund.tries + 1))
         if refund.tries + 1 >= ALARM_AFTER_TRIES:
             notices.note("refund_stuck", subject=str(refund.reference), detail=str(error))
-        return False
+        raise
     return bool(row.update(stripe_id=stripe_id, sent_at=timezone.now(), note=""))
+
+
+def _give(refund: Refund) -> str:
+    subscription = getattr(refund.organization, "subscription", None)
+    if subscription is None or not subscription.customer_id:
+        raise StripeRefused("The organization has no customer at Stripe (any more).", status=404)
+    return customers.give_credit(
+        customer_id=subscription.customer_id,
+        cents=refund.cents,
+        description=refund.entry.reason,
+        reference=str(refund.reference),
+    )

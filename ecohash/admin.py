@@ -1,4 +1,4 @@
-"""The admin's organisation page, which joins what the apps know: members, keys, usage and revenue."""
+"""The admin's organisation page, which joins what the apps know: members, keys, usage, revenue and payment."""
 
 from typing import Any
 
@@ -10,8 +10,10 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
-from accounts.admin import ReadOnlyAdmin, ReadOnlyInline
+from accounts.admin import ReadOnlyInline
 from accounts.models import ApiKey, Membership, Organization
+from billing.admin import organizations
+from billing.admin.acts import ActsAdmin
 from billing.models import Credit, Hold
 from billing.templatetags.money import dollars
 
@@ -35,13 +37,20 @@ class ApiKeyInline(ReadOnlyInline):
 
 
 @admin.register(Organization)
-class OrganizationAdmin(ReadOnlyAdmin):
+class OrganizationAdmin(ActsAdmin):
     list_display = ("name", "created_at", "members", "images", "revenue", "credit_left")
     search_fields = ("name", "memberships__user__email")
     ordering = ("-created_at",)
-    fields = ("name", "created_at", "limits_lifted", "images", "revenue", "credit_left")
-    readonly_fields = ("images", "revenue", "credit_left")
+    fieldsets = (
+        (
+            None,
+            {"fields": ("name", "created_at", "limits_lifted", "images", "revenue", "credit_left")},
+        ),
+        ("Payment", {"fields": organizations.FACTS}),
+    )
+    readonly_fields = ("images", "revenue", "credit_left", *organizations.FACTS)
     inlines = (MembershipInline, ApiKeyInline)
+    acts = organizations.ACTS
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Organization]:
         """Each organisation with its sums; subqueries, since joins would multiply one another."""

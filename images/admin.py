@@ -1,8 +1,15 @@
-"""What staff see of generations."""
+"""What staff see of generations, and how they give one back."""
+
+from collections.abc import Iterator
 
 from django.contrib import admin
 
-from accounts.admin import ReadOnlyAdmin, ReadOnlyInline
+from accounts.admin import ReadOnlyInline
+from billing import refunds
+from billing.admin.acts import Act, ActsAdmin, ReasonForm
+from billing.admin.organizations import where_to
+from billing.models import Hold, LedgerEntry
+from billing.templatetags.money import dollars
 from images.models import Generation, Image
 
 
@@ -10,11 +17,52 @@ class ImageInline(ReadOnlyInline):
     """The picture's row; its address is the tenant's, and not shown."""
 
     model = Image
-    fields = ("storage_key", "sha256", "byte_count", "created_at", "expires_at")
+    fields = ("storage_key", "begins", "byte_count", "created_at", "expires_at")
+
+    @admin.display(description="SHA-256 begins")
+    def begins(self, image: Image) -> str:
+        """Enough to recognise it by; all of it is wider than the page."""
+        return image.sha256[:16]
+
+
+def _charge(job: Generation) -> str:
+    """What it cost and who paid."""
+    hold = job.hold
+    if hold.state != Hold.State.CAPTURED:
+        return f"{dollars(hold.amount_micros)}, {hold.state}"
+    return f"{dollars(hold.amount_micros)}, paid by {hold.payer}"
+
+
+def _refund(job: Generation, *, by: str, reason: str) -> Iterator[str]:
+    refund = refunds.refund_image(hold=job.hold, reason=reason, by=by)
+    yield f"{job}: {dollars(refund.entry.amount_micros)} given back{where_to(refund)}."
+
+
+def _not_refundable(job: Generation) -> str:
+    if job.hold.state != Hold.State.CAPTURED:
+        return "It was not charged."
+    if job.hold.ledger_entries.filter(kind=LedgerEntry.Kind.REFUND).exists():
+        return "It was refunded before."
+    return ""
+
+
+REFUND = Act(
+    name="refund",
+    label="Refund this image",
+    label_of_several="Refund the chosen images",
+    explanation=(
+        "What the image cost is given back to whoever paid: as credit, or off the next invoice. The ledger gets "
+        "an entry, and the customer reads the reason there. It cannot be taken back. The picture stays."
+    ),
+    form=ReasonForm,
+    describe=lambda job: f"{job} of {job.organization}: {_charge(job)}",
+    do=_refund,
+    why_not=_not_refundable,
+)
 
 
 @admin.register(Generation)
-class GenerationAdmin(ReadOnlyAdmin):
+class GenerationAdmin(ActsAdmin):
     list_display = (
         "id",
         "created_at",
@@ -33,3 +81,11 @@ class GenerationAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
     ordering = ("-created_at",)
     inlines = (ImageInline,)
+    readonly_fields = ("charge",)
+    acts = (REFUND,)
+
+    @admin.display()
+    def charge(self, job: Generation) -> str:
+        """What it cost, who paid, and whether it was given back."""
+        refund = job.hold.ledger_entries.filter(kind=LedgerEntry.Kind.REFUND).first()
+        return f"{_charge(job)}{f'; given back: {refund.reason}' if refund else ''}"

@@ -1,5 +1,6 @@
 """Money given back: once, to whoever paid, and never less than was written."""
 
+import sqlite3
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from billing.gateway import client
 from billing.models import Credit, LedgerEntry, Notice, Price, Refund, Subscription
 from billing.refunds import NotRefundable, refund_amount, refund_image
 from ecohash import reconcile
+from images import leases
 from tests.at_once import at_once
 from tests.cast import Person
 from tests.images import jobs
@@ -60,7 +62,7 @@ def cheap_image(person: Person, micros: int) -> Any:
 def _books_are_right(db: None) -> Any:
     """Whatever a test does."""
     yield
-    assert reconcile.differences_in_snapshot() == []
+    assert list(reconcile.differences()) == []
 
 
 # --- paid by credit -------------------------------------------------------------------------------
@@ -109,7 +111,7 @@ def test_images_given_back_while_others_are_drawn_wait_for_nobody_for_ever(alice
     results = at_once(
         *[lambda hold=hold: refund_image(hold=hold, **SAID) for hold in held],
         *[
-            lambda job=job, picture=picture: jobs.leases.deliver(job, picture)
+            lambda job=job, picture=picture: leases.deliver(job, picture)
             for job, picture in zip(running, pictures, strict=True)
         ],
         *[lambda: jobs.queued(alice) for _ in range(2)],
@@ -303,8 +305,6 @@ def test_what_stripe_took_before_the_line_broke_is_found_after_its_key_has_lapse
 
 def forget_keys(sandbox: StripeSandbox) -> None:
     """A day later Stripe knows no idempotency key any more."""
-    import sqlite3
-
     [state] = sandbox.folder.rglob("*.sqlite3")
     with sqlite3.connect(state, timeout=10) as connection:
         assert connection.execute("DELETE FROM answers").rowcount
@@ -338,8 +338,7 @@ def test_a_deleted_customers_refund_waits_for_the_next_customer(
 ) -> None:
     [hold] = buy(sue)
     refund_image(hold=hold, **SAID)
-    client = stripe_here.client()
-    client.v1.customers.delete(subscriptions.of(sue.organization).customer_id)
+    stripe_here.client().v1.customers.delete(subscriptions.of(sue.organization).customer_id)
     assert send() == 0
     deliver(stripe_here)
     assert send() == 0

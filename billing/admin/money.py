@@ -1,8 +1,9 @@
-"""What staff see of money."""
+"""What staff see of money as it is spent."""
 
 from django.contrib import admin
 
 from accounts.admin import ReadOnlyAdmin
+from billing.admin.links import NOTHING, page_of
 from billing.models import Budget, Credit, Hold, LedgerEntry, Price, SpendAlert
 from billing.templatetags.money import dollars
 
@@ -103,11 +104,26 @@ class SpendAlertAdmin(ReadOnlyAdmin):
 
 @admin.register(Hold)
 class HoldAdmin(AmountAdmin):
-    list_display = ("id", "organization", "state", "amount", "payer", "created_at", "ended_at")
+    list_display = (
+        "id",
+        "organization",
+        "image",
+        "state",
+        "amount",
+        "payer",
+        "created_at",
+        "ended_at",
+    )
     list_filter = ("state", "payer")
-    list_select_related = ("organization",)
+    list_select_related = ("organization", "generation")
     search_fields = ("organization__name", "generation__id")
     ordering = ("-created_at",)
+
+    @admin.display()
+    def image(self, hold: Hold) -> str:
+        """Its page."""
+        generation = getattr(hold, "generation", None)
+        return page_of(generation) if generation else NOTHING
 
 
 @admin.register(LedgerEntry)

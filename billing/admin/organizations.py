@@ -1,0 +1,259 @@
+"""How an organisation stands with its payments, and what staff may do about it: parts of its page."""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin
+from django.db import transaction
+from django.db.models import Count, Q, Sum
+from django.template.defaultfilters import pluralize
+from django.utils import timezone
+from django.utils.dateformat import format as date_format
+from django.utils.html import format_html
+
+from accounts.models import Organization
+from billing import books, ledger, metering, month_to_date, period_to_date, refunds, subscriptions
+from billing.admin.acts import Act, AmountForm, NotDone, ReasonForm
+from billing.admin.links import NOTHING, at_stripe, list_of, page_of
+from billing.models import LedgerEntry, Notice, Refund, Subscription, UsageBatch
+from billing.templatetags.money import dollars
+
+Account = LedgerEntry.Account
+
+
+def _row_of(organization: Organization) -> Subscription | None:
+    return getattr(organization, "subscription", None)
+
+
+# --- acts -----------------------------------------------------------------------------------------
+
+
+def _refundable(organization: Organization) -> str:
+    on_invoices = refunds.refundable_micros(organization, Account.RECEIVABLE)
+    on_credit = refunds.refundable_micros(organization, Account.CUSTOMER_CREDIT)
+    return f"{organization}: {dollars(on_invoices)} of invoices and {dollars(on_credit)} of credit can be given back."
+
+
+def _refund(
+    organization: Organization, *, by: str, amount_micros: int, reason: str
+) -> Iterator[str]:
+    refund = refunds.refund_amount(
+        organization=organization, amount_micros=amount_micros, reason=reason, by=by
+    )
+    yield f"{dollars(amount_micros)} given back to {organization}{where_to(refund)}."
+
+
+def where_to(refund: Refund) -> str:
+    """The end of a sentence about it."""
+    is_credit = refund.entry.credit == Account.CUSTOMER_CREDIT
+    return " as credit" if is_credit else ", off the next invoice"
+
+
+def _grant(
+    organization: Organization, *, by: str, amount_micros: int, reason: str
+) -> Iterator[str]:
+    with transaction.atomic():
+        Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+        just_now = LedgerEntry.objects.for_organization(organization).filter(
+            kind=LedgerEntry.Kind.GRANT,
+            amount_micros=amount_micros,
+            reason=reason,
+            created_at__gt=timezone.now() - refunds.SAME_AGAIN,
+        )
+        if just_now.exists():
+            raise NotDone(
+                "That credit was given for that reason a moment ago. If it is meant twice, say so in the reason."
+            )
+        ledger.grant(organization=organization, amount_micros=amount_micros, reason=reason)
+    yield f"{dollars(amount_micros)} of credit given to {organization} by {by}."
+
+
+def _freeze(organization: Organization, *, by: str, reason: str) -> Iterator[str]:
+    subscriptions.freeze(subscriptions.of(organization), because=f"by {by}: {reason}")
+    yield f"New work of {organization} is stopped."
+
+
+class UnfreezeForm(ReasonForm):
+    """Which reasons are gone: those that the page showed, not one that came since."""
+
+    gone = forms.MultipleChoiceField(
+        label="No longer a reason",
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Choose at least one."},
+    )
+    field_order = ("gone", "reason")
+
+    def __init__(self, data: Any = None, *, row: Any = None) -> None:
+        super().__init__(data, row=row)
+        gone = cast("forms.MultipleChoiceField", self.fields["gone"])
+        gone.initial = row.subscription.frozen_because if row else []
+        gone.choices = [(because, because) for because in gone.initial]
+
+
+def _unfreeze(organization: Organization, *, gone: list[str], **_: Any) -> Iterator[str]:
+    goes_on = False
+    for because in gone:
+        goes_on = subscriptions.unfreeze(subscriptions.of(organization), because=because)
+        yield f"No longer a reason: {because}."
+    if goes_on:
+        yield f"Work of {organization} goes on."
+    else:
+        raise NotDone("It stays stopped, for another reason stands.")
+
+
+def _not_frozen(organization: Organization) -> str:
+    row = _row_of(organization)
+    return "" if row and row.frozen_at else "Nothing stops its work."
+
+
+ACTS = (
+    Act(
+        name="refund",
+        label="Refund an amount",
+        explanation=(
+            "The amount is taken off the next invoice where the subscription was charged that much, else it "
+            "becomes credit. The ledger gets an entry, and the customer reads the reason there. It cannot be "
+            "taken back."
+        ),
+        form=AmountForm,
+        describe=_refundable,
+        do=_refund,
+    ),
+    Act(
+        name="grant",
+        label="Grant credit",
+        explanation=(
+            "The organization can spend it on images at once, before its subscription pays. The ledger gets "
+            "an entry, and the customer reads the reason there. It cannot be taken back."
+        ),
+        form=AmountForm,
+        do=_grant,
+    ),
+    Act(
+        name="stop",
+        label="Stop new work",
+        explanation=(
+            "New images are refused, whoever would pay for them; images in work are still delivered. Those who "
+            "look after its money get a mail, and so does staff. The reason is for staff."
+        ),
+        form=ReasonForm,
+        do=_freeze,
+    ),
+    Act(
+        name="go-on",
+        label="Let work go on",
+        explanation="New images are accepted again, as soon as no reason against it is left.",
+        form=UnfreezeForm,
+        do=_unfreeze,
+        why_not=_not_frozen,
+    ),
+)
+
+
+# --- facts ----------------------------------------------------------------------------------------
+
+
+def _moment(moment: Any) -> str:
+    return f"{date_format(moment, 'j M Y, H:i')} UTC"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{pluralize(number)}"
+
+
+@admin.display(description="Subscription")
+def subscription(organization: Organization) -> str:
+    """Its status, which leads to its page."""
+    row = _row_of(organization)
+    return page_of(row, row.get_status_display()) if row else "No subscription"
+
+
+@admin.display(description="At Stripe")
+def ids(organization: Organization) -> str:
+    """Customer and subscription."""
+    row = _row_of(organization)
+    if row is None or not row.customer_id:
+        return NOTHING
+    return format_html(
+        "{}<br>{}",
+        at_stripe("customers", row.customer_id),
+        at_stripe("subscriptions", row.subscription_id),
+    )
+
+
+@admin.display(description="Period")
+def period(organization: Organization) -> str:
+    """What the running one has come to."""
+    row = _row_of(organization)
+    so_far = period_to_date.of(row) if row else None
+    if so_far is None:
+        return NOTHING
+    days = f"{date_format(so_far.start, 'j M Y')} to {date_format(so_far.end, 'j M Y')}"
+    return f"{days}: {_count(so_far.images, 'image')}, {dollars(so_far.micros)}"
+
+
+@admin.display(description="Trouble")
+def trouble(organization: Organization) -> str:
+    """What keeps it from working, or soon will."""
+    row = _row_of(organization)
+    if row is None:
+        return NOTHING
+    found = [f"Stopped: {because}" for because in row.frozen_because]
+    if row.past_due_since and row.grace_ends_at:
+        since, until = _moment(row.past_due_since), _moment(row.grace_ends_at)
+        found.append(f"Past due since {since}; refused from {until} on")
+    if row.ends_at:
+        found.append(f"Canceled for {_moment(row.ends_at)}")
+    return "\n".join(found) or "None"
+
+
+@admin.display(description="This month")
+def month(organization: Organization) -> str:
+    """Against the cap."""
+    now = month_to_date.of(organization)
+    cap = "no limit" if now.cap_micros is None else f"a limit of {dollars(now.cap_micros)}"
+    return f"{dollars(now.spent_micros)} spent and {dollars(now.held_micros)} held, of {cap}"
+
+
+@admin.display(description="Given back")
+def given_back(organization: Organization) -> str:
+    """All refunds."""
+    found = organization.refunds.aggregate(
+        number=Count("pk"),
+        sum=Sum("entry__amount_micros"),
+        waiting=Count("pk", filter=Q(sent_at=None)),
+    )
+    if not found["number"]:
+        return "Nothing"
+    waiting = f", {found['waiting']} not at Stripe yet" if found["waiting"] else ""
+    text = f"{dollars(found['sum'])} in {_count(found['number'], 'refund')}{waiting}"
+    return list_of(Refund, text, organization__id__exact=organization.pk)
+
+
+@admin.display(description="Not billed yet")
+def unsent(organization: Organization) -> str:
+    """Use that Stripe has not taken."""
+    is_open = metering.open_use().filter(organization=organization).count()
+    batches = UsageBatch.objects.for_organization(organization)
+    doubtful = Sum("quantity", filter=Q(state__in=books.DOUBTFUL))
+    found = {
+        "in no batch yet": is_open,
+        "waiting to be sent": batches.unsent().aggregate(sum=Sum("quantity"))["sum"],
+        "rejected or unknown": batches.aggregate(sum=doubtful)["sum"],
+    }
+    told = [f"{_count(images, 'image')} {which}" for which, images in found.items() if images]
+    text = ", ".join(told) or "Nothing"
+    return list_of(UsageBatch, text, organization__id__exact=organization.pk)
+
+
+@admin.display(description="More")
+def more(organization: Organization) -> str:
+    """Lists of what is the organisation's."""
+    where = {"organization__id__exact": organization.pk}
+    ledger_, mails = list_of(LedgerEntry, "Ledger", **where), list_of(Notice, "Mails", **where)
+    return format_html("{} · {}", ledger_, mails)
+
+
+# Functions that mypy takes for no fields of an admin.
+FACTS: tuple[Any, ...] = (subscription, ids, period, trouble, month, given_back, unsent, more)

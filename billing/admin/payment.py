@@ -1,0 +1,211 @@
+"""What staff see of payment: subscriptions, prices at Stripe, its events, mails and refunds."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib import admin
+from django.utils import timezone
+
+from accounts.admin import ReadOnlyAdmin, ReadOnlyInline
+from billing import inbox, subscriptions
+from billing.admin.acts import Act, ActsAdmin, NotDone
+from billing.admin.links import NOTHING, at_stripe
+from billing.gateway.errors import StripeAway
+from billing.models import (
+    MeteredPrice,
+    Notice,
+    Refund,
+    Subscription,
+    SubscriptionItem,
+    WebhookEvent,
+)
+from billing.templatetags.money import cents, dollars
+
+
+def _look(row: Subscription, **_: Any) -> Iterator[str]:
+    if not row.customer_id:
+        raise NotDone("There is no customer at Stripe to look at.")
+    row = subscriptions.sync(row)
+    yield f"At Stripe it is {row.get_status_display()}; that is written down here now."
+
+
+LOOK = Act(
+    name="look",
+    label="Look at Stripe now",
+    label_of_several="Look at Stripe now",
+    explanation="Stripe is asked how the subscription is, and our row follows. This is safe at any time.",
+    do=_look,
+)
+
+
+class SubscriptionItemInline(ReadOnlyInline):
+    """The prices that Stripe has confirmed."""
+
+    model = SubscriptionItem
+    fields = ("price", "item_id")
+    verbose_name_plural = "Prices that Stripe has confirmed"
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(ActsAdmin):
+    list_display = (
+        "organization",
+        "status",
+        "customer",
+        "period_end",
+        "past_due_since",
+        "stopped_because",
+        "synced_at",
+    )
+    list_filter = (
+        "status",
+        ("past_due_since", admin.EmptyFieldListFilter),
+        ("frozen_at", admin.EmptyFieldListFilter),
+    )
+    list_select_related = ("organization",)
+    search_fields = (
+        "organization__name",
+        "organization__memberships__user__email",
+        "customer_id",
+        "subscription_id",
+    )
+    ordering = ("-synced_at", "pk")
+    fields = (
+        *("organization", "status", "customer", "subscription"),
+        *("period_start", "period_end", "ends_at", "invoiced_until"),
+        *("past_due_since", "past_due_reserved", "frozen_at", "stopped_because"),
+        *("reference", "checkout_id", "version", "synced_at"),
+    )
+    readonly_fields = ("customer", "subscription", "past_due_reserved", "stopped_because")
+    inlines = (SubscriptionItemInline,)
+    acts = (LOOK,)
+
+    @admin.display(ordering="customer_id")
+    def customer(self, row: Subscription) -> str:
+        """Its id, which leads to Stripe."""
+        return at_stripe("customers", row.customer_id)
+
+    @admin.display(ordering="subscription_id")
+    def subscription(self, row: Subscription) -> str:
+        """The same."""
+        return at_stripe("subscriptions", row.subscription_id)
+
+    @admin.display(description="Spent and held when it became past due")
+    def past_due_reserved(self, row: Subscription) -> str:
+        """In dollars."""
+        return dollars(row.past_due_reserved_micros if row.past_due_since else None)
+
+    @admin.display(description="Stopped because", ordering="frozen_at")
+    def stopped_because(self, row: Subscription) -> str:
+        """Each reason."""
+        return "; ".join(row.frozen_because) or NOTHING
+
+
+@admin.register(MeteredPrice)
+class MeteredPriceAdmin(ReadOnlyAdmin):
+    list_display = ("price", "amount", "event_name", "meter_id", "at_stripe")
+    list_select_related = ("price",)
+    search_fields = ("event_name", "meter_id", "stripe_price_id")
+    ordering = ("price__model", "price__size", "-price__version")
+    fields = ("price", "amount", "event_name", "meter_id", "at_stripe")
+    readonly_fields = ("amount", "at_stripe")
+
+    @admin.display(ordering="price__amount_micros")
+    def amount(self, row: MeteredPrice) -> str:
+        """In dollars."""
+        return dollars(row.price.amount_micros)
+
+    @admin.display(ordering="stripe_price_id", description="Price at Stripe")
+    def at_stripe(self, row: MeteredPrice) -> str:
+        """Its id, which leads there."""
+        return at_stripe("prices", row.stripe_price_id)
+
+
+def _work(event: WebhookEvent, **_: Any) -> Iterator[str]:
+    rows = WebhookEvent.objects.filter(pk=event.pk)
+    rows.update(processed_at=None, taken_until=None, not_before=timezone.now())
+    done = inbox.process(event)
+    event.refresh_from_db()
+    if not done and not event.processed_at:
+        raise StripeAway(event.outcome or "Somebody else works on it at this moment.")
+    yield f"{event}: {event.outcome}."
+
+
+WORK = Act(
+    name="work",
+    label="Work on it now",
+    label_of_several="Work on the chosen events now",
+    explanation=(
+        "What the event is about is looked up at Stripe as it is now, and our rows follow. This is safe for an "
+        "event that was worked on before: nothing is charged, given or mailed a second time."
+    ),
+    do=_work,
+)
+
+
+@admin.register(WebhookEvent)
+class WebhookEventAdmin(ActsAdmin):
+    list_display = ("received_at", "type", "outcome", "tries", "processed_at", "object_id")
+    list_filter = (("processed_at", admin.EmptyFieldListFilter), "type")
+    search_fields = ("event_id", "object_id", "type")
+    ordering = ("-received_at", "-pk")
+    fields = (
+        *("event", "type", "object_id", "created_at", "received_at"),
+        *("tries", "not_before", "taken_until", "processed_at", "outcome"),
+    )
+    readonly_fields = ("event",)
+    acts = (WORK,)
+
+    @admin.display()
+    def event(self, row: WebhookEvent) -> str:
+        """Its id, which leads to Stripe."""
+        return at_stripe("events", row.event_id)
+
+
+@admin.register(Notice)
+class NoticeAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "kind", "readers", "subject", "sent_at")
+    list_filter = (("sent_at", admin.EmptyFieldListFilter), "kind")
+    list_select_related = ("organization",)
+    search_fields = ("organization__name", "subject")
+    ordering = ("-created_at", "-pk")
+
+    @admin.display(description="For", ordering="organization")
+    def readers(self, notice: Notice) -> str:
+        """Those who look after the money of an organisation, or staff."""
+        return str(notice.organization or "Staff")
+
+
+@admin.register(Refund)
+class RefundAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "organization", "amount", "back_to", "sent_at", "by", "reason")
+    list_filter = (("sent_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("organization", "entry")
+    search_fields = ("organization__name", "by", "entry__reason", "reference", "stripe_id")
+    ordering = ("-created_at", "-pk")
+    fields = (
+        *("organization", "amount", "back_to", "reason", "by", "created_at", "entry"),
+        *("on_the_balance", "sent_at", "stripe_id", "tries", "not_before", "note", "reference"),
+    )
+    readonly_fields = ("amount", "back_to", "reason", "on_the_balance", "reference")
+
+    @admin.display(ordering="entry__amount_micros")
+    def amount(self, refund: Refund) -> str:
+        """In dollars."""
+        return dollars(refund.entry.amount_micros)
+
+    @admin.display(ordering="entry__credit")
+    def back_to(self, refund: Refund) -> str:
+        """Whose money it is now."""
+        is_credit = refund.entry.credit == "customer_credit"
+        return "Credit" if is_credit else "The next invoice"
+
+    @admin.display(ordering="entry__reason")
+    def reason(self, refund: Refund) -> str:
+        """As the customer reads it."""
+        return refund.entry.reason
+
+    @admin.display(description="Credit on the balance at Stripe")
+    def on_the_balance(self, refund: Refund) -> str:
+        """In whole cents."""
+        return cents(refund.cents) if refund.cents else NOTHING
