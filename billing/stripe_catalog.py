@@ -78,7 +78,7 @@ def product_id_of(model: str, size: str) -> str:
 
 def title_of(model: str, size: str) -> str:
     """How it reads on an invoice."""
-    return f"{MODEL_TITLES.get(model, model)} image, {size.replace('x', '×')}"
+    return f"{MODEL_TITLES.get(model, model)}, {size.replace('x', '×')}"
 
 
 def _sync_product(model: str, size: str) -> str:
