@@ -25,9 +25,7 @@ SECRET = "whsec_CANARYSECRETCANARYSECRET"
 
 
 @pytest.fixture
-def stage(
-    sue: Person, stripe_here: StripeSandbox, settings: Any, tmp_path: Any
-) -> Iterator[Stage]:
+def stage(sue: Person, stripe_here: StripeSandbox, settings: Any, tmp_path: Any) -> Iterator[Stage]:
     """A subscriber with use to report, and then secrets that the sandbox does not know."""
     buy(sue)
     metering.seal()
