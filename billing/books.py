@@ -7,7 +7,7 @@ provably counted twice; where the figures leave a choice it changes nothing.
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from django.db.models import Max, Min, Sum
+from django.db.models import Max, Min, Q, Sum
 from django.utils import timezone
 
 from billing import proof, sender
@@ -32,15 +32,20 @@ DOUBTFUL = (UsageBatch.State.UNKNOWN, UsageBatch.State.REJECTED)
 Differences = Iterator[str]
 
 
-def differences(*, lag: timedelta = LAG) -> Differences:
-    """I6: all differences, one sentence each; none where the books agree. Not inside a transaction."""
-    if not UsageBatch.objects.exists():
+def differences(*, organization: int | None = None, lag: timedelta = LAG) -> Differences:
+    """I6: all differences (of one organisation, or of all), one sentence each; none where the books agree.
+
+    Not inside a transaction.
+    """
+    mine = Q() if organization is None else Q(organization=organization)
+    if not UsageBatch.objects.filter(mine).exists():
         return
-    yield from _unfinished()
+    yield from _unfinished(UsageBatch.objects.filter(mine))
     try:
-        for group in proof.groups_of(_tried()):
+        for group in proof.groups_of(_tried().filter(mine)):
             yield from _meter(group, lag)
-        for row in Subscription.objects.exclude(customer_id=None).select_related("organization"):
+        customers_ = Subscription.objects.filter(mine).exclude(customer_id=None)
+        for row in customers_.select_related("organization"):
             yield from _invoices(row)
     except GatewayError as error:
         yield f"I6 Stripe could not be asked: {error}"
@@ -51,15 +56,15 @@ def _tried() -> UsageBatchQuerySet:
     return UsageBatch.objects.metered().filter(timestamp__gte=since, tries__gt=0)
 
 
-def _unfinished() -> Differences:
+def _unfinished(batches: UsageBatchQuerySet) -> Differences:
     """What is told to nobody, though it should have been."""
-    for batch in UsageBatch.objects.filter(state__in=DOUBTFUL).order_by("sealed_at"):
+    for batch in batches.filter(state__in=DOUBTFUL).order_by("sealed_at"):
         yield (
             f"I6 batch {batch.pk} of organization {batch.organization_id} is {batch.state}: "
             f"{batch.quantity} images may be unbilled ({batch.note})"
         )
     old = timezone.now() - sender.UNSENT_ALARM
-    for batch in UsageBatch.objects.unsent().filter(sealed_at__lt=old).order_by("sealed_at"):
+    for batch in batches.unsent().filter(sealed_at__lt=old).order_by("sealed_at"):
         yield (
             f"I6 batch {batch.pk} of organization {batch.organization_id} waits since "
             f"{batch.sealed_at:%Y-%m-%d %H:%M} ({batch.note})"

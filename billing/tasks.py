@@ -4,17 +4,20 @@ Those named `billing.stripe.*` wait for Stripe and have a worker of their own.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from celery import shared_task
+from django.utils import timezone
 
-from billing import alerts, inbox, metering, notices, proof, refunds, sender, subscriptions
+from billing import alerts, books, inbox, metering, notices, proof, refunds, sender, subscriptions
 from billing.gateway import client as gateway
 from billing.gateway.errors import GatewayError
 from billing.models import WebhookEvent
 
 logger = logging.getLogger(__name__)
+
+LINES_TOLD = 50
 
 
 @shared_task(name="billing.alert")
@@ -72,6 +75,26 @@ def process_event(event_id: str) -> None:
 def keep() -> None:
     """Bring new prices to subscriptions, and look at those that nothing was heard of."""
     _if_stripe_is_there(subscriptions.keep)
+
+
+@shared_task(name="billing.stripe.compare")
+def compare(organization_id: int) -> None:
+    """Compare one organisation's books with Stripe's; staff get what differs."""
+    tell_staff(
+        books.differences(organization=organization_id), of=f"organization {organization_id}"
+    )
+
+
+def tell_staff(differences: Iterable[str], *, of: str) -> None:
+    """One mail for a day and a subject, where there is anything to tell."""
+    found = list(differences)
+    if found:
+        notices.note(
+            "books_differ",
+            subject=f"{timezone.now():%Y-%m-%d}, {of}",
+            count=len(found),
+            lines=found[:LINES_TOLD],
+        )
 
 
 def _if_stripe_is_there(chore: Callable[[], Any]) -> None:

@@ -11,11 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import environ
-from celery.schedules import crontab
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from ecohash import development, production
+from ecohash import chores, development, production
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -296,45 +295,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
     }
 )
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
-CELERY_BEAT_SCHEDULE = {
-    "ring for waiting jobs": {"task": "images.sweep", "schedule": 2.0, "options": {"expires": 2}},
-    "end what is overdue": {"task": "images.reap", "schedule": 2.0, "options": {"expires": 2}},
-    "remove expired pictures": {
-        "task": "images.purge",
-        "schedule": 60.0,
-        "options": {"expires": 60},
-    },
-    "warn of spend limits": {
-        "task": "billing.alert",
-        "schedule": 15.0,
-        "options": {"expires": 15},
-    },
-    "seal what was used": {
-        "task": "billing.seal",
-        "schedule": float(number("USAGE_SEAL_SECONDS", 60)),
-        "options": {"expires": 60},
-    },
-    "send mails about money": {
-        "task": "billing.notify",
-        "schedule": 5.0,
-        "options": {"expires": 5},
-    },
-    "send usage": {"task": "billing.stripe.send", "schedule": 2.0, "options": {"expires": 2}},
-    "read the webhooks' inbox": {
-        "task": "billing.stripe.inbox",
-        "schedule": 2.0,
-        "options": {"expires": 2},
-    },
-    "send refunds": {"task": "billing.stripe.refund", "schedule": 10.0, "options": {"expires": 10}},
-    "prove usage": {"task": "billing.stripe.prove", "schedule": 60.0, "options": {"expires": 60}},
-    "keep subscriptions": {
-        "task": "billing.stripe.keep",
-        "schedule": 300.0,
-        "options": {"expires": 300},
-    },
-    # In a quiet hour of the largest markets.
-    "reconcile": {"task": "ecohash.reconcile", "schedule": crontab(hour=8, minute=30)},
-}
+CELERY_BEAT_SCHEDULE = chores.schedule(seal_seconds=number("USAGE_SEAL_SECONDS", 60))
 
 # --- images ---------------------------------------------------------------------------------------
 

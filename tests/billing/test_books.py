@@ -8,9 +8,11 @@ from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from billing import books, sender
-from billing.models import Subscription, UsageBatch
+from billing import books, metering, sender, tasks
+from billing.models import Notice, Subscription, UsageBatch
 from ecohash import reconcile
+from ecohash.tasks import check_books
+from images import hints
 from tests.cast import Person
 from tests.payment import (
     at_stripe,
@@ -211,3 +213,42 @@ def test_the_command_mends_and_then_finds_nothing(
     assert at_stripe(stripe_here, sue) == {"512x512": 2}
     call_command("reconcile")
     assert "The books are right." in capsys.readouterr().out
+
+
+def test_once_a_day_staff_get_what_differs(sue: Person, stripe_here: StripeSandbox) -> None:
+    buy(sue, images=4)
+    stripe_here.fault("400", path=EVENTS, method="POST", times=1)
+    report()
+    for _ in range(2):
+        tasks.compare(sue.organization.pk)
+    notice = Notice.objects.get(kind="books_differ")
+    assert notice.facts["count"] == 1
+    assert "is rejected: 4 images may be unbilled" in notice.facts["lines"][0]
+    mended()
+    Notice.objects.all().delete()
+    report()
+    tasks.compare(sue.organization.pk)
+    assert not Notice.objects.exists()
+
+
+def test_one_organizations_differences_are_not_anothers(
+    sue: Person, alice: Person, stripe_here: StripeSandbox
+) -> None:
+    buy(sue)
+    stripe_here.fault("400", path=EVENTS, method="POST", times=1)
+    report()
+    assert len(list(books.differences(organization=sue.organization.pk))) == 1
+    assert list(books.differences(organization=alice.organization.pk)) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_daily_chore_asks_for_each_organization_by_itself(
+    sue: Person, stripe_here: StripeSandbox, settings: Any
+) -> None:
+    buy(sue, "1024x1024")
+    metering.seal()
+    buy(sue, at=timezone.now() - timedelta(minutes=11))
+    check_books()
+    notice = Notice.objects.get(kind="books_differ")
+    assert any("in no usage batch" in line for line in notice.facts["lines"])
+    assert hints.client().llen("stripe") == 1
