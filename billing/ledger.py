@@ -33,6 +33,7 @@ def open_books(*, organization: Organization, trial_credit_micros: int) -> Credi
 def grant(*, organization: Organization, amount_micros: int, reason: str) -> LedgerEntry:
     """Give an organisation prepaid credit; the reason is what staff and owner will read."""
     with transaction.atomic():
+        Credit.objects.get_or_create(organization=organization)
         Credit.objects.filter(organization=organization).update(
             granted_micros=F("granted_micros") + amount_micros
         )

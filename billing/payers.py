@@ -17,8 +17,8 @@ class AccountFrozen(InsufficientQuota):
     """A disputed payment or a fraud warning: no new work, whoever would pay for it."""
 
     text = (
-        "New images are stopped for your organization, because a payment is disputed or was reported as "
-        f"fraud. Nothing was charged. See {BILLING_PAGE} for what to do."
+        "New images are stopped for your organization: a payment is disputed or was reported as fraud, or the "
+        f"operators stopped them. Nothing was charged. See {BILLING_PAGE} for what to do."
     )
 
 

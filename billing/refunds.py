@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.models import Organization
 from billing import ledger, notices, sender
 from billing.gateway import client as gateway
-from billing.gateway import customers
+from billing.gateway import customers, usage
 from billing.gateway.errors import GatewayError, StripeRefused
 from billing.models import Credit, Hold, LedgerEntry, LedgerQuerySet, Refund
 from billing.stripe_catalog import MICROS_PER_CENT
@@ -184,7 +184,13 @@ def _send(refund: Refund) -> bool:
     try:
         stripe_id = _give(refund)
     except GatewayError as error:
-        row.update(note=str(error)[:500], not_before=sender.later(refund.tries + 1))
+        # Stripe replays a stored 500 for a day.
+        fault = usage.outcome_of(error) == usage.Outcome.FAULT
+        row.update(
+            note=str(error)[:500],
+            not_before=sender.later(refund.tries + 1),
+            key_number=refund.key_number + fault,
+        )
         if refund.tries + 1 >= ALARM_AFTER_TRIES:
             notices.note("refund_stuck", subject=str(refund.reference), detail=str(error))
         raise
@@ -200,4 +206,5 @@ def _give(refund: Refund) -> str:
         cents=refund.cents,
         description=refund.entry.reason,
         reference=str(refund.reference),
+        key=f"refund:{refund.reference}:{refund.key_number}",
     )

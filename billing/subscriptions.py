@@ -192,7 +192,7 @@ def note_invoiced(row: Subscription, until: datetime) -> None:
 
 
 @transaction.atomic
-def freeze(row: Subscription, *, because: str) -> None:
+def freeze(row: Subscription, *, because: str, by_staff: bool = False) -> None:
     """Stop new work, whoever would pay for it; what is in work is still delivered."""
     row = Subscription.objects.select_for_update(no_key=True).get(pk=row.pk)
     if because in row.frozen_because:
@@ -200,9 +200,11 @@ def freeze(row: Subscription, *, because: str) -> None:
     row.frozen_because.append(because)
     row.frozen_at = row.frozen_at or timezone.now()
     row.save(update_fields=["frozen_because", "frozen_at"])
-    notices.note("account_frozen", organization=row.pk, subject=because)
+    # The same reason may come again another day.
+    once = f"{because}, {_day()}"
+    notices.note("account_frozen", organization=row.pk, subject=once, by_staff=by_staff)
     name = row.organization.name
-    notices.note("frozen", subject=f"{row.pk}:{because}", organization_name=name, because=because)
+    notices.note("frozen", subject=f"{row.pk}: {once}", organization_name=name, because=because)
 
 
 @transaction.atomic

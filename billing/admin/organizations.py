@@ -70,7 +70,9 @@ def _grant(
 
 
 def _freeze(organization: Organization, *, by: str, reason: str) -> Iterator[str]:
-    subscriptions.freeze(subscriptions.of(organization), because=f"by {by}: {reason}")
+    subscriptions.freeze(
+        subscriptions.of(organization), because=f"by {by}: {reason}", by_staff=True
+    )
     yield f"New work of {organization} is stopped."
 
 

@@ -158,7 +158,7 @@ def open_portal(*, customer_id: str, return_url: str, configuration_id: str) -> 
     return session.url
 
 
-def give_credit(*, customer_id: str, cents: int, description: str, reference: str) -> str:
+def give_credit(*, customer_id: str, cents: int, description: str, reference: str, key: str) -> str:
     """Lower the customer's next invoice by that much, once for a reference. Returns the entry's id.
 
     Looked for first: an idempotency key lasts a day, and a refund may wait for longer.
@@ -178,7 +178,7 @@ def give_credit(*, customer_id: str, cents: int, description: str, reference: st
                 "description": description,
                 "metadata": {"refund": reference},
             },
-            {"idempotency_key": f"refund:{reference}"},
+            {"idempotency_key": key},
         )
     return made.id
 

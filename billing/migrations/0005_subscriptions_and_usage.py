@@ -77,6 +77,13 @@ class Migration(migrations.Migration):
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
                 ("not_before", models.DateTimeField(default=django.utils.timezone.now)),
                 ("tries", models.PositiveIntegerField(default=0)),
+                (
+                    "key_number",
+                    models.PositiveIntegerField(
+                        default=1,
+                        help_text="The idempotency key's suffix: one more after each 5xx.",
+                    ),
+                ),
                 ("stripe_id", models.CharField(blank=True, max_length=64)),
                 ("sent_at", models.DateTimeField(blank=True, null=True)),
                 ("note", models.CharField(blank=True, max_length=500)),

@@ -242,6 +242,9 @@ class Refund(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     not_before = models.DateTimeField(default=timezone.now)
     tries = models.PositiveIntegerField(default=0)
+    key_number = models.PositiveIntegerField(
+        default=1, help_text="The idempotency key's suffix: one more after each 5xx."
+    )
     stripe_id = models.CharField(max_length=64, blank=True)
     sent_at = models.DateTimeField(null=True, blank=True)
     note = models.CharField(max_length=500, blank=True)

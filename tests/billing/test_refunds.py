@@ -9,6 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from accounts.models import Membership
 from billing import books, ledger, refunds, subscriptions
 from billing.gateway import client
 from billing.models import Credit, LedgerEntry, Notice, Price, Refund, Subscription
@@ -278,7 +279,9 @@ def one_try(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     client.client_for.cache_clear()
 
 
-@pytest.mark.parametrize("fault", ["accept_then_drop", "500_unstored", "409", "429", "drop_before"])
+@pytest.mark.parametrize(
+    "fault", ["accept_then_drop", "500", "500_unstored", "409", "429", "drop_before"]
+)
 def test_after_a_fault_it_is_given_once(
     sue: Person, stripe_here: StripeSandbox, one_try: None, fault: str
 ) -> None:
@@ -312,6 +315,14 @@ def forget_keys(sandbox: StripeSandbox) -> None:
         forgotten = connection.execute("DELETE FROM answers WHERE key LIKE 'refund:%'")
         assert forgotten.rowcount == 1
     connection.close()
+
+
+def test_without_a_key_it_waits(sue: Person, settings: Any) -> None:
+    [hold] = buy(sue)
+    refund_image(hold=hold, **SAID)
+    settings.STRIPE_SECRET_KEY = ""
+    assert send() == 0
+    assert Refund.objects.get().tries == 0
 
 
 @pytest.mark.django_db(transaction=True)
@@ -388,3 +399,12 @@ def test_the_command_says_what_is_wrong(alice: Person, words: list[str], why: st
     with pytest.raises(CommandError, match=why):
         call_command("refund", *words, "--reason", "Black")
     assert given_back() == []
+
+
+def test_the_command_does_not_guess_among_several_organizations(
+    alice: Person, charlie: Person
+) -> None:
+    Membership.objects.create(user=alice.user, organization=charlie.organization, role="owner")
+    words = ["--organization", "alice@example.com", "--amount", "1", "--reason", "Black"]
+    with pytest.raises(CommandError, match=r"owns several: .*charlie's organization"):
+        call_command("refund", *words)

@@ -18,7 +18,8 @@ from django.utils import timezone
 
 from accounts.models import Organization
 from billing import metering, refunds, sender, subscriptions
-from billing.admin.acts import Act, ActsAdmin
+from billing.admin.acts import Act, ActsAdmin, NotDone
+from billing.admin.usage import TRY_NOW
 from billing.models import (
     Budget,
     Credit,
@@ -422,6 +423,13 @@ def test_only_a_batch_that_waits_is_tried_now(
     said = do(staff, "try-now", batch)
     assert "Only a sealed batch" in said
     assert UsageBatch.objects.get().state == "rejected"
+
+
+def test_a_batch_that_the_sender_has_just_taken_is_left_to_it(world: Generation) -> None:
+    batch = UsageBatch.objects.get()
+    UsageBatch.objects.update(state="accepted")
+    with pytest.raises(NotDone, match="in the meantime"):
+        list(TRY_NOW.do(batch))
 
 
 def test_comparing_with_stripe_confirms_what_was_counted(sue: Person, staff: Client) -> None:
