@@ -84,6 +84,8 @@ class Credit(models.Model):
     posted_micros = models.BigIntegerField(default=0)
 
     class Meta(TypedModelMeta):
+        verbose_name = "credit"
+        verbose_name_plural = "credit of each organization"
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=Q(granted_micros__gte=0)
@@ -146,6 +148,8 @@ class Budget(models.Model):
     objects = BudgetQuerySet.as_manager()
 
     class Meta(TypedModelMeta):
+        verbose_name = "monthly budget"
+        verbose_name_plural = "monthly budgets"
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["organization"], condition=Q(api_key=None), name="budget_once"
@@ -251,6 +255,8 @@ class Hold(models.Model):
     objects = HoldQuerySet.as_manager()
 
     class Meta(TypedModelMeta):
+        verbose_name = "hold"
+        verbose_name_plural = "holds: money reserved or charged for an image"
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(amount_micros__gt=0), name="hold_is_positive"),
             models.CheckConstraint(
@@ -323,7 +329,8 @@ class LedgerEntry(AppendOnly):
     objects = LedgerQuerySet.as_manager()
 
     class Meta(TypedModelMeta):
-        verbose_name_plural = "ledger entries"
+        verbose_name = "ledger entry"
+        verbose_name_plural = "ledger"
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(amount_micros__gt=0), name="ledger_is_positive"),
             models.CheckConstraint(condition=~Q(debit=F("credit")), name="ledger_moves_money"),

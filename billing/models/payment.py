@@ -46,6 +46,10 @@ class MeteredPrice(models.Model):
     meter_id = models.CharField(max_length=64)
     stripe_price_id = models.CharField(max_length=64, unique=True)
 
+    class Meta(TypedModelMeta):
+        verbose_name = "price at Stripe"
+        verbose_name_plural = "prices at Stripe"
+
     def __str__(self) -> str:
         return self.event_name
 
@@ -107,6 +111,8 @@ class Subscription(models.Model):
     synced_at = models.DateTimeField(null=True, blank=True)
 
     class Meta(TypedModelMeta):
+        verbose_name = "subscription"
+        verbose_name_plural = "subscriptions"
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=Q(status="none") | ~Q(subscription_id=None),
@@ -182,6 +188,8 @@ class WebhookEvent(models.Model):
     outcome = models.CharField(max_length=500, blank=True)
 
     class Meta(TypedModelMeta):
+        verbose_name = "event"
+        verbose_name_plural = "events from Stripe (webhooks)"
         indexes: ClassVar = [
             models.Index(
                 fields=["not_before"], condition=Q(processed_at=None), name="webhook_unprocessed"
@@ -210,6 +218,8 @@ class Notice(models.Model):
     sent_at = models.DateTimeField(null=True, blank=True)
 
     class Meta(TypedModelMeta):
+        verbose_name = "mail"
+        verbose_name_plural = "mails about money"
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["organization", "kind", "subject"], name="notice_once"),
             # A missing organisation differs from every other missing one, so staff's need their own.
@@ -250,6 +260,8 @@ class Refund(models.Model):
     note = models.CharField(max_length=500, blank=True)
 
     class Meta(TypedModelMeta):
+        verbose_name = "refund"
+        verbose_name_plural = "refunds"
         indexes: ClassVar = [
             models.Index(fields=["not_before"], condition=Q(sent_at=None), name="refund_unsent"),
         ]

@@ -98,7 +98,8 @@ class UsageBatch(models.Model):
     objects = UsageBatchQuerySet.as_manager()
 
     class Meta(TypedModelMeta):
-        verbose_name_plural = "usage batches"
+        verbose_name = "usage batch"
+        verbose_name_plural = "usage reported to Stripe"
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(quantity__gt=0), name="usage_batch_is_not_empty"),
             # Stripe wants one call in flight for each customer and meter: so does the database.
@@ -182,6 +183,8 @@ class SendingPause(models.Model):
     detail = models.CharField(max_length=500)
 
     class Meta(TypedModelMeta):
+        verbose_name = "pause"
+        verbose_name_plural = "pauses: nothing is reported to Stripe"
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(id=1), name="sending_pause_is_one_row")
         ]
