@@ -76,7 +76,7 @@ prepare_django()
 prepare_hypothesis()
 
 from tests.cast import alice, bob, charlie, pauper  # noqa: E402 - needs the settings
-from tests.payment import stripe_here, sue  # noqa: E402 - the same
+from tests.payment import one_try, stripe_here, sue  # noqa: E402 - the same
 from tests.platform import platform, start_platform  # noqa: E402 - the same
 from tests.stripe_sandbox import sandbox, sandbox_server  # noqa: E402 - the same
 
@@ -84,6 +84,7 @@ __all__ = [
     "alice",
     "bob",
     "charlie",
+    "one_try",
     "pauper",
     "platform",
     "sandbox",

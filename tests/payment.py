@@ -1,6 +1,7 @@
 """People who pay by card: the real verbs, against the sandbox."""
 
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.utils import timezone
 
 from accounts.models import Organization
 from billing import checkout, inbox, ledger, metering, pricing, sender, subscriptions
-from billing.gateway import webhooks
+from billing.gateway import client, webhooks
 from billing.models import Credit, Hold, Subscription, UsageBatch, WebhookEvent
 from tests.cast import Person, make_owner
 from tests.stripe_sandbox import StripeSandbox
@@ -26,6 +27,15 @@ def stripe_here(sandbox: StripeSandbox, settings: Any) -> StripeSandbox:
     settings.STRIPE_SECRET_KEY = sandbox.key
     settings.STRIPE_WEBHOOK_SECRET = settings.STRIPE_THIN_WEBHOOK_SECRET = sandbox.webhook_secret
     return sandbox
+
+
+@pytest.fixture
+def one_try(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The library does not repeat a call by itself, with pauses: each failure is ours to deal with."""
+    monkeypatch.setattr(client, "NETWORK_RETRIES", 0)
+    client.client_for.cache_clear()
+    yield
+    client.client_for.cache_clear()
 
 
 def subscribe(person: Person, sandbox: StripeSandbox, card: str = GOOD_CARD) -> Subscription:

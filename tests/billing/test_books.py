@@ -191,7 +191,11 @@ def bill_without_use(sandbox: StripeSandbox, row: Subscription) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_the_command_says_that_stripe_is_away(
-    sue: Person, stripe_here: StripeSandbox, settings: Any, capsys: pytest.CaptureFixture[str]
+    sue: Person,
+    stripe_here: StripeSandbox,
+    settings: Any,
+    capsys: pytest.CaptureFixture[str],
+    one_try: None,
 ) -> None:
     buy(sue)
     report()

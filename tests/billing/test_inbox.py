@@ -63,7 +63,7 @@ def test_another_accounts_customer_changes_nothing(sue: Person, stripe_here: Str
 
 
 def test_while_stripe_is_away_it_waits_longer_each_time_and_staff_hear_of_it(
-    sue: Person, stripe_here: StripeSandbox, settings: Any
+    sue: Person, stripe_here: StripeSandbox, settings: Any, one_try: None
 ) -> None:
     kept = event("customer.subscription.updated", Subscription.objects.get().subscription_id)
     settings.STRIPE_API_BASE = "http://127.0.0.1:9"

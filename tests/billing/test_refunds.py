@@ -1,7 +1,6 @@
 """Money given back: once, to whoever paid, and never less than was written."""
 
 import sqlite3
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +10,6 @@ from django.utils import timezone
 
 from accounts.models import Membership
 from billing import books, ledger, refunds, subscriptions
-from billing.gateway import client
 from billing.models import Credit, LedgerEntry, Notice, Price, Refund, Subscription
 from billing.refunds import NotRefundable, refund_amount, refund_image
 from ecohash import reconcile
@@ -248,7 +246,7 @@ def test_the_next_invoice_is_reduced(sue: Person, stripe_here: StripeSandbox) ->
 
 
 def test_while_stripe_is_away_it_waits_and_is_given_once(
-    sue: Person, stripe_here: StripeSandbox, settings: Any
+    sue: Person, stripe_here: StripeSandbox, settings: Any, one_try: None
 ) -> None:
     [hold] = buy(sue)
     refund = refund_image(hold=hold, **SAID)
@@ -268,15 +266,6 @@ def test_while_stripe_is_away_it_waits_and_is_given_once(
     assert refund.stripe_id
     assert refund.note == ""
     assert credits_at_stripe(stripe_here) == [1]
-
-
-@pytest.fixture
-def one_try(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The library does not repeat a call by itself: each failure is ours to deal with."""
-    monkeypatch.setattr(client, "NETWORK_RETRIES", 0)
-    client.client_for.cache_clear()
-    yield
-    client.client_for.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -341,6 +341,8 @@ def test_images_in_work_when_a_subscription_ended_are_billed_by_themselves(
     buy(sue, "1024x1024", 40)
     client.v1.subscriptions.cancel(row.subscription_id, {"invoice_now": True})
     deliver(stripe_here)
+    row.refresh_from_db()
+    Hold.objects.update(ended_at=row.period_end + timedelta(seconds=1))
     stripe_here.fault("accept_then_drop", path="/v1/invoiceitems$", method="POST", times=1)
     report()
     send_until_quiet()

@@ -8,7 +8,7 @@ from django.utils import timezone
 from billing import checkout, payers, pricing, stripe_catalog, subscriptions
 from billing.gateway import subscriptions as at_stripe
 from billing.gateway.errors import CallInsideTransaction
-from billing.models import MeteredPrice, Notice, Subscription
+from billing.models import MeteredPrice, Notice, Subscription, payment
 from tests.cast import Person
 from tests.payment import bill, buy, deliver, subscribe
 from tests.stripe_sandbox import StripeSandbox
@@ -106,18 +106,19 @@ def test_a_look_that_began_earlier_is_thrown_away(sue: Person, stripe_here: Stri
 
 
 def test_a_failed_payment_leaves_some_days_and_a_lower_limit(
-    alice: Person, stripe_here: StripeSandbox
+    alice: Person, stripe_here: StripeSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(payment, "GRACE_ALLOWANCE_MICROS", 200_000)
     row = subscribe(alice, stripe_here, card=FAILS_LATER)
-    buy(alice, "1024x1024", 100)
+    buy(alice, "1024x1024", 60)
     invoice = bill(stripe_here, row)
     deliver(stripe_here)
     row = row_of(alice)
     assert row.status == "past_due"
     assert row.serves
     assert kinds(alice) == ["payment_failed"]
-    buy(alice, "1024x1024", 250)
-    with pytest.raises(payers.GraceLimitReached, match=r"\$7\.00 this month"):
+    buy(alice, "1024x1024", 10)
+    with pytest.raises(payers.GraceLimitReached, match=r"\$1\.40 this month"):
         buy(alice, "512x512")
     Subscription.objects.update(past_due_since=timezone.now() - timedelta(days=7, minutes=1))
     with pytest.raises(payers.PaymentOverdue):

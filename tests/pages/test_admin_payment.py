@@ -446,7 +446,7 @@ def test_comparing_with_stripe_confirms_what_was_counted(sue: Person, staff: Cli
 
 
 def test_while_stripe_is_away_acts_say_so_and_nothing_is_lost(
-    world: Generation, sue: Person, staff: Client, settings: Any
+    world: Generation, sue: Person, staff: Client, settings: Any, one_try: None
 ) -> None:
     event = WebhookEvent.objects.filter(type="customer.subscription.created").get()
     UsageBatch.objects.update(timestamp=timezone.now() - timedelta(minutes=20))
