@@ -234,7 +234,7 @@ def keep() -> None:
     to_look_at = live.alias(
         offered=Count("items", filter=is_offered), old=Count("items", filter=~is_offered)
     ).filter(Q(offered__lt=len(offered)) | Q(old__gt=0) | Q(period_end__lt=timezone.now()))
-    for row in to_look_at.iterator():
+    for row in list(to_look_at):
         # A period that ended without a webhook is looked at as well.
         if add_items(row) + remove_items(row) or _is_stale(row):
             sync(row)

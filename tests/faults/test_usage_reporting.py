@@ -57,6 +57,7 @@ def senders(sandbox: StripeSandbox) -> Iterator[list[subprocess.Popen[bytes]]]:
     running = [subprocess.Popen(words, cwd=servers.ROOT, env=environment) for _ in range(SENDERS)]
     try:
         yield running
+        assert [process.poll() for process in running] == [None] * SENDERS, "a sender broke"
     finally:
         for process in running:
             process.kill()

@@ -18,7 +18,7 @@ class Command(BaseCommand):
         try:
             for line in stripe_catalog.sync():
                 self.stdout.write(line)
-            for row in Subscription.objects.filter(status__in=Subscription.LIVE).iterator():
+            for row in list(Subscription.objects.filter(status__in=Subscription.LIVE)):
                 if added := subscriptions.add_items(row):
                     subscriptions.sync(row)
                     self.stdout.write(f"added    {added} prices to the subscription of {row.pk}")
