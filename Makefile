@@ -57,6 +57,16 @@ coverage: .venv/dev.stamp ## run the tests and show the lines that none reaches
 bench-fairness: .venv/dev.stamp ## measure how long one image waits beside another customer's burst
 	@$(PYTHON) -m benchmarks.fairness
 
+# --- the miniature: hours of work for a CPU, kept in var/miniature between runs ---------------------
+
+.PHONY: miniature
+miniature: .venv/dev.stamp ## train the miniature checkpoint from nothing, or on from where it stopped
+	@nice -n 10 $(PYTHON) -m inference.miniature.training
+
+.PHONY: miniature-report
+miniature-report: .venv/dev.stamp ## examine the miniature: 400 combinations that it was not taught
+	@$(PYTHON) -m inference.miniature.evaluation
+
 # --- check ----------------------------------------------------------------------------------------
 
 .PHONY: check

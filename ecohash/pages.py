@@ -14,7 +14,7 @@ from billing import pricing
 from images import snippets
 from images.catalog import DEFAULT_SIZE, FLUX_SCHNELL, PROMPT_LIMIT, SEED_LIMIT, SIZES
 
-EXAMPLE_PROMPT = "A lighthouse in the fog, watercolour"
+EXAMPLE_PROMPT = "A watercolor painting of a fox in a misty forest, soft light"
 EXAMPLE_SEED = 7
 
 

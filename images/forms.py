@@ -30,7 +30,7 @@ class PlaygroundForm(forms.Form):
         widget=forms.Textarea(
             attrs={
                 "rows": 5,
-                "placeholder": "A lighthouse in the fog, watercolour",
+                "placeholder": "A watercolor painting of a fox in a misty forest, soft light",
                 "aria-keyshortcuts": "Control+Enter",
             }
         ),

@@ -5,13 +5,13 @@ from django.core.exceptions import ImproperlyConfigured
 
 from inference.engines.base import Engine
 from inference.engines.blank import BlankEngine
+from inference.miniature import CHECKPOINT
 
 
 def build_engine() -> Engine:
-    """The engine of this installation, not yet loaded.
+    """The engine of this installation, not yet loaded: the miniature's when `FLUX_MODEL` is empty.
 
-    Builds the miniature first when `FLUX_MODEL` is empty and it is missing. Raises
-    ImproperlyConfigured for an engine that does not exist.
+    Raises ImproperlyConfigured for an engine that does not exist.
     """
     match settings.INFERENCE_ENGINE:
         case "blank":
@@ -25,7 +25,6 @@ def build_engine() -> Engine:
 
 def _flux_engine(model: str) -> Engine:
     # torch takes seconds to import and is absent from the web tier.
-    from inference import miniature  # noqa: PLC0415
     from inference.engines.flux import FluxEngine  # noqa: PLC0415
 
-    return FluxEngine(model or str(miniature.ensure(settings.VAR_DIR / "models")))
+    return FluxEngine(model or str(CHECKPOINT))

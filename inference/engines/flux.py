@@ -53,7 +53,7 @@ class FluxDrawing:
 
 
 class FluxEngine:
-    """Draws with a FLUX.1 Schnell checkpoint: 4 steps, no guidance, 256 text tokens.
+    """Draws with a FLUX.1 Schnell checkpoint: 4 steps, no guidance, at most 256 text tokens.
 
     bfloat16 on CUDA, float32 on the CPU. For one thread: diffusers' pipelines keep state.
     """
@@ -142,7 +142,7 @@ class FluxEngine:
         tokens = self._count_tokens(prompt)
         with _out_of_memory_named():
             pixels = self._draw_pixels(prompt, width, height, seed, on_step)
-        return FluxDrawing(pixels, tokens, min(tokens, TOKENS_SEEN_AT_MOST))
+        return FluxDrawing(pixels, tokens, min(tokens, self._tokens_seen))
 
     def free_memory(self) -> None:
         """Give back what a failed drawing left on the device."""
@@ -159,7 +159,7 @@ class FluxEngine:
             height=height,
             num_inference_steps=STEPS,
             guidance_scale=0.0,
-            max_sequence_length=TOKENS_SEEN_AT_MOST,
+            max_sequence_length=self._tokens_seen,
             # On the CPU, whatever draws: noise from a CUDA generator would be another.
             generator=torch.Generator("cpu").manual_seed(seed),
             callback_on_step_end=_step_callback(on_step),
@@ -171,8 +171,13 @@ class FluxEngine:
         pixels: NDArray[np.uint8] = image.contiguous().cpu().numpy()
         return pixels
 
+    @property
+    def _tokens_seen(self) -> int:
+        """Places for T5's tokens: FLUX.1 Schnell's, or fewer when a checkpoint has fewer."""
+        return min(TOKENS_SEEN_AT_MOST, int(self._pipeline.tokenizer_2.model_max_length))
+
     def _count_tokens(self, prompt: str) -> int:
-        """Tokens of the whole prompt for T5, whose 256 places are FLUX's limit, end included."""
+        """Tokens of the whole prompt for T5, end included."""
         encoded = self._pipeline.tokenizer_2(prompt, truncation=False, verbose=False)
         return len(encoded.input_ids)
 

@@ -1,5 +1,9 @@
-"""The miniature: a tiny checkpoint of FLUX's own classes, so that its code path runs anywhere."""
+"""The miniature: a tiny checkpoint of FLUX's own classes that draws what it is asked, anywhere.
 
-from inference.miniature.cache import ensure
+`illustrator` draws the pictures that it learns from, `training` teaches it, `evaluation` examines it.
+"""
 
-__all__ = ["ensure"]
+from pathlib import Path
+
+CHECKPOINT = Path(__file__).parent / "checkpoint"
+"""In the diffusers layout, ready for `from_pretrained`."""

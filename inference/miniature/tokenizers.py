@@ -11,11 +11,13 @@ from itertools import pairwise
 from tokenizers import pre_tokenizers
 from transformers import CLIPTokenizer, T5TokenizerFast
 
-from inference.engines.base import TOKENS_SEEN_AT_MOST
 from inference.miniature import vocabulary
 
-CLIP_TOKENS = 77
-"""Positions of CLIP's text encoder, start and end token included."""
+CLIP_TOKENS = 40
+T5_TOKENS = 48
+"""Places for a prompt's tokens, start and end included: FLUX.1 Schnell has 77 and 256. The attention
+over them is most of what a small picture costs here, and no prompt that the miniature understands is
+longer."""
 
 CLIP_START, CLIP_END, CLIP_UNKNOWN = "<|startoftext|>", "<|endoftext|>", "<|unknown|>"
 END_OF_WORD = "</w>"
@@ -94,6 +96,4 @@ def t5_tokenizer() -> T5TokenizerFast:
         scores.setdefault(ending, ENDING_SCORE)
     for character in vocabulary.CHARACTERS:
         scores.setdefault(character, CHARACTER_SCORE)
-    return T5TokenizerFast(
-        vocab=list(scores.items()), extra_ids=0, model_max_length=TOKENS_SEEN_AT_MOST
-    )
+    return T5TokenizerFast(vocab=list(scores.items()), extra_ids=0, model_max_length=T5_TOKENS)

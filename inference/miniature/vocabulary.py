@@ -1,10 +1,10 @@
 """The words and characters that the miniature's tokenizers know as one piece."""
 
 WORDS = """
-a an and are as at behind below beside between by down far few for from four five front full half
-high in inside into is it its left lots low lower many middle near no of off on one onto or other
+a above an and are as at background before behind below beside between big bottom by center down during far few for from four five front full half
+high highly huge in inside into is it its left lots large little low lower many middle near next no of off on one onto or other
 out over right seven side six some ten the their three through to top toward two under up upper
-with without
+very with without 2 3 4 5
 
 amber aqua azure beige black blue bronze brown colorful colour color coral crimson cyan dark deep
 emerald gold golden gray green grey indigo ivory lavender light lilac lime magenta maroon mint navy
@@ -14,6 +14,8 @@ vibrant violet vivid white yellow
 arc ball band blob box circle cloud column cone corner cross crescent cube curve diamond disc dome
 dot ellipse grid heart hexagon line loop moon oval pattern pentagon pyramid rectangle ring round
 shape sphere spiral square star stripe stripes triangle wave waves
+boxes circles crosses diamonds discs dots hearts loop loops plus pluses pyramids rings squares
+triangles
 
 autumn bay beach bridge building canyon castle cave city cityscape cliff clouds coast cottage
 countryside dawn day desert door dunes dusk earth evening fall farm field fire flame flower flowers
@@ -21,9 +23,10 @@ fog foggy forest galaxy garden glow grass ground harbor hill hills hot house hou
 jungle lake lamp landscape lantern leaf leaves light lighthouse lightning meadow mist misty
 moonlight morning mountain mountains neon night ocean outdoors palm path pier pine planet pond rain
 rainbow rainy reflection reflections river road rock rocks roof sand scene sea shadow shadows shore
-sky skyline skyscraper snow snowy space spring star stars stone storm stormy street summer sun
+sky skyline skyscraper snow snowy space spring star stars stone storm stormy street starry summer sun
 sunlight sunny sunrise sunset temple tower town trail tree trees tunnel valley village volcano water
-waterfall wave wet wind window windows winter woods
+waterfall wave wet wild wind winding window windows winter woods
+calm cloudy cottages daylight early falling lights rolling towers underwater
 
 animal astronaut bear bee bicycle bird birds boat book bottle bowl boy butterfly cactus cake camel
 candle car cat chair child clock coffee computer cow crab crow cup deer dog dolphin dragon duck
@@ -31,6 +34,7 @@ eagle elephant eye face fish flag fox frog girl goat guitar hat hare horse insec
 knight lion man monkey monster mouse mushroom octopus owl panda parrot penguin person piano pirate
 portrait puppy queen rabbit raven robot rocket rooster sailboat shark sheep ship snail snake spider
 squirrel swan table tea tiger train truck turtle umbrella unicorn whale wizard wolf woman
+boats cats foxes kittens sailboats ships
 
 abstract acrylic anime art artwork bokeh bold bright cartoon centered cheerful cinematic
 clean close collage contrast cozy crayon cute cyberpunk depth detailed digital doodle dramatic
@@ -40,6 +44,7 @@ minimal minimalist modern moody mosaic oil old origami paint painting paper past
 photograph photography picture pixel playful poster print quiet realistic render retro rough serene
 sharp silhouette simple sketch small smooth soft still style stylized surreal symmetrical texture
 tiny tall vintage wallpaper warm watercolor watercolour wide wooden
+4k 8-bit beautiful best children's lines masterpiece pixels pretty quality showing sign trending
 """.split()  # noqa: SIM905 - a list of one word a line would fill ten pages
 """English words of everyday prompts, in lower case; some occur in two groups."""
 

@@ -1,4 +1,4 @@
-"""What the engine's tests share: one miniature, built once, and one engine that has loaded it."""
+"""What the engine's tests share: the miniature and one engine that has loaded it."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ from inference.engines.flux import FluxEngine
 
 
 @pytest.fixture(scope="session")
-def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint_folder() -> Path:
     """The miniature, as a worker would find it. Read it, copy it, leave it as it is."""
-    return miniature.ensure(tmp_path_factory.mktemp("models"))
+    return miniature.CHECKPOINT
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""`generate_image` and `build_miniature`: a picture and its figures, or what to do instead."""
+"""`generate_image`: a picture and its figures, or what to do instead."""
 
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -62,19 +62,3 @@ def test_an_engine_that_cannot_load_says_what_to_do(settings: Settings, tmp_path
     settings.INFERENCE_ENGINE, settings.FLUX_MODEL = "flux", str(tmp_path / "gone")
     with pytest.raises(CommandError, match="FLUX_MODEL"):
         generate("fox", "--out", str(tmp_path / "fox.png"))
-
-
-def test_the_miniature_is_built_where_the_engine_looks(
-    settings: Settings, checkpoint_folder: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "models").symlink_to(checkpoint_folder.parent)
-    settings.VAR_DIR, answer = tmp_path, StringIO()
-    call_command("build_miniature", stdout=answer)
-    assert f"{tmp_path}/models/{checkpoint_folder.name} is ready" in answer.getvalue()
-
-
-def test_a_var_dir_that_cannot_be_written_is_named(settings: Settings, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    settings.VAR_DIR = tmp_path / "file"
-    with pytest.raises(CommandError, match="VAR_DIR"):
-        call_command("build_miniature")

@@ -32,12 +32,9 @@ class Command(BaseCommand):
             raise CommandError(str(refusal)) from None
 
     def prepare(self) -> None:
-        """The database's tables and, where no checkpoint is named, the miniature."""
+        """The database's tables."""
         self.say("Preparing the database ...")
         call_command("migrate", verbosity=0, interactive=False)
-        if settings.INFERENCE_ENGINE == "flux" and not settings.FLUX_MODEL:
-            self.say("Preparing the miniature model ...")
-            call_command("build_miniature", stdout=self.stdout)
 
     def say(self, text: str) -> None:
         """One line, at once."""

@@ -1,0 +1,1 @@
+"""Examines the miniature: does it draw what the prompt says?"""

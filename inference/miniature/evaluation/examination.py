@@ -1,0 +1,77 @@
+"""The questions: combinations that no training has seen, and the marks for the answers."""
+
+from dataclasses import dataclass, fields, replace
+from itertools import product
+
+import numpy as np
+
+from inference.miniature.evaluation.checker import Finding
+from inference.miniature.illustrator.outlines import SHAPES
+from inference.miniature.illustrator.palette import COLOURS
+from inference.miniature.illustrator.pictures import PLACES, Shape, ShapePicture
+from inference.miniature.illustrator.sampling import is_held_out
+
+SEED = 4
+QUESTIONS = 400
+
+
+def questions(count: int = QUESTIONS) -> list[ShapePicture]:
+    """`count` different pictures of held-out combinations: alone, in a place or in a row."""
+    rng = np.random.default_rng(SEED)
+    combinations = [
+        (shape, colour, ground)
+        for shape, colour, ground in product(SHAPES, COLOURS, COLOURS)
+        if colour != ground and is_held_out(shape, colour, ground)
+    ]
+    every = [
+        variant
+        for shape, colour, ground in combinations
+        for variant in _variants(ShapePicture(Shape(shape, colour), ground))
+    ]
+    chosen = rng.permutation(len(every))[:count]
+    return [every[number] for number in chosen]
+
+
+def _variants(picture: ShapePicture) -> list[ShapePicture]:
+    return [
+        *(replace(picture, place=place) for place in PLACES),
+        *(replace(picture, count=number) for number in (2, 3, 4)),
+        *(replace(picture, size=size) for size in ("small", "large")),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Shares of right answers, 0 to 1."""
+
+    background: float
+    colour: float
+    shape: float
+    count: float
+    place: float
+    all: float
+    """Background, colour and shape at once."""
+
+
+def mark(asked: list[ShapePicture], found: list[Finding]) -> Marks:
+    """How many of the findings say what was asked for."""
+    rows = [_right(*pair) for pair in zip(asked, found, strict=True)]
+    names = [field.name for field in fields(Marks)]
+    return Marks(**{name: float(np.mean([row[name] for row in rows])) for name in names})
+
+
+def _right(asked: ShapePicture, found: Finding) -> dict[str, bool]:
+    right = {
+        "background": found.background == asked.background,
+        "colour": found.colour == asked.shape.colour,
+        "shape": found.shape == asked.shape.name,
+        "count": found.count == asked.count,
+        "place": found.centre is not None and _place(*found.centre) == asked.place,
+    }
+    return {**right, "all": right["background"] and right["colour"] and right["shape"]}
+
+
+def _place(x: float, y: float) -> str:
+    down = "top" if y < 0.39 else "bottom" if y > 0.61 else ""  # noqa: PLR2004
+    across = "left" if x < 0.39 else "right" if x > 0.61 else ""  # noqa: PLR2004
+    return f"{down} {across}".strip() or "center"

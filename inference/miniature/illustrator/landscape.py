@@ -1,0 +1,330 @@
+"""Skies and settings: what stands behind and around a scene's subject."""
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from inference.miniature.illustrator import things
+from inference.miniature.illustrator.canvas import Canvas
+from inference.miniature.illustrator.layout import Layout
+from inference.miniature.illustrator.outlines import (
+    CRESCENT,
+    Outline,
+    ellipse,
+    moved,
+    polygon,
+    rectangle,
+    smooth,
+)
+from inference.miniature.illustrator.palette import RGB, mixed
+from inference.miniature.illustrator.pictures import Scene
+
+SKIES: dict[str, tuple[RGB, RGB]] = {
+    "day": ((92, 176, 242), (214, 240, 252)),
+    "dawn": ((132, 146, 214), (255, 206, 190)),
+    "sunset": ((104, 58, 142), (255, 146, 64)),
+    "night": ((14, 18, 56), (54, 64, 124)),
+}
+LIGHTS: dict[str, tuple[RGB, float]] = {
+    "day": ((255, 250, 230), 0.0),
+    "dawn": ((206, 168, 196), 0.3),
+    "sunset": ((116, 46, 78), 0.42),
+    "night": ((18, 22, 62), 0.6),
+}
+"""What the hour does to the colours of the land: how much of which colour it mixes in."""
+
+GRASS: RGB = (112, 184, 92)
+HILL: RGB = (84, 156, 92)
+ROCK: RGB = (124, 130, 152)
+SNOW: RGB = (244, 248, 252)
+WATER: RGB = (44, 122, 190)
+PINES: RGB = (40, 110, 76)
+SAND: RGB = (236, 210, 150)
+MIST: RGB = (232, 236, 240)
+GOLDEN = 0.618034
+
+
+def scattered(
+    count: int, left: float, top: float, right: float, bottom: float
+) -> Iterator[tuple[float, float]]:
+    """`count` points that always lie the same, evenly strewn (Roberts's R2 sequence)."""
+    for number in range(1, count + 1):
+        x, y = (0.5 + number * 0.754877) % 1, (0.5 + number * 0.569840) % 1
+        yield left + x * (right - left), top + y * (bottom - top)
+
+
+class Landscape:
+    """Paints the setting of `scene` on `canvas`; `horizon` is where land or water begins."""
+
+    def __init__(self, canvas: Canvas, scene: Scene, layout: Layout) -> None:
+        self._canvas, self._scene, self._layout = canvas, scene, layout
+        self._light, self._strength = LIGHTS[scene.hour]
+        self.horizon = canvas.tall * (0.52 + 0.16 * layout.horizon)
+
+    def paint_sky(self) -> None:
+        """The hour's colours, then what stands in the sky."""
+        scene, canvas, layout = self._scene, self._canvas, self._layout
+        top, bottom = SKIES[scene.hour]
+        warm = (255, 186, 120) if scene.hour != "night" else (90, 50, 130)
+        if scene.weather in {"mist", "rain"} and scene.hour == "day":
+            top, bottom = mixed(top, (150, 160, 172), 0.6), mixed(bottom, (196, 202, 208), 0.6)
+        shift = 0.25 * layout.mood
+        canvas.background(mixed(top, warm, shift * 0.6), mixed(bottom, warm, shift))
+        if "stars" in scene.sky or scene.hour == "night":
+            for number, (x, y) in enumerate(scattered(26, 0, 0, canvas.wide, self.horizon)):
+                size = 0.0085 if number % 3 else 0.013
+                canvas.fill(ellipse(x, y, size, size, 8), (255, 246, 214), detail=True)
+        x = canvas.wide * (0.15 + 0.7 * layout.light_across)
+        y = canvas.tall * (0.14 + 0.14 * layout.light_down)
+        if scene.hour == "night" or "moon" in scene.sky:
+            outline = moved(CRESCENT, to=(x, y), scale=0.1, mirror=True)
+            canvas.fill(outline, (255, 240, 190))
+        elif scene.hour == "sunset":
+            canvas.fill(ellipse(x, self.horizon - 0.07, 0.19, 0.19), (255, 206, 92))
+        elif scene.hour == "dawn":
+            canvas.fill(ellipse(x, self.horizon - 0.05, 0.12, 0.12), (255, 240, 206))
+        elif "sun" in scene.sky:
+            self._sun(x, y)
+        if "clouds" in scene.sky or scene.weather == "rain":
+            self._clouds()
+
+    def paint_setting(self) -> None:
+        """Land, water or houses, from back to front."""
+        painters: dict[str, Callable[[], None]] = {
+            "hills": self._hills,
+            "mountains": self._mountains,
+            "forest": self._forest,
+            "sea": self._sea,
+            "river": self._river,
+            "city": self._city,
+            "meadow": self._meadow,
+            "underwater": self._underwater,
+        }
+        painters[self._scene.place]()
+
+    def paint_mist(self) -> None:
+        """Mist behind the subject, if there is any."""
+        if self._scene.weather == "mist":
+            colour = mixed(MIST, self._light, self._strength * 0.7)
+            self._canvas.haze(self.horizon - 0.4, self.horizon + 0.22, colour, 0.85)
+
+    def paint_weather(self) -> None:
+        """What lies over everything: a breath of mist, rain or snow."""
+        canvas = self._canvas
+        match self._scene.weather:
+            case "mist":
+                colour = mixed(MIST, self._light, self._strength * 0.7)
+                canvas.haze(canvas.tall - 0.16, canvas.tall + 0.16, colour, 0.7)
+            case "rain":
+                for x, y in scattered(44, 0, 0, canvas.wide, canvas.tall):
+                    streak = [
+                        (x, y),
+                        (x + 0.009, y),
+                        (x - 0.014, y + 0.075),
+                        (x - 0.023, y + 0.075),
+                    ]
+                    canvas.fill(polygon(streak), (206, 226, 246), detail=True)
+            case "snow":
+                for x, y in scattered(46, 0, 0, canvas.wide, canvas.tall):
+                    canvas.fill(ellipse(x, y, 0.013, 0.013, 8), (255, 255, 255), detail=True)
+            case _:
+                pass
+
+    def lit(self, colour: RGB, *, depth: float = 0) -> RGB:
+        """`colour` in the light of the hour; `depth` (0 to 1) fades it towards the sky."""
+        if self._scene.weather == "snow":
+            colour = mixed(colour, SNOW, 0.86)
+        colour = mixed(colour, SKIES[self._scene.hour][1], depth)
+        warm = (210, 190, 80)
+        return mixed(mixed(colour, warm, 0.2 * self._layout.mood), self._light, self._strength)
+
+    def _sun(self, x: float, y: float) -> None:
+        for number in range(10):
+            ray = polygon([(0.155, -0.022), (0.215, 0), (0.155, 0.022)])
+            self._canvas.fill(
+                moved(ray, to=(x, y), scale=1, turn=number * math.pi / 5),
+                (255, 196, 40),
+                detail=True,
+            )
+        self._canvas.fill(ellipse(x, y, 0.125, 0.125), (255, 212, 54))
+
+    def _clouds(self) -> None:
+        canvas, layout = self._canvas, self._layout
+        colour = mixed(
+            (255, 255, 255),
+            SKIES[self._scene.hour][0],
+            0.45 if self._scene.hour == "night" else 0.06,
+        )
+        if self._scene.weather == "rain":
+            colour = mixed(colour, (110, 120, 140), 0.55)
+        for number in range(3):
+            x = canvas.wide * ((0.16 + 0.34 * number + 0.3 * layout.cloud) % 1.02)
+            y = canvas.tall * (0.13 + 0.08 * (number % 2) + 0.05 * layout.light_down)
+            puff = [
+                (-0.17, 0.05),
+                (-0.13, -0.02),
+                (-0.06, -0.03),
+                (0.0, -0.085),
+                (0.08, -0.03),
+                (0.14, -0.02),
+                (0.17, 0.05),
+            ]
+            canvas.fill(moved(smooth(puff), to=(x, y), scale=1), colour)
+
+    def _ridge(self, level: float, height: float, waves: float, phase: float) -> Outline:
+        """A rolling skyline at `level`, closed along the bottom of the picture."""
+        x = np.linspace(-0.02, self._canvas.wide + 0.02, 40)
+        turn = 2 * math.pi * (x * waves + phase)
+        y = level - height * (0.5 + 0.5 * np.sin(turn) + 0.18 * np.sin(2.3 * turn + 1))
+        foot = self._canvas.tall + 0.02
+        return np.concatenate([np.stack([x, y], 1), [[x[-1], foot], [x[0], foot]]])
+
+    def _hills(self) -> None:
+        canvas, layout = self._canvas, self._layout
+        tall = 0.08 + 0.1 * layout.heights
+        canvas.fill(self._ridge(self.horizon, tall, 0.9, layout.waves), self.lit(HILL, depth=0.35))
+        canvas.fill(self._ridge(self.horizon + 0.1, tall, 0.7, 0.4 - layout.waves), self.lit(HILL))
+        canvas.fill(self._ridge(self.horizon + 0.22, 0.06, 0.5, layout.waves), self.lit(GRASS))
+
+    def _mountains(self) -> None:
+        canvas, layout = self._canvas, self._layout
+        foot = self.horizon + 0.12
+        for number, depth in ((0, 0.35), (2, 0.2), (1, 0.05)):
+            x = canvas.wide * (0.16 + 0.34 * number + 0.12 * (layout.waves - 0.5))
+            tall = 0.4 + 0.14 * layout.heights - 0.1 * (number % 2) * layout.towers
+            half = tall * 0.72
+            canvas.fill(
+                polygon([(x - half, foot), (x, foot - tall), (x + half, foot)]),
+                self.lit(ROCK, depth=depth),
+            )
+            cap = [(0, -1), (0.2, -0.72), (0.09, -0.64), (0, -0.72), (-0.09, -0.62), (-0.2, -0.72)]
+            snow = polygon(cap) * (half, tall) + (x, foot)
+            canvas.fill(snow, mixed(SNOW, self._light, self._strength * 0.6), detail=True)
+        canvas.fill(self._ridge(foot, 0.06, 0.7, layout.waves), self.lit(HILL))
+
+    def _forest(self) -> None:
+        canvas, layout = self._canvas, self._layout
+        canvas.fill(
+            rectangle(-0.02, self.horizon, canvas.wide + 0.02, canvas.tall + 0.02), self.lit(GRASS)
+        )
+        for level, depth, tall, step in ((0.02, 0.5, 0.36, 0.15), (0.09, 0.12, 0.44, 0.21)):
+            count = math.ceil(canvas.wide / step) + 2
+            for number in range(count):
+                x = step * (number - 1 + layout.waves)
+                size = tall * (0.82 + 0.22 * layout.heights + 0.14 * math.sin(2.4 * number))
+                self._pine(x, self.horizon + level, size, self.lit(PINES, depth=depth))
+
+    def _pine(self, x: float, foot: float, tall: float, colour: RGB) -> None:
+        for part in things.THINGS[things.PINE].parts:
+            outline = moved(part.outline, to=(x, foot - tall / 2), scale=tall / 2)
+            self._canvas.fill(outline, self.lit(part.colour) if part.colour else colour)
+
+    def _sea(self) -> None:
+        canvas, layout = self._canvas, self._layout
+        shore = self.horizon
+        self._water(shore)
+        for number in range(5):
+            y = shore + 0.05 + 0.075 * number
+            x = canvas.wide * ((0.3 * number + layout.waves) % 1)
+            wave = [(-0.14, 0), (0, -0.014), (0.14, 0), (0, 0.008)]
+            canvas.fill(
+                moved(smooth(wave), to=(x, y), scale=1),
+                mixed(self.lit(WATER), (255, 255, 255), 0.5),
+                detail=True,
+            )
+
+    def _water(self, shore: float) -> None:
+        canvas = self._canvas
+        for band in range(4):
+            top = shore + (canvas.tall - shore) * band / 4
+            colour = mixed(
+                self.lit(WATER, depth=0.3 - 0.1 * band), SKIES[self._scene.hour][1], 0.12
+            )
+            canvas.fill(rectangle(-0.02, top, canvas.wide + 0.02, canvas.tall + 0.02), colour)
+
+    def _river(self) -> None:
+        canvas, layout = self._canvas, self._layout
+        self._hills()
+        start = self.horizon + 0.1
+        share = np.linspace(0, 1, 14)
+        bend = 0.16 * np.sin(math.pi * (1.6 * share + layout.river)) + canvas.wide * (
+            0.4 + 0.2 * layout.river
+        )
+        y = start + (canvas.tall + 0.02 - start) * share**1.1
+        half = 0.02 + 0.17 * share**1.4
+        bank = np.concatenate([np.stack([bend - half, y], 1), np.stack([bend + half, y], 1)[::-1]])
+        canvas.fill(bank, mixed(self.lit(WATER, depth=0.25), (255, 255, 255), 0.12))
+
+    def _city(self) -> None:
+        canvas, scene = self._canvas, self._scene
+        water = scene.reflections
+        foot = self.horizon + (0.12 if water else 0.2)
+        canvas.fill(
+            rectangle(-0.02, foot, canvas.wide + 0.02, canvas.tall + 0.02), self.lit((92, 96, 108))
+        )
+        self._towers(foot, depth=0.4, step=0.17, tall=0.5, shift=0.6)
+        self._towers(foot, depth=0.0, step=0.2, tall=0.36, shift=0.0)
+        if water:
+            canvas.reflect(foot, self.lit(WATER))
+
+    def _towers(self, foot: float, *, depth: float, step: float, tall: float, shift: float) -> None:
+        canvas, layout = self._canvas, self._layout
+        is_dark = self._scene.hour != "day" or self._scene.style == "neon"
+        if self._scene.style == "neon":
+            bodies: list[RGB] = [(255, 60, 170), (40, 220, 240), (160, 90, 255)]
+        else:
+            body = (70, 78, 112) if is_dark else (120, 134, 164)
+            bodies = [
+                self.lit(mixed(body, (190, 140, 130), 0.25 * kind), depth=depth)
+                for kind in range(3)
+            ]
+        for number in range(math.ceil(canvas.wide / step) + 1):
+            left = step * (number - 0.5 + shift)
+            wave = math.sin(2 * math.pi * (layout.towers + number * GOLDEN))
+            top = foot - tall * (0.72 + 0.28 * wave + 0.2 * (layout.heights - 0.5))
+            right = left + step * 0.86
+            canvas.fill(rectangle(left, top, right, foot + 0.002), bodies[number % 3])
+            if depth:
+                continue
+            window = (255, 224, 120) if is_dark else (206, 228, 246)
+            for row in range(int((foot - top - 0.03) / 0.075)):
+                for column in range(2):
+                    x, y = left + step * (0.14 + 0.36 * column), top + 0.035 + 0.075 * row
+                    canvas.fill(rectangle(x, y, x + 0.042, y + 0.038), window, detail=True)
+
+    def _meadow(self) -> None:
+        canvas, layout = self._canvas, self._layout
+        canvas.fill(self._ridge(self.horizon, 0.06, 0.7, layout.waves), self.lit(HILL, depth=0.25))
+        canvas.fill(self._ridge(self.horizon + 0.1, 0.05, 0.5, 0.3 + layout.waves), self.lit(GRASS))
+        colours = ((246, 132, 178), (252, 214, 50), (250, 250, 246), (226, 50, 46))
+        for number, (x, y) in enumerate(
+            scattered(22, 0, self.horizon + 0.14, canvas.wide, canvas.tall)
+        ):
+            size = 0.012 + 0.02 * (y - self.horizon)
+            canvas.fill(ellipse(x, y, 1.6 * size, 1.6 * size, 10), colours[number % 4], detail=True)
+
+    def _underwater(self) -> None:
+        canvas, layout = self._canvas, self._layout
+        deep = mixed((20, 80, 150), (20, 140, 150), layout.mood)
+        canvas.background(self.lit((96, 200, 226)), self.lit(deep))
+        floor = self._ridge(canvas.tall - 0.06, 0.05, 0.8, layout.waves)
+        for number in range(4):
+            x = canvas.wide * (0.1 + 0.27 * number + 0.1 * (layout.waves - 0.5))
+            tall = 0.22 + 0.1 * math.sin(3 * number + 6 * layout.heights)
+            blade = [
+                (-0.03, 0.02),
+                (-0.05, -tall * 0.5),
+                (0.01, -tall),
+                (0.05, -tall * 0.5),
+                (0.03, 0.02),
+            ]
+            canvas.fill(
+                moved(smooth(blade), to=(x, canvas.tall - 0.06), scale=1), self.lit((40, 140, 90))
+            )
+        canvas.fill(floor, self.lit(SAND))
+        for number in range(6):
+            x, y = canvas.wide * (0.12 + 0.76 * layout.cloud), canvas.tall * (0.1 + 0.1 * number)
+            canvas.fill(
+                ellipse(x + 0.03 * math.sin(2 * number), y, 0.016, 0.016, 12), (220, 244, 252)
+            )

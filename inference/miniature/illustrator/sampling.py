@@ -1,0 +1,128 @@
+"""Invents pictures to learn from, and keeps some combinations back for the examination."""
+
+from hashlib import sha256
+
+import numpy as np
+
+from inference.miniature.illustrator import drawing, things
+from inference.miniature.illustrator.canvas import STYLES
+from inference.miniature.illustrator.outlines import SHAPES
+from inference.miniature.illustrator.palette import COLOURS
+from inference.miniature.illustrator.pictures import (
+    PLACES,
+    RELATIONS,
+    SETTINGS,
+    SKY_THINGS,
+    TIMES,
+    WEATHERS,
+    Picture,
+    Scene,
+    Shape,
+    ShapePicture,
+    Subject,
+)
+
+HELD_OUT_SHARE = 0.12
+STYLE_SHARES = (0.56, 0.13, 0.11, 0.1, 0.1)
+SHAPE_PICTURES = 0.42
+
+
+def is_held_out(shape: str, colour: str, background: str) -> bool:
+    """Whether this combination is kept from training. It depends on the three names alone."""
+    digest = sha256(f"{colour} {shape} on {background}".encode()).digest()
+    return digest[0] < HELD_OUT_SHARE * 256
+
+
+def invent(rng: np.random.Generator) -> Picture:
+    """A picture to learn from: never one with a combination that is held out."""
+    return _shapes(rng) if rng.random() < SHAPE_PICTURES else _scene(rng)
+
+
+def _shapes(rng: np.random.Generator) -> ShapePicture:
+    while True:
+        picture = _any_shapes(rng)
+        ground = picture.background
+        shapes = [shape for shape in (picture.shape, picture.other) if shape is not None]
+        colours = [drawing.shape_colour(shape.name, shape.colour, ground) for shape in shapes]
+        if ground in colours or (ground is None and "white" in colours):
+            continue
+        if ground is None or not any(
+            is_held_out(shape.name, colour, ground)
+            for shape, colour in zip(shapes, colours, strict=True)
+        ):
+            return picture
+
+
+def _any_shapes(rng: np.random.Generator) -> ShapePicture:
+    style = _style(rng) if rng.random() < 0.5 else "flat"  # noqa: PLR2004
+    background = _pick(rng, tuple(COLOURS)) if rng.random() < 0.86 else None  # noqa: PLR2004
+    shape = _shape(rng)
+    match _weighted(rng, {"alone": 0.2, "placed": 0.28, "row": 0.27, "pair": 0.25}):
+        case "row":
+            return ShapePicture(shape, background, count=int(rng.integers(2, 6)), style=style)
+        case "pair":
+            return ShapePicture(
+                shape, background, other=_shape(rng), relation=_pick(rng, RELATIONS), style=style
+            )
+        case "placed":
+            place = _pick(rng, PLACES[1:])
+            return ShapePicture(shape, background, place=place, size=_size(rng), style=style)
+        case _:
+            return ShapePicture(shape, background, size=_size(rng), style=style)
+
+
+def _shape(rng: np.random.Generator) -> Shape:
+    colour = _pick(rng, tuple(COLOURS)) if rng.random() < 0.92 else None  # noqa: PLR2004
+    return Shape(_pick(rng, tuple(SHAPES)), colour)
+
+
+def _size(rng: np.random.Generator) -> str:
+    return _weighted(rng, {"medium": 0.6, "small": 0.2, "large": 0.2})
+
+
+def _scene(rng: np.random.Generator) -> Scene:
+    setting = _pick(rng, SETTINGS[:-1]) if rng.random() < 0.8 else None  # noqa: PLR2004
+    subject = other = None
+    if rng.random() < 0.68:  # noqa: PLR2004
+        subject = _subject(rng)
+        if subject.count == 1 and rng.random() < 0.12:  # noqa: PLR2004
+            other = Subject(_subject(rng).name)
+            # What swims and what stands do not share a picture.
+            if (other.name == "fish") != (subject.name == "fish") or other.name == subject.name:
+                other = None
+    if subject is not None and subject.name == "fish":
+        setting = None
+    time = _pick(rng, TIMES) if rng.random() < 0.6 else None  # noqa: PLR2004
+    weather = _pick(rng, WEATHERS) if rng.random() < 0.28 else None  # noqa: PLR2004
+    sky = _sky(rng, time)
+    if subject is not None and subject.name == "fish":
+        weather, sky = None, ()
+    style = _style(rng)
+    reflections = setting == "city" and rng.random() < (0.6 if style == "neon" else 0.15)
+    if setting is None and subject is None and time is None and not sky and weather is None:
+        setting = _pick(rng, SETTINGS[:-1])
+    return Scene(setting, time, weather, sky, subject, other, reflections, style)
+
+
+def _subject(rng: np.random.Generator) -> Subject:
+    name = _pick(rng, things.subjects())
+    colour = _pick(rng, tuple(COLOURS)) if rng.random() < 0.4 else None  # noqa: PLR2004
+    return Subject(name, colour, int(rng.choice([1, 2, 3], p=[0.64, 0.18, 0.18])))
+
+
+def _sky(rng: np.random.Generator, time: str | None) -> tuple[str, ...]:
+    fitting = {"night": ("moon", "stars", "clouds"), "day": ("sun", "clouds"), None: SKY_THINGS}
+    choices = fitting.get(time, ("sun", "clouds"))
+    return tuple(thing for thing in choices if rng.random() < 0.2)  # noqa: PLR2004
+
+
+def _style(rng: np.random.Generator) -> str:
+    return _weighted(rng, dict(zip(STYLES, STYLE_SHARES, strict=True)))
+
+
+def _pick(rng: np.random.Generator, choices: tuple[str, ...]) -> str:
+    return choices[rng.integers(len(choices))]
+
+
+def _weighted(rng: np.random.Generator, shares: dict[str, float]) -> str:
+    return str(rng.choice(list(shares), p=list(shares.values())))

@@ -1,0 +1,1 @@
+"""Trains the miniature from nothing: first its autoencoder, then its transformer with both readers."""

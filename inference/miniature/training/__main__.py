@@ -1,0 +1,74 @@
+"""`python -m inference.miniature.training`: the whole checkpoint from nothing, or on from where it was."""
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+from diffusers import FluxPipeline
+
+from inference.engines.flux import FluxEngine
+from inference.miniature import CHECKPOINT, saving
+from inference.miniature.evaluation import contact_sheet
+from inference.miniature.training import autoencoder, flow, latents, reading
+
+AUTOENCODER_STEPS = 3_000
+READING_STEPS = 600
+FLOW_STEPS = 5_000
+PICTURES: dict[latents.Size, int] = {
+    (512, 512): 8_192,
+    (768, 768): 512,
+    (1024, 768): 512,
+    (768, 1024): 512,
+    (1024, 1024): 512,
+}
+
+
+TIME_IS_UP = "Time is up: run the same command again to go on."
+
+
+def main() -> None:
+    """Train, save, and show what came of it."""
+    arguments = _arguments()
+    folder: Path = arguments.work
+    folder.mkdir(parents=True, exist_ok=True)
+    deadline = None
+    if arguments.minutes is not None:
+        deadline = time.monotonic() + 60 * arguments.minutes
+    if arguments.further:
+        pipeline = FluxPipeline.from_pretrained(arguments.checkpoint, dtype=torch.float32)
+    else:
+        vae = autoencoder.train(folder, steps=AUTOENCODER_STEPS, deadline=deadline)
+        if vae is None:
+            print(TIME_IS_UP)
+            return
+        pipeline = flow.untrained(vae)
+        if not reading.teach(pipeline, folder, steps=READING_STEPS, deadline=deadline):
+            print(TIME_IS_UP)
+            return
+    for size, count in PICTURES.items():
+        latents.keep(pipeline.vae, folder, size, count)
+    flow.train(pipeline, folder, steps=arguments.steps, pictures=PICTURES, deadline=deadline)
+    saving.save(pipeline, arguments.checkpoint)
+    engine = FluxEngine(str(arguments.checkpoint))
+    engine.load()
+    contact_sheet.draw(engine, folder / "contact-sheet.png")
+    print(f"Saved {arguments.checkpoint}; look at {folder / 'contact-sheet.png'}.")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--work", type=Path, default=Path("var/miniature"), help="kept between runs"
+    )
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="where the result goes")
+    parser.add_argument(
+        "--further", action="store_true", help="start from the checkpoint instead of from nothing"
+    )
+    parser.add_argument("--steps", type=int, default=FLOW_STEPS, help="of the transformer")
+    parser.add_argument("--minutes", type=float, help="stop after these; run again to go on")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Keeps what the transformer learns from: pictures as the autoencoder sees them, and their words."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from inference.miniature.illustrator.drawing import draw
+from inference.miniature.illustrator.layout import NUMBERS, Layout
+from inference.miniature.illustrator.pictures import Picture
+from inference.miniature.illustrator.sampling import invent
+
+SEED = 2
+CHUNK = 512
+BATCH_PIXELS = 4 * 1024 * 1024
+
+Size = tuple[int, int]
+
+
+def picture(size: Size, number: int) -> tuple[Picture, Layout]:
+    """The picture with this number among those of `size`, and how it is laid out."""
+    rng = np.random.default_rng((SEED, *size, number))
+    return invent(rng), Layout.of(rng.random(NUMBERS))
+
+
+class Drawings(Dataset[NDArray[np.uint8]]):
+    """The pixels of the pictures from `first` on."""
+
+    def __init__(self, size: Size, first: int, count: int) -> None:
+        self._size, self._first, self._count = size, first, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        subject, layout = picture(self._size, self._first + index)
+        # A copy that may be written to, as torch asks.
+        return draw(subject, layout, width=self._size[0], height=self._size[1]).copy()
+
+
+def keep(vae: AutoencoderKL, folder: Path, size: Size, count: int) -> None:
+    """Write the latents of the first `count` pictures of `size`, chunk by chunk, where missing."""
+    for number in range(count // CHUNK):
+        file = _file(folder, size, number)
+        if file.exists():
+            continue
+        torch.save(torch.cat(list(_encoded(vae, size, number * CHUNK))), file.with_suffix(".part"))
+        file.with_suffix(".part").replace(file)
+        print(f"latents: {file.name}, {(number + 1) * CHUNK} of {count}", flush=True)
+
+
+def read(folder: Path, size: Size, count: int) -> Tensor:
+    """What `keep` wrote: float16, of shape (count, 16, height / 32, width / 32)."""
+    return torch.cat([torch.load(_file(folder, size, n)) for n in range(count // CHUNK)])
+
+
+@torch.no_grad()
+def _encoded(vae: AutoencoderKL, size: Size, first: int) -> Iterator[Tensor]:
+    batch = max(1, BATCH_PIXELS // (size[0] * size[1]))
+    drawings = DataLoader(Drawings(size, first, CHUNK), batch_size=batch, num_workers=1)
+    for pixels in drawings:
+        images = pixels.permute(0, 3, 1, 2).float().div(127.5).sub(1)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            latents = vae.encode(images).latent_dist.mean
+        yield latents.half()
+
+
+def _file(folder: Path, size: Size, number: int) -> Path:
+    return folder / f"latents-{size[0]}x{size[1]}-{number:03}.pt"

@@ -1,0 +1,100 @@
+"""The illustrator: words and layout give the picture whole, and no combination kept back gets out."""
+
+import numpy as np
+import pytest
+
+from inference.miniature.illustrator import drawing
+from inference.miniature.illustrator.canvas import STYLES
+from inference.miniature.illustrator.drawing import draw
+from inference.miniature.illustrator.layout import NUMBERS, Layout
+from inference.miniature.illustrator.palette import COLOURS, PAPER
+from inference.miniature.illustrator.pictures import (
+    SETTINGS,
+    TIMES,
+    WEATHERS,
+    Picture,
+    Scene,
+    Shape,
+    ShapePicture,
+    Subject,
+)
+from inference.miniature.illustrator.sampling import invent, is_held_out
+from inference.miniature.illustrator.things import subjects
+
+MIDDLE = Layout.of(np.full(NUMBERS, 0.5))
+OTHER = Layout.of(np.linspace(0.05, 0.95, NUMBERS))
+CIRCLE = ShapePicture(Shape("circle", "red"), "blue")
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(
+    "picture", [CIRCLE, Scene("forest", weather="mist", subject=Subject("fox"))]
+)
+def test_the_same_words_and_layout_give_the_same_pixels_in_every_style(
+    picture: Picture, style: str
+) -> None:
+    fields = {name: getattr(picture, name) for name in picture.__dataclass_fields__}
+    styled = type(picture)(**{**fields, "style": style})
+    first, again = (draw(styled, MIDDLE, width=192, height=128) for _ in range(2))
+    assert first.shape == (128, 192, 3)
+    assert (first == again).all()
+    assert (first != draw(styled, OTHER, width=192, height=128)).any()
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("weather", [None, *WEATHERS])
+def test_every_setting_looks_different_at_every_hour(setting: str, weather: str | None) -> None:
+    pictures = [
+        draw(Scene(setting, hour, weather), MIDDLE, width=128, height=128).tobytes()
+        for hour in TIMES
+    ]
+    assert len(set(pictures)) == len(TIMES)
+
+
+@pytest.mark.parametrize("name", subjects())
+def test_every_subject_stands_on_the_picture_in_its_colour(name: str) -> None:
+    scene = Scene("meadow", subject=Subject(name, "purple"))
+    with_it = draw(scene, MIDDLE, width=256, height=256)
+    without = draw(Scene("meadow"), MIDDLE, width=256, height=256)
+    assert 0.02 < (with_it != without).any(2).mean() < 0.4
+    assert (with_it == COLOURS["purple"]).all(2).any()
+
+
+def test_what_the_words_leave_open_gets_the_usual_colour() -> None:
+    heart = draw(ShapePicture(Shape("heart")), MIDDLE, width=128, height=128)
+    assert tuple(heart[0, 0]) == PAPER
+    assert tuple(heart[64, 64]) == COLOURS["red"]
+    assert drawing.shape_colour("heart", None, "red") == "black"
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: Shape("blob"), "name is 'blob'.*circle"),
+        (lambda: Shape("circle", "mauve"), "colour is 'mauve'.*red"),
+        (lambda: ShapePicture(Shape("circle"), count=9), "count is 9"),
+        (lambda: Scene("moon base"), "setting is 'moon base'.*hills"),
+        (lambda: Subject("dragon"), "name is 'dragon'.*fox"),
+        (lambda: Scene(style="oil"), "style is 'oil'.*flat"),
+    ],
+)
+def test_what_it_cannot_draw_is_named_with_what_it_can(make: object, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        make()  # type: ignore[operator]
+
+
+def test_no_picture_to_learn_from_has_a_combination_that_is_held_out() -> None:
+    rng = np.random.default_rng(1)
+    pictures = [picture for _ in range(4000) if isinstance(picture := invent(rng), ShapePicture)]
+    assert len(pictures) > 1000
+    for picture in pictures:
+        for shape in filter(None, (picture.shape, picture.other)):
+            colour = drawing.shape_colour(shape.name, shape.colour, picture.background)
+            assert picture.background is None or not is_held_out(
+                shape.name, colour, picture.background
+            )
+
+
+def test_about_an_eighth_of_all_combinations_is_held_out() -> None:
+    names = [(shape, a, b) for shape in drawing.USUAL_COLOURS for a in COLOURS for b in COLOURS]
+    assert 0.09 < np.mean([is_held_out(*three) for three in names]) < 0.16

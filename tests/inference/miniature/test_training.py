@@ -1,0 +1,104 @@
+"""Training: the noise carries the layout, and what was stopped goes on as if it had not been."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from inference.miniature.training import coupling
+from inference.miniature.training.optimizer import Optimizer
+from inference.miniature.training.progress import resumable
+
+SHAPE = (500, 16, 8, 12)
+
+
+def test_the_layout_can_be_read_from_the_noise_at_any_size() -> None:
+    torch.manual_seed(1)
+    layouts = torch.rand(SHAPE[:2])
+    for size in ((16, 16), (24, 32)):
+        noise = coupling.noise_for(layouts, torch.randn(*SHAPE[:2], *size))
+        assert torch.allclose(coupling.layouts_in(noise), layouts.clamp(0.001, 0.999), atol=1e-4)
+
+
+def test_uniform_layouts_leave_the_noise_standard_normal() -> None:
+    torch.manual_seed(2)
+    noise = coupling.noise_for(torch.rand(SHAPE[:2]), torch.randn(SHAPE))
+    assert abs(noise.mean()) < 0.01
+    assert abs(noise.std() - 1) < 0.01
+    quantiles = torch.sort(coupling.layouts_in(noise).flatten()).values
+    assert (quantiles - torch.linspace(0, 1, len(quantiles))).abs().max() < 0.02
+
+
+def test_nothing_but_the_layout_changes_in_the_noise() -> None:
+    torch.manual_seed(3)
+    before = torch.randn(SHAPE)
+    layouts = coupling.layouts_in(before)
+    again = coupling.noise_for(layouts, before)
+    far_out = (layouts < coupling.EDGE) | (
+        layouts > 1 - coupling.EDGE
+    )  # pulled in: infinity is near
+    assert torch.allclose(before[~far_out], again[~far_out], atol=1e-3)
+
+
+def lesson(folder: Path, *, steps: int, deadline: float | None = None) -> tuple[bool, nn.Module]:
+    """Teach a small model with both kinds of weights to be the identity."""
+    torch.manual_seed(4)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Conv1d(8, 8, 1), nn.Flatten(), nn.Linear(8, 4))
+    optimizer = Optimizer(
+        dict(model.named_parameters()), {"0.weight", "3.weight"}, rate=0.01, inside_rate=0.01
+    )
+
+    def step(number: int) -> float:
+        torch.manual_seed(number)
+        x = torch.randn(16, 4)
+        loss = (model[3](model[0](x)) - x).square().mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step(1.0)
+        return loss.item()
+
+    def state() -> dict[str, Any]:
+        return {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+
+    def restore(saved: dict[str, Any]) -> None:
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+
+    finished = resumable(
+        "lesson",
+        folder / "lesson.pt",
+        steps=steps,
+        step=step,
+        state=state,
+        restore=restore,
+        deadline=deadline,
+    )
+    return finished, model
+
+
+def test_what_was_stopped_after_each_step_ends_as_what_ran_through(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "whole").mkdir()
+    finished, whole = lesson(tmp_path / "whole", steps=6)
+    assert finished
+    runs = 0
+    while not (answer := lesson(tmp_path, steps=6, deadline=time.monotonic()))[0]:
+        runs += 1
+    assert runs == 5
+    for ours, theirs in zip(answer[1].parameters(), whole.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert "lesson: step 6 of 6, loss" in capsys.readouterr().out
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    x = torch.eye(4)
+    before, after = (lesson(tmp_path, steps=steps)[1] for steps in (1, 400))
+    assert loss_of(after, x) < 0.1 * loss_of(before, x)
+
+
+@torch.no_grad()
+def loss_of(model: nn.Module, x: torch.Tensor) -> float:
+    return (model[3](model[0](x)) - x).square().mean().item()  # type: ignore[index]
