@@ -41,13 +41,14 @@ def mended() -> list[str]:
 
 
 def event(sandbox: StripeSandbox, batch: UsageBatch, identifier: str, value: int) -> None:
-    """One that we do not know of."""
+    """One that we do not know of, in the minute of `batch`: Stripe adds up by the minute."""
     row = Subscription.objects.get(pk=batch.organization_id)
     sandbox.client().v1.billing.meter_events.create(
         {
             "event_name": batch.price.metered.event_name,
             "payload": {"stripe_customer_id": str(row.customer_id), "value": str(value)},
             "identifier": identifier,
+            "timestamp": int(batch.last_captured_at.timestamp()),
         }
     )
 
