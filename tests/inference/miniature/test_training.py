@@ -8,9 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from inference.miniature.training import coupling
+from inference.miniature import parts
+from inference.miniature.illustrator.layout import NUMBERS
+from inference.miniature.illustrator.pictures import Scene, Subject
+from inference.miniature.tokenizers import T5_TOKENS
+from inference.miniature.training import coupling, flow, reading
 from inference.miniature.training.optimizer import Optimizer
 from inference.miniature.training.progress import resumable
+from inference.miniature.training.reading import FACTS, facts
 
 SHAPE = (500, 16, 8, 12)
 
@@ -102,3 +107,35 @@ def test_it_learns(tmp_path: Path) -> None:
 @torch.no_grad()
 def loss_of(model: nn.Module, x: torch.Tensor) -> float:
     return (model[3](model[0](x)) - x).square().mean().item()  # type: ignore[index]
+
+
+def test_the_first_block_begins_with_the_layout_before_it() -> None:
+    pipeline = flow.untrained(parts.autoencoder())
+    seen: list[torch.Tensor] = []
+    block = pipeline.transformer.transformer_blocks[0]
+    hook = block.norm2.register_forward_hook(lambda _, given, __: seen.append(given[0]))
+    layouts = torch.rand(16, NUMBERS)
+    noise = coupling.noise_for(layouts, torch.randn(16, 16, 16, 16))
+    text = torch.randn(16, parts.WIDTH), torch.randn(16, T5_TOKENS, parts.WIDTH)
+    with torch.no_grad():
+        flow.velocity(pipeline, noise, torch.ones(16), text)
+    hook.remove()
+    there = seen[0][:, 7, NUMBERS : 2 * NUMBERS]  # any token has it
+    wanted = torch.special.ndtri(layouts.clamp(coupling.EDGE, 1 - coupling.EDGE))
+    assert torch.corrcoef(torch.stack([there.flatten(), wanted.flatten()]))[0, 1] > 0.97
+
+
+def test_the_reading_lesson_asks_for_what_the_prompt_says() -> None:
+    boat = Scene("sea", "night", sky=("moon",), subject=Subject("boat", "red", 2), style="neon")
+    said = facts(boat)
+    assert {name: said[name] for name in ("style", "setting", "time", "subject", "colour")} == {
+        "style": "neon",
+        "setting": "sea",
+        "time": "night",
+        "subject": "boat",
+        "colour": "red",
+    }
+    assert (said["count"], said["moon"], said["sun"], said["shape"]) == (2, True, False, None)
+    for number in range(5):
+        answers = reading.lesson(number).answers
+        assert answers.shape == (reading.BATCH, len(FACTS))
