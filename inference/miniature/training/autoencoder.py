@@ -3,7 +3,6 @@
 import math
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -70,20 +69,12 @@ def train(folder: Path, *, steps: int, deadline: float | None = None) -> Autoenc
         optimizer.step(_share(number, steps))
         return float(loss.item())
 
-    def state() -> dict[str, Any]:
-        return {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-
-    def restore(saved: dict[str, Any]) -> None:
-        model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
-
     finished = resumable(
         "autoencoder",
         folder / "autoencoder.pt",
         steps=steps,
         step=step,
-        state=state,
-        restore=restore,
+        kept={"model": model, "optimizer": optimizer},
         deadline=deadline,
     )
     if not finished:

@@ -3,9 +3,9 @@
 The miniature always draws in four steps, so it learns at their four noise levels and no other.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +73,6 @@ def train(
     deadline: float | None = None,
 ) -> None:
     """Teach `pipeline`, and leave the averaged weights in it, finished or as far as it came."""
-    quicken(pipeline)
     modules = nn.ModuleDict(
         {
             "transformer": pipeline.transformer,
@@ -81,7 +80,8 @@ def train(
             "t5": pipeline.text_encoder_2,
         }
     ).eval()  # no dropout
-    averaged = {name: value.detach().clone() for name, value in modules.named_parameters()}
+    averaged = deepcopy(modules)
+    quicken(pipeline)
     named = dict(modules.named_parameters())
     optimizer = Optimizer(named, inside_blocks(named), rate=LEARNING_RATE, inside_rate=INSIDE_RATE)
     known = {size: latents.read(folder, size, count) for size, count in pictures.items()}
@@ -96,32 +96,19 @@ def train(
         optimizer.step(learning_share(number, steps))
         keep = min(AVERAGED, (number + 1) / (number + 10))
         with torch.no_grad():
-            for name, value in modules.named_parameters():
-                averaged[name].lerp_(value, 1 - keep)
+            for mean, value in zip(averaged.parameters(), modules.parameters(), strict=True):
+                mean.lerp_(value, 1 - keep)
         return float(loss.item())
-
-    def state() -> dict[str, Any]:
-        return {
-            "modules": modules.state_dict(),
-            "averaged": averaged,
-            "optimizer": optimizer.state_dict(),
-        }
-
-    def restore(saved: dict[str, Any]) -> None:
-        modules.load_state_dict(saved["modules"])
-        averaged.update(saved["averaged"])
-        optimizer.load_state_dict(saved["optimizer"])
 
     resumable(
         "flow",
         folder / "flow.pt",
         steps=steps,
         step=step,
-        state=state,
-        restore=restore,
+        kept={"modules": modules, "averaged": averaged, "optimizer": optimizer},
         deadline=deadline,
     )
-    modules.load_state_dict(averaged, strict=False)
+    modules.load_state_dict(averaged.state_dict())
 
 
 def quicken(pipeline: FluxPipeline) -> None:

@@ -3,12 +3,20 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 SAVE_EVERY_SECONDS = 120
 TELL_EVERY_SECONDS = 20
+
+
+class Stateful(Protocol):
+    """A model or an optimizer: what a training must find again as it was."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> Any: ...
 
 
 def resumable(
@@ -17,11 +25,10 @@ def resumable(
     *,
     steps: int,
     step: Callable[[int], float],
-    state: Callable[[], dict[str, Any]],
-    restore: Callable[[dict[str, Any]], None],
+    kept: dict[str, Stateful],
     deadline: float | None = None,
 ) -> bool:
-    """Call `step(number)` for each number up to `steps` and keep `state()` in `state_file`.
+    """Call `step(number)` for each number up to `steps` and keep the state of `kept` in `state_file`.
 
     Each step must draw its chances from its number alone, so that a training that was stopped goes
     on as if it had not been. Returns whether it is finished: False when `deadline`
@@ -30,12 +37,14 @@ def resumable(
     first = 0
     if state_file.exists():
         saved = torch.load(state_file, weights_only=True)
-        restore(saved["state"])
+        for part, state in saved["state"].items():
+            kept[part].load_state_dict(state)
         first = saved["steps"]
 
     def save(number: int) -> None:
         part = state_file.with_suffix(".part")
-        torch.save({"steps": number, "state": state()}, part)
+        state = {name: keeper.state_dict() for name, keeper in kept.items()}
+        torch.save({"steps": number, "state": state}, part)
         part.replace(state_file)
 
     losses: list[float] = []

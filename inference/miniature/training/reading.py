@@ -165,16 +165,11 @@ def teach(
             print(f"reading: CLIP {clip_right:.3f}, T5 {t5_right:.3f} of the facts right")
         return float((first + second).item())
 
-    def restore(saved: dict[str, Any]) -> None:
-        modules.load_state_dict(saved["modules"])
-        optimizer.load_state_dict(saved["optimizer"])
-
     return resumable(
         "reading",
         folder / "reading.pt",
         steps=steps,
         step=step,
-        state=lambda: {"modules": modules.state_dict(), "optimizer": optimizer.state_dict()},
-        restore=restore,
+        kept={"modules": modules, "optimizer": optimizer},
         deadline=deadline,
     )

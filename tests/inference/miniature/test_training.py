@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -64,20 +63,12 @@ def lesson(folder: Path, *, steps: int, deadline: float | None = None) -> tuple[
         optimizer.step(1.0)
         return loss.item()
 
-    def state() -> dict[str, Any]:
-        return {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-
-    def restore(saved: dict[str, Any]) -> None:
-        model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
-
     finished = resumable(
         "lesson",
         folder / "lesson.pt",
         steps=steps,
         step=step,
-        state=state,
-        restore=restore,
+        kept={"model": model, "optimizer": optimizer},
         deadline=deadline,
     )
     return finished, model
