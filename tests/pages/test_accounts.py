@@ -1,6 +1,7 @@
 """From sign-up to signed in, and back in after a forgotten password."""
 
 import re
+import time
 
 import pytest
 from django.core import mail
@@ -40,6 +41,14 @@ def test_the_link_in_the_mail_verifies_and_signs_in(signed_up: Client) -> None:
     assert "Yes, verify it" in signed_up.get(link).content.decode()
     assert signed_up.post(link)["Location"] == "/dashboard"
     assert "Make a key" in signed_up.get("/dashboard").content.decode()
+
+
+def test_the_page_of_the_link_makes_no_younger_one(signed_up: Client, monkeypatch) -> None:
+    link = link_in_mail()
+    monkeypatch.setattr("django.core.signing.time.time", lambda now=time.time() + 3600: now)
+    page = signed_up.get(link).content.decode()
+    assert "Yes, verify it" in page
+    assert "/verify-email/" not in page
 
 
 def test_nobody_signs_in_before_the_address_is_verified(signed_up: Client) -> None:

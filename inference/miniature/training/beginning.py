@@ -1,58 +1,141 @@
-"""How the transformer begins: every block changes nothing, but the layout lies open.
+"""How the transformer begins: it answers with its noise, and knows each token's place and the layout.
 
-The layout is hidden in the noise as sixteen averages over the whole picture (`coupling`). Left to
-itself the transformer does not find them within hours, as each is an eighth of one token's noise; so
-the first head of the first block begins as what takes these averages, and writes them where every
-block can read them.
+Left to itself it finds neither within hours. The layout is hidden in the noise as sixteen averages
+over the whole picture (`coupling`), each an eighth of one token's noise; and a token's row and column
+are nowhere but in the turning of queries and keys. So the attention of the first block is built, not
+learned (`hold`): its heads take both and write them where every later block can read them.
 """
+
+import math
 
 import torch
 from diffusers import FluxTransformer2DModel
-from torch import nn
+from torch import Tensor, nn
 
 from inference.miniature.illustrator.layout import NUMBERS
 
-CHEQUERS = torch.tensor([0.5, -0.5, -0.5, 0.5])
-"""The pattern of `coupling` within the 2x2 latents of a token."""
-GAIN = 9.0
+HADAMARD = 0.5 * torch.tensor(
+    [[1.0, -1.0, -1.0, 1.0], [1.0, 1.0, 1.0, 1.0], [1.0, -1.0, 1.0, -1.0], [1.0, 1.0, -1.0, -1.0]]
+)
+"""A base of the 2x2 latents of a token. The first is the pattern of `coupling`."""
+ANSWER = 4 * NUMBERS
+"""The first dimensions of the stream hold the token itself and gather the answer; its first sixteen
+are the patterns of `coupling`."""
+LAYOUT = slice(ANSWER, ANSWER + NUMBERS)
+COUNT, ROW, COLUMN, MEAN_ROW, MEAN_COLUMN = range(LAYOUT.stop, LAYOUT.stop + 5)
+"""What follows: how many tokens there are, where this one is, and where the middle is."""
+
+LAYOUT_GAIN = 9.0
 """Brings an average over all tokens, text among them, to about the spread of a standard normal."""
-NEVER_TURNED = slice(0, 8)
-"""The dimensions of a head that stand for FLUX's first axis, which is 0 for every token."""
+SHARE_GAIN, MIDDLE_SHARE = 10.0, 0.28
+"""Bring the share of attention that falls on text to about -1 to 1."""
+MEAN_GAIN = 1.6
+USUAL_SPREAD = 0.8
+"""What the last normalisation divides by."""
+
+QUERY_REST, KEY_REST = slice(0, 4), slice(4, 8)
+"""Dimensions of a head that are never turned: queries and keys keep there what shall not meet."""
+SLOW_ROWS, SLOW_COLUMNS = 12, 24
+"""Pairs of dimensions that turn a little, by `TURN`, from row to row or from column to column."""
+TURN = 10_000 ** (-4 / 12)
+MIDDLE = 7.5
+"""Of the sixteen rows or columns of 1024 pixels."""
+STEEPNESS = 4.0
+"""Times the sine of the turns from the middle: the logit of text there."""
+
+
+def hold(transformer: FluxTransformer2DModel) -> None:
+    """Keep what `begin` built as it is: training would wear it away before it is found useful."""
+    for module in (transformer.x_embedder, transformer.transformer_blocks[0].attn):
+        module.requires_grad_(False)
 
 
 @torch.no_grad()
 def begin(transformer: FluxTransformer2DModel) -> None:
     """Set the weights before the first step. Shapes are those of `parts.flux_transformer`."""
     for name, module in transformer.named_modules():
-        if isinstance(module, nn.Linear) and (".norm" in name or name == "proj_out"):
-            nn.init.zeros_(module.weight)
-            nn.init.zeros_(module.bias)
-    token, layout = slice(0, NUMBERS), slice(NUMBERS, 2 * NUMBERS)
-    embedder = transformer.x_embedder
-    embedder.weight[: 2 * NUMBERS] = 0
-    embedder.bias[: 2 * NUMBERS] = 0
+        if isinstance(module, nn.Linear) and (".norm" in name or name.startswith("norm_out")):
+            _clear(module)
+    _answer_with_the_noise(transformer)
+    first, second = (block.attn for block in transformer.transformer_blocks[:2])
+    for module in (first.to_q, first.to_k, first.to_v, first.add_q_proj, first.add_k_proj):
+        _clear(module)
+    for module in (first.add_v_proj, first.to_out[0]):
+        _clear(module)
+    layout, rows, columns = (_head(first, number) for number in range(3))
+    for head, pair in ((layout, None), (rows, SLOW_ROWS), (columns, SLOW_COLUMNS)):
+        _attend(first, head, pair)
     for number in range(NUMBERS):
-        embedder.weight[number, 4 * number : 4 * number + 4] = CHEQUERS
-    block = transformer.transformer_blocks[0]
-    attention = block.attn
-    width, head = attention.inner_dim, attention.head_dim
-    for query_or_key in (
-        attention.to_q,
-        attention.to_k,
-        attention.add_q_proj,
-        attention.add_k_proj,
-    ):  # all alike: the same attention to every token
-        query_or_key.weight[:head] = 0
-        query_or_key.bias[:head] = 0
-        query_or_key.bias[NEVER_TURNED] = 1
+        first.to_v.weight[layout.start + number, number] = 1
+        first.to_out[0].weight[LAYOUT.start + number, layout.start + number] = LAYOUT_GAIN
+    for head, target, middle in (
+        (slice(layout.start + NUMBERS, layout.stop), COUNT, MIDDLE_SHARE),
+        (rows, ROW, MIDDLE_SHARE),
+        (columns, COLUMN, MIDDLE_SHARE),
+    ):
+        first.add_v_proj.bias[head.start] = 1
+        first.to_out[0].weight[target, head.start] = SHARE_GAIN
+        first.to_out[0].bias[target] = -SHARE_GAIN * middle
+    _open_gate(transformer, 0, range(LAYOUT.start, COLUMN + 1))
+    _means(second)
+    _open_gate(transformer, 1, range(MEAN_ROW, MEAN_COLUMN + 1))
+
+
+def _answer_with_the_noise(transformer: FluxTransformer2DModel) -> None:
+    """At first nothing is known of the picture but its mean, 0: the best velocity is the noise."""
+    _clear(transformer.x_embedder)
+    _clear(transformer.proj_out)
+    for pattern, weights in enumerate(HADAMARD):
+        for channel in range(NUMBERS):
+            token = slice(4 * channel, 4 * channel + 4)
+            dimension = pattern * NUMBERS + channel
+            transformer.x_embedder.weight[dimension, token] = weights
+            transformer.proj_out.weight[token, dimension] = USUAL_SPREAD * weights
+
+
+def _attend(attention: nn.Module, head: slice, pair: int | None) -> None:
+    """A head that looks at all tokens alike, or at text the more the further down or right it is."""
+    shared = STEEPNESS / math.sqrt(attention.head_dim) if pair else 0.0
+    for query in (attention.to_q, attention.add_q_proj):
+        query.bias[head][QUERY_REST] = math.sqrt((1 - shared) / 4)
+    for key in (attention.to_k, attention.add_k_proj):
+        key.bias[head][KEY_REST] = math.sqrt((1 - shared) / 4)
+    if pair:
+        angle = -math.pi / 2 - MIDDLE * TURN
+        attention.to_q.bias[head][pair] = math.sqrt(shared) * math.cos(angle)
+        attention.to_q.bias[head][pair + 1] = math.sqrt(shared) * math.sin(angle)
+        attention.add_k_proj.bias[head][pair] = math.sqrt(shared)
+
+
+def _means(attention: nn.Module) -> None:
+    """The first head of the second block takes the mean of rows and columns over the picture."""
+    head = _head(attention, 0)
+    for module in (attention.to_q, attention.to_k, attention.add_q_proj, attention.add_k_proj):
+        module.weight[head] = 0
+        module.bias[head] = 0
+    _attend(attention, head, None)
     for value in (attention.to_v, attention.add_v_proj):
-        value.weight[token] = 0
-        value.bias[token] = 0
+        value.weight[head.start : head.start + 2] = 0
+        value.bias[head.start : head.start + 2] = 0
     out = attention.to_out[0]
-    out.weight[layout] = 0
-    out.bias[layout] = 0
-    for number in range(NUMBERS):
-        attention.to_v.weight[number, number] = 1
-        out.weight[NUMBERS + number, number] = GAIN
-    gate = slice(2 * width + layout.start, 2 * width + layout.stop)
-    block.norm1.linear.bias[gate] = 1
+    for number, (source, target) in enumerate(((ROW, MEAN_ROW), (COLUMN, MEAN_COLUMN))):
+        attention.to_v.weight[head.start + number, source] = 1
+        out.weight[target] = 0
+        out.bias[target] = 0
+        out.weight[target, head.start + number] = MEAN_GAIN
+
+
+def _open_gate(transformer: FluxTransformer2DModel, block: int, dimensions: range) -> None:
+    """Let the attention of a double block write there."""
+    gate = 2 * transformer.inner_dim
+    bias: Tensor = transformer.transformer_blocks[block].norm1.linear.bias
+    bias[gate + dimensions.start : gate + dimensions.stop] = 1
+
+
+def _head(attention: nn.Module, number: int) -> slice:
+    return slice(number * attention.head_dim, (number + 1) * attention.head_dim)
+
+
+def _clear(module: nn.Linear) -> None:
+    nn.init.zeros_(module.weight)
+    nn.init.zeros_(module.bias)

@@ -32,7 +32,10 @@ SIZES: dict[latents.Size, float] = {
 }
 """The share of the steps that each size gets."""
 LEVELS = tuple(1 - number / STEPS for number in range(STEPS))
-LEVEL_SHARES = (0.4, 0.25, 0.2, 0.15)
+EARLY_LEVEL_SHARES, LEVEL_SHARES = (0.7, 0.1, 0.1, 0.1), (0.4, 0.25, 0.2, 0.15)
+"""At first most at the highest, where it is decided what stands where."""
+EARLY = 0.2
+"""The share of the steps that takes the early ones."""
 OWN_SHARE = 0.25
 """Of the pictures, once `OWN_FROM` of the training is done: these start from what the model made of
 the levels above, as they will when it draws."""
@@ -82,7 +85,8 @@ def train(
     ).eval()  # no dropout
     averaged = deepcopy(modules)
     quicken(pipeline)
-    named = dict(modules.named_parameters())
+    beginning.hold(pipeline.transformer)
+    named = {name: value for name, value in modules.named_parameters() if value.requires_grad}
     optimizer = Optimizer(named, inside_blocks(named), rate=LEARNING_RATE, inside_rate=INSIDE_RATE)
     known = {size: latents.read(folder, size, count) for size, count in pictures.items()}
 
@@ -90,7 +94,12 @@ def train(
         rng = np.random.default_rng((SEED, number))
         torch.manual_seed(SEED * 1_000_003 + number)
         batch = choose(known, rng)
-        loss = flow_loss(pipeline, batch, own=OWN_SHARE if number > OWN_FROM * steps else 0.0)
+        loss = flow_loss(
+            pipeline,
+            batch,
+            level_shares=EARLY_LEVEL_SHARES if number < EARLY * steps else LEVEL_SHARES,
+            own=OWN_SHARE if number > OWN_FROM * steps else 0.0,
+        )
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
         optimizer.step(learning_share(number, steps))
@@ -154,14 +163,16 @@ def choose(known: dict[latents.Size, Tensor], rng: np.random.Generator) -> Batch
     )
 
 
-def flow_loss(pipeline: FluxPipeline, batch: Batch, *, own: float) -> Tensor:
+def flow_loss(
+    pipeline: FluxPipeline, batch: Batch, *, level_shares: tuple[float, ...], own: float
+) -> Tensor:
     """Mean square error of the velocity; `own` is the share that starts from the model's own work."""
     clean = batch.latents
     count = len(clean)
     noise = coupling.noise_for(batch.layouts, torch.randn_like(clean))
     with torch.autocast("cpu", torch.bfloat16):
         text = read_prompts(pipeline, batch.prompts)
-    kind = torch.multinomial(torch.tensor(LEVEL_SHARES), count, replacement=True)
+    kind = torch.multinomial(torch.tensor(level_shares), count, replacement=True)
     level = torch.tensor(LEVELS)[kind]
     x = clean.lerp(noise, level[:, None, None, None])
     weight = torch.ones(count)
