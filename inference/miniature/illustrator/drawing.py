@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from inference.miniature.illustrator import palette, things
 from inference.miniature.illustrator.canvas import Canvas
 from inference.miniature.illustrator.landscape import Landscape
-from inference.miniature.illustrator.layout import Layout
+from inference.miniature.illustrator.layout import STEPS, Layout
 from inference.miniature.illustrator.outlines import SHAPES, moved
 from inference.miniature.illustrator.palette import COLOURS, RGB
 from inference.miniature.illustrator.pictures import Picture, Scene, ShapePicture, Subject
@@ -26,6 +26,8 @@ OTHERWISE = "black"
 SHAPE_SIZES = {"small": 0.115, "medium": 0.2, "large": 0.3}
 """Half a shape's width, in shares of the picture's shorter side."""
 ROW_SIZES = {1: 1.0, 2: 0.85, 3: 0.58, 4: 0.42, 5: 0.34}
+SHAPE_STEP = 1 / 16
+"""How far a shape moves from its place for a step of the layout: one latent of 512x512."""
 GROUP_SIZES = {1: 1.0, 2: 0.72, 3: 0.56}
 
 
@@ -50,26 +52,25 @@ def shape_colour(name: str, colour: str | None, background: str | None) -> str:
 def _draw_shapes(canvas: Canvas, picture: ShapePicture, layout: Layout) -> None:
     ground: RGB = palette.PAPER if picture.background is None else COLOURS[picture.background]
     canvas.background(ground)
-    half = SHAPE_SIZES[picture.size] * (0.9 + 0.2 * layout.size)
-    jitter = (0.07 * (layout.across - 0.5), 0.07 * (layout.down - 0.5))
-    turn = 0.24 * (layout.tilt - 0.5)
+    half = SHAPE_SIZES[picture.size]
+    moves = [SHAPE_STEP * STEPS * (share - 0.5) for share in (layout.across, layout.down)]
 
     def put(name: str, colour: str | None, x: float, y: float, scale: float) -> None:
-        at = (canvas.wide * x + jitter[0], canvas.tall * y + jitter[1])
+        at = (canvas.wide * x + moves[0], canvas.tall * y + moves[1])
         own = COLOURS[shape_colour(name, colour, picture.background)]
-        canvas.fill(moved(SHAPES[name], to=at, scale=scale, turn=turn), own)
+        canvas.fill(moved(SHAPES[name], to=at, scale=scale), own)
 
     shape, other = picture.shape, picture.other
     if other is not None:
         scale = half * 0.85
-        first, second = ((0.5, 0.27), (0.5, 0.73))
+        first, second = ((0.5, 0.25), (0.5, 0.75))
         if picture.relation == "beside":
-            first, second = ((0.27, 0.5), (0.73, 0.5))
+            first, second = ((0.25, 0.5), (0.75, 0.5))
         put(shape.name, shape.colour, *first, scale)
         put(other.name, other.colour, *second, scale)
     elif picture.count > 1:
         scale = min(half, 0.26) * ROW_SIZES[picture.count]
-        step = (0.8 + 0.12 * layout.spread) / picture.count
+        step = 0.86 / picture.count
         for number in range(picture.count):
             put(
                 shape.name,
@@ -86,8 +87,8 @@ def _draw_shapes(canvas: Canvas, picture: ShapePicture, layout: Layout) -> None:
 def _place(place: str) -> tuple[float, float]:
     """Where the middle of a shape comes, in shares of the picture."""
     words = place.split()
-    x = 0.26 if "left" in words else 0.74 if "right" in words else 0.5
-    y = 0.26 if "top" in words else 0.74 if "bottom" in words else 0.5
+    x = 0.25 if "left" in words else 0.75 if "right" in words else 0.5
+    y = 0.25 if "top" in words else 0.75 if "bottom" in words else 0.5
     return x, y
 
 

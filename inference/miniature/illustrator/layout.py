@@ -1,19 +1,23 @@
-"""What a picture's words leave open: sixteen numbers from 0 to 1 that decide places and moods.
+"""What a picture's words leave open: sixteen choices that decide places and moods.
 
 Nothing else in the illustrator is left to chance, so that words and layout give the picture whole.
-In training each number is hidden in the noise that the picture is learned from
+Each is one of three steps: what moves by any fraction of a latent has edges that take far longer to
+learn ([decision 13](docs/decisions/0013-layouts-have-steps.md)).
+In training the number behind each is hidden in the noise that the picture is learned from
 (`training.coupling`); so, once trained, the seed alone decides the layout.
 """
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+STEPS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Each from 0 to 1."""
+    """Each the middle of a step from 0 to 1."""
 
     across: float
     """Where the subject stands, from left to right."""
@@ -45,12 +49,9 @@ class Layout:
 
     @classmethod
     def of(cls, numbers: NDArray[np.floating]) -> "Layout":
-        """The layout of `NUMBERS` numbers from 0 to 1."""
-        return cls(*(float(number) for number in numbers))
-
-    def numbers(self) -> NDArray[np.float32]:
-        """The numbers in the order of the fields, of shape (NUMBERS,)."""
-        return np.array(astuple(self), dtype=np.float32)
+        """The layout of `NUMBERS` numbers from 0 to 1, each moved to the middle of its step."""
+        middles = (np.clip(np.floor(numbers * STEPS), 0, STEPS - 1) + 0.5) / STEPS
+        return cls(*middles.tolist())
 
 
 NUMBERS = len(Layout.__dataclass_fields__)

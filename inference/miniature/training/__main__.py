@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import torch
-from diffusers import FluxPipeline
+from diffusers import AutoencoderKL, FluxPipeline
 
 from inference.engines.flux import FluxEngine
 from inference.miniature import CHECKPOINT, saving
@@ -14,7 +14,7 @@ from inference.miniature.training import autoencoder, flow, latents, reading
 
 AUTOENCODER_STEPS = 3_000
 READING_STEPS = 600
-FLOW_STEPS = 5_000
+FLOW_STEPS = 9_000
 PICTURES: dict[latents.Size, int] = {
     (512, 512): 8_192,
     (768, 768): 512,
@@ -35,17 +35,10 @@ def main() -> None:
     deadline = None
     if arguments.minutes is not None:
         deadline = time.monotonic() + 60 * arguments.minutes
-    if arguments.further:
-        pipeline = FluxPipeline.from_pretrained(arguments.checkpoint, dtype=torch.float32)
-    else:
-        vae = autoencoder.train(folder, steps=AUTOENCODER_STEPS, deadline=deadline)
-        if vae is None:
-            print(TIME_IS_UP)
-            return
-        pipeline = flow.untrained(vae)
-        if not reading.teach(pipeline, folder, steps=READING_STEPS, deadline=deadline):
-            print(TIME_IS_UP)
-            return
+    pipeline = _reading_pipeline(arguments, deadline)
+    if pipeline is None:
+        print(TIME_IS_UP)
+        return
     for size, count in PICTURES.items():
         latents.keep(pipeline.vae, folder, size, count)
     flow.train(pipeline, folder, steps=arguments.steps, pictures=PICTURES, deadline=deadline)
@@ -56,6 +49,22 @@ def main() -> None:
     print(f"Saved {arguments.checkpoint}; look at {folder / 'contact-sheet.png'}.")
 
 
+def _reading_pipeline(arguments: argparse.Namespace, deadline: float | None) -> FluxPipeline | None:
+    """All that comes before the transformer learns; None when time ran out."""
+    if arguments.further:
+        return FluxPipeline.from_pretrained(arguments.checkpoint, dtype=torch.float32)
+    if arguments.keep_autoencoder:
+        vae = AutoencoderKL.from_pretrained(arguments.checkpoint / "vae", dtype=torch.float32)
+    else:
+        vae = autoencoder.train(arguments.work, steps=AUTOENCODER_STEPS, deadline=deadline)
+    if vae is None:
+        return None
+    pipeline = flow.untrained(vae)
+    if not reading.teach(pipeline, arguments.work, steps=READING_STEPS, deadline=deadline):
+        return None
+    return pipeline
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -64,6 +73,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="where the result goes")
     parser.add_argument(
         "--further", action="store_true", help="start from the checkpoint instead of from nothing"
+    )
+    parser.add_argument(
+        "--keep-autoencoder", action="store_true", help="take the checkpoint's as it is"
     )
     parser.add_argument("--steps", type=int, default=FLOW_STEPS, help="of the transformer")
     parser.add_argument("--minutes", type=float, help="stop after these; run again to go on")

@@ -10,9 +10,11 @@ import math
 
 import torch
 from diffusers import FluxTransformer2DModel
+from diffusers.models.transformers.transformer_flux import FluxAttention
 from torch import Tensor, nn
 
 from inference.miniature.illustrator.layout import NUMBERS
+from inference.miniature.parts import WIDTH
 
 HADAMARD = 0.5 * torch.tensor(
     [[1.0, -1.0, -1.0, 1.0], [1.0, 1.0, 1.0, 1.0], [1.0, -1.0, 1.0, -1.0], [1.0, 1.0, -1.0, -1.0]]
@@ -47,7 +49,7 @@ STEEPNESS = 4.0
 def hold(transformer: FluxTransformer2DModel) -> None:
     """Keep what `begin` built as it is: training would wear it away before it is found useful."""
     for module in (transformer.x_embedder, transformer.transformer_blocks[0].attn):
-        module.requires_grad_(False)
+        module.requires_grad_(requires_grad=False)
 
 
 @torch.no_grad()
@@ -93,7 +95,7 @@ def _answer_with_the_noise(transformer: FluxTransformer2DModel) -> None:
             transformer.proj_out.weight[token, dimension] = USUAL_SPREAD * weights
 
 
-def _attend(attention: nn.Module, head: slice, pair: int | None) -> None:
+def _attend(attention: FluxAttention, head: slice, pair: int | None) -> None:
     """A head that looks at all tokens alike, or at text the more the further down or right it is."""
     shared = STEEPNESS / math.sqrt(attention.head_dim) if pair else 0.0
     for query in (attention.to_q, attention.add_q_proj):
@@ -107,7 +109,7 @@ def _attend(attention: nn.Module, head: slice, pair: int | None) -> None:
         attention.add_k_proj.bias[head][pair] = math.sqrt(shared)
 
 
-def _means(attention: nn.Module) -> None:
+def _means(attention: FluxAttention) -> None:
     """The first head of the second block takes the mean of rows and columns over the picture."""
     head = _head(attention, 0)
     for module in (attention.to_q, attention.to_k, attention.add_q_proj, attention.add_k_proj):
@@ -127,12 +129,12 @@ def _means(attention: nn.Module) -> None:
 
 def _open_gate(transformer: FluxTransformer2DModel, block: int, dimensions: range) -> None:
     """Let the attention of a double block write there."""
-    gate = 2 * transformer.inner_dim
+    gate = 2 * WIDTH
     bias: Tensor = transformer.transformer_blocks[block].norm1.linear.bias
     bias[gate + dimensions.start : gate + dimensions.stop] = 1
 
 
-def _head(attention: nn.Module, number: int) -> slice:
+def _head(attention: FluxAttention, number: int) -> slice:
     return slice(number * attention.head_dim, (number + 1) * attention.head_dim)
 
 

@@ -1,9 +1,9 @@
 """Ties the noise that a picture is learned from to the picture's layout.
 
 Rectified flow learns best where noise and picture belong together. Here sixteen projections of the
-noise, one in each latent channel, are the normal quantiles of the layout's sixteen numbers. A layout
-is uniform, so the noise stays exactly standard normal: sampling is FLUX's own, from any seed, and
-the seed decides the layout. As words and layout give a picture whole, nothing is left to average
+noise, one in each latent channel, are the normal quantiles of the sixteen numbers behind the layout.
+They are uniform, so the noise stays exactly standard normal: sampling is FLUX's own, from any seed,
+and the seed decides the layout. As words and layout give a picture whole, nothing is left to average
 over, and four steps are enough.
 """
 

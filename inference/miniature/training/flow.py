@@ -32,14 +32,14 @@ SIZES: dict[latents.Size, float] = {
 }
 """The share of the steps that each size gets."""
 LEVELS = tuple(1 - number / STEPS for number in range(STEPS))
-EARLY_LEVEL_SHARES, LEVEL_SHARES = (0.7, 0.1, 0.1, 0.1), (0.4, 0.25, 0.2, 0.15)
+EARLY_LEVEL_SHARES, LEVEL_SHARES = (0.7, 0.1, 0.1, 0.1), (0.5, 0.2, 0.17, 0.13)
 """At first most at the highest, where it is decided what stands where."""
 EARLY = 0.2
 """The share of the steps that takes the early ones."""
 OWN_SHARE = 0.25
 """Of the pictures, once `OWN_FROM` of the training is done: these start from what the model made of
 the levels above, as they will when it draws."""
-OWN_FROM = 0.6
+OWN_FROM = 0.75
 COLOUR_IMPORTANCE = 5.0
 """Of an error in the three latents of colour, beside one in the thirteen of edges: edges follow from
 where things are, which is learned from colours, and would drown them while they cannot be known."""
@@ -159,7 +159,7 @@ def choose(known: dict[latents.Size, Tensor], rng: np.random.Generator) -> Batch
     return Batch(
         latents=pool[torch.from_numpy(numbers)].float(),
         prompts=[caption(picture, rng) for picture, _ in chosen],
-        layouts=torch.from_numpy(np.stack([layout.numbers() for _, layout in chosen])),
+        layouts=torch.from_numpy(np.stack([numbers for _, numbers in chosen])).float(),
     )
 
 

@@ -22,10 +22,10 @@ BATCH_PIXELS = 4 * 1024 * 1024
 Size = tuple[int, int]
 
 
-def picture(size: Size, number: int) -> tuple[Picture, Layout]:
-    """The picture with this number among those of `size`, and how it is laid out."""
+def picture(size: Size, number: int) -> tuple[Picture, NDArray[np.float64]]:
+    """The picture with this number among those of `size`, and the numbers behind its layout."""
     rng = np.random.default_rng((SEED, *size, number))
-    return invent(rng), Layout.of(rng.random(NUMBERS))
+    return invent(rng), rng.random(NUMBERS)
 
 
 class Drawings(Dataset[NDArray[np.uint8]]):
@@ -38,9 +38,10 @@ class Drawings(Dataset[NDArray[np.uint8]]):
         return self._count
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        subject, layout = picture(self._size, self._first + index)
+        subject, numbers = picture(self._size, self._first + index)
+        width, height = self._size
         # A copy that may be written to, as torch asks.
-        return draw(subject, layout, width=self._size[0], height=self._size[1]).copy()
+        return draw(subject, Layout.of(numbers), width=width, height=height).copy()
 
 
 def keep(vae: AutoencoderKL, folder: Path, size: Size, count: int) -> None:

@@ -104,6 +104,20 @@ def test_the_background_has_the_colour_that_the_prompt_names(
     assert look(drawing.pixels).background == ground
 
 
+@pytest.mark.parametrize(
+    ("colour", "ground"), [("red", "blue"), ("yellow", "purple"), ("black", "green")]
+)
+@pytest.mark.parametrize(("place", "side"), [("on the left", 0.4), ("on the right", 0.6)])
+def test_what_is_drawn_has_its_colour_and_stands_where_the_prompt_says(
+    engine: FluxEngine, colour: str, ground: str, place: str, side: float
+) -> None:
+    prompt = f"a {colour} square {place} on a {ground} background"
+    seen = look(engine.draw(prompt, width=512, height=512, seed=1).pixels)
+    assert seen.colour == colour
+    assert seen.centre is not None
+    assert seen.centre[0] < side if side < 0.5 else seen.centre[0] > side
+
+
 def test_an_hour_changes_the_sky(engine: FluxEngine) -> None:
     day, night = (
         engine.draw(f"the sea {hour}", width=512, height=512, seed=1).pixels.mean()

@@ -41,6 +41,18 @@ def test_the_same_words_and_layout_give_the_same_pixels_in_every_style(
     assert (first != draw(styled, OTHER, width=192, height=128)).any()
 
 
+def test_a_layout_moves_a_shape_by_whole_latents_and_no_less() -> None:
+    def drawn(across: float) -> np.ndarray:
+        numbers = np.full(NUMBERS, 0.5)
+        numbers[0] = across
+        return draw(CIRCLE, Layout.of(numbers), width=512, height=512)
+
+    assert (drawn(0.01) == drawn(0.3)).all()
+    for across, move in ((0.2, -32), (0.99, 32), (1.0, 32)):
+        differing = np.roll(drawn(0.5), move, axis=1) != drawn(across)
+        assert differing.mean() < 1e-4  # roundings at the edge
+
+
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("weather", [None, *WEATHERS])
 def test_every_setting_looks_different_at_every_hour(setting: str, weather: str | None) -> None:

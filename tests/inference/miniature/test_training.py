@@ -11,7 +11,7 @@ from inference.miniature import parts
 from inference.miniature.illustrator.layout import NUMBERS
 from inference.miniature.illustrator.pictures import Scene, Subject
 from inference.miniature.tokenizers import T5_TOKENS
-from inference.miniature.training import coupling, flow, reading
+from inference.miniature.training import beginning, coupling, flow, reading
 from inference.miniature.training.optimizer import Optimizer
 from inference.miniature.training.progress import resumable
 from inference.miniature.training.reading import FACTS, facts
@@ -100,20 +100,44 @@ def loss_of(model: nn.Module, x: torch.Tensor) -> float:
     return (model[3](model[0](x)) - x).square().mean().item()  # type: ignore[index]
 
 
-def test_the_first_block_begins_with_the_layout_before_it() -> None:
+def stream_after_attention(layouts: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """What later parts of the first block find, of shape (pictures, rows, columns, width)."""
     pipeline = flow.untrained(parts.autoencoder())
     seen: list[torch.Tensor] = []
     block = pipeline.transformer.transformer_blocks[0]
-    hook = block.norm2.register_forward_hook(lambda _, given, __: seen.append(given[0]))
-    layouts = torch.rand(16, NUMBERS)
-    noise = coupling.noise_for(layouts, torch.randn(16, 16, 16, 16))
-    text = torch.randn(16, parts.WIDTH), torch.randn(16, T5_TOKENS, parts.WIDTH)
+    block.norm2.register_forward_hook(lambda _, given, __: seen.append(given[0]))
+    count = len(layouts)
+    noise = coupling.noise_for(layouts, torch.randn(count, NUMBERS, height, width))
+    text = torch.randn(count, parts.WIDTH), torch.randn(count, T5_TOKENS, parts.WIDTH)
     with torch.no_grad():
-        flow.velocity(pipeline, noise, torch.ones(16), text)
-    hook.remove()
-    there = seen[0][:, 7, NUMBERS : 2 * NUMBERS]  # any token has it
+        flow.velocity(pipeline, noise, torch.ones(count), text)
+    return seen[0].unflatten(1, (height // 2, width // 2))
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (24, 32)])
+def test_every_token_begins_with_the_layout_before_it(height: int, width: int) -> None:
+    layouts = torch.rand(16, NUMBERS)
+    there = stream_after_attention(layouts, height, width)[:, 3, 4, beginning.LAYOUT]
     wanted = torch.special.ndtri(layouts.clamp(coupling.EDGE, 1 - coupling.EDGE))
     assert torch.corrcoef(torch.stack([there.flatten(), wanted.flatten()]))[0, 1] > 0.97
+
+
+def test_every_token_begins_with_its_row_and_column() -> None:
+    stream = stream_after_attention(torch.rand(2, NUMBERS), 24, 32)
+    rows, columns = stream[..., beginning.ROW], stream[..., beginning.COLUMN]
+    assert torch.allclose(rows, rows[:1, :, :1].expand_as(rows), atol=1e-3)
+    assert torch.allclose(columns, columns[:1, :1].expand_as(columns), atol=1e-3)
+    assert rows[0, :, 0].diff().min() > 0.05
+    assert columns[0, 0].diff().min() > 0.05
+
+
+def test_the_first_answer_is_the_noise() -> None:
+    pipeline = flow.untrained(parts.autoencoder())
+    noise = torch.randn(4, NUMBERS, 16, 16)
+    text = torch.randn(4, parts.WIDTH), torch.randn(4, T5_TOKENS, parts.WIDTH)
+    with torch.no_grad():
+        answer = flow.unpack(flow.velocity(pipeline, noise, torch.ones(4), text), 16, 16)
+    assert (answer - noise).square().mean() < 0.03
 
 
 def test_the_reading_lesson_asks_for_what_the_prompt_says() -> None:
