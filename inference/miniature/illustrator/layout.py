@@ -44,7 +44,7 @@ class Layout:
     river: float
     """Which way a river bends."""
     wander: float
-    """Where a second thing goes."""
+    """Free: nothing is drawn by it, nor by the last."""
     tilt: float
 
     @classmethod

@@ -70,14 +70,11 @@ def begin(transformer: FluxTransformer2DModel) -> None:
     for number in range(NUMBERS):
         first.to_v.weight[layout.start + number, number] = 1
         first.to_out[0].weight[LAYOUT.start + number, layout.start + number] = LAYOUT_GAIN
-    for head, target, middle in (
-        (slice(layout.start + NUMBERS, layout.stop), COUNT, MIDDLE_SHARE),
-        (rows, ROW, MIDDLE_SHARE),
-        (columns, COLUMN, MIDDLE_SHARE),
-    ):
+    rest_of_layout = slice(layout.start + NUMBERS, layout.stop)
+    for head, target in ((rest_of_layout, COUNT), (rows, ROW), (columns, COLUMN)):
         first.add_v_proj.bias[head.start] = 1
         first.to_out[0].weight[target, head.start] = SHARE_GAIN
-        first.to_out[0].bias[target] = -SHARE_GAIN * middle
+        first.to_out[0].bias[target] = -SHARE_GAIN * MIDDLE_SHARE
     _open_gate(transformer, 0, range(LAYOUT.start, COLUMN + 1))
     _means(second)
     _open_gate(transformer, 1, range(MEAN_ROW, MEAN_COLUMN + 1))
