@@ -37,7 +37,7 @@ class Finding:
     shape: str | None
     count: int
     centre: tuple[float, float] | None
-    """Of all shapes, in shares of the picture."""
+    """Of the box around all shapes, in shares of the picture."""
 
 
 def look(pixels: NDArray[np.uint8]) -> Finding:
@@ -52,13 +52,16 @@ def look(pixels: NDArray[np.uint8]) -> Finding:
     inside = ndimage.binary_erosion(every, iterations=max(1, min(height, width) // 170))
     colour = np.median(pixels[inside if inside.any() else every], axis=0)
     names = Counter(shape_of(patch) for patch in patches)
-    y, x = ndimage.center_of_mass(every)
+    rows, columns = ndimage.find_objects(every.astype(int))[0]
     return Finding(
         background=background,
         colour=nearest_colour(colour),
         shape=names.most_common(1)[0][0],
         count=len(patches),
-        centre=(float(x / width), float(y / height)),
+        centre=(
+            (columns.start + columns.stop) / (2 * width),
+            (rows.start + rows.stop) / (2 * height),
+        ),
     )
 
 

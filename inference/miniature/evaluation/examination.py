@@ -13,6 +13,8 @@ from inference.miniature.illustrator.sampling import is_held_out
 
 SEED = 4
 QUESTIONS = 400
+BORDER = 5 / 16
+"""Half way between where a shape to the left stands, and one in the middle that the layout moves left."""
 
 
 def questions(count: int = QUESTIONS) -> list[ShapePicture]:
@@ -72,6 +74,6 @@ def _right(asked: ShapePicture, found: Finding) -> dict[str, bool]:
 
 
 def _place(x: float, y: float) -> str:
-    down = "top" if y < 0.39 else "bottom" if y > 0.61 else ""  # noqa: PLR2004
-    across = "left" if x < 0.39 else "right" if x > 0.61 else ""  # noqa: PLR2004
+    down = "top" if y < BORDER else "bottom" if y > 1 - BORDER else ""
+    across = "left" if x < BORDER else "right" if x > 1 - BORDER else ""
     return f"{down} {across}".strip() or "center"

@@ -1,12 +1,14 @@
 """Draws a picture: its words (`Picture`) say what, its `Layout` where."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from inference.miniature.illustrator import palette, things
 from inference.miniature.illustrator.canvas import Canvas
 from inference.miniature.illustrator.landscape import Landscape
-from inference.miniature.illustrator.layout import STEPS, Layout
+from inference.miniature.illustrator.layout import Layout
 from inference.miniature.illustrator.outlines import SHAPES, moved
 from inference.miniature.illustrator.palette import COLOURS, RGB
 from inference.miniature.illustrator.pictures import Picture, Scene, ShapePicture, Subject
@@ -25,10 +27,46 @@ USUAL_COLOURS = {
 OTHERWISE = "black"
 SHAPE_SIZES = {"small": 0.115, "medium": 0.2, "large": 0.3}
 """Half a shape's width, in shares of the picture's shorter side."""
-ROW_SIZES = {1: 1.0, 2: 0.85, 3: 0.58, 4: 0.42, 5: 0.34}
-SHAPE_STEP = 1 / 16
-"""How far a shape moves from its place for a step of the layout: one latent of 512x512."""
+ROW_SIZES = {2: 0.85, 3: 0.52, 4: 0.42, 5: 0.34}
+ROW_STEPS = {2: 1 / 2, 3: 1 / 4, 4: 1 / 4, 5: 3 / 16}
+STEP = 1 / 8
+"""How far things move for a step of the layout, in shares of the picture: a token of 512x512."""
+SHADE = 0.1
+"""How much darker or lighter the ground behind shapes can be. White and paper would not be white then."""
 GROUP_SIZES = {1: 1.0, 2: 0.72, 3: 0.56}
+FOOT = 7 / 8
+"""Where subjects stand, in shares of the picture's height."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """The middle of what a picture is of, in shares of it, and which ways the layout moves it."""
+
+    x: float = 0.5
+    y: float = 0.5
+    across: bool = True
+    down: bool = True
+
+    def moved(self, layout: Layout) -> tuple[float, float]:
+        """Where `layout` puts it."""
+        return (
+            self.x + STEP * layout.across * self.across,
+            self.y + STEP * layout.down * self.down,
+        )
+
+
+def anchor(picture: Picture) -> Anchor:
+    """The layout moves things along the axes that the words leave open."""
+    if isinstance(picture, Scene):
+        subject = picture.subject
+        alone = subject is not None and subject.count == 1 and picture.other is None
+        return Anchor(across=alone, down=subject is not None and subject.name == "fish")
+    words = set(picture.place.split())
+    x = 0.25 if "left" in words else 0.75 if "right" in words else 0.5
+    y = 0.25 if "top" in words else 0.75 if "bottom" in words else 0.5
+    pair = None if picture.other is None else picture.relation
+    across = picture.count == 1 and pair != "beside" and not words & {"left", "right"}
+    return Anchor(x, y, across, down=pair != "above" and not words & {"top", "bottom"})
 
 
 def draw(picture: Picture, layout: Layout, *, width: int, height: int) -> NDArray[np.uint8]:
@@ -51,45 +89,33 @@ def shape_colour(name: str, colour: str | None, background: str | None) -> str:
 
 def _draw_shapes(canvas: Canvas, picture: ShapePicture, layout: Layout) -> None:
     ground: RGB = palette.PAPER if picture.background is None else COLOURS[picture.background]
+    if picture.background not in {None, "white"}:
+        towards = palette.INK if layout.mood < 0 else (255, 255, 255)
+        ground = palette.mixed(ground, towards, SHADE * abs(layout.mood))
     canvas.background(ground)
     half = SHAPE_SIZES[picture.size]
-    moves = [SHAPE_STEP * STEPS * (share - 0.5) for share in (layout.across, layout.down)]
+    middle_x, middle_y = anchor(picture).moved(layout)
 
     def put(name: str, colour: str | None, x: float, y: float, scale: float) -> None:
-        at = (canvas.wide * x + moves[0], canvas.tall * y + moves[1])
+        at = (canvas.wide * (middle_x + x), canvas.tall * (middle_y + y))
         own = COLOURS[shape_colour(name, colour, picture.background)]
         canvas.fill(moved(SHAPES[name], to=at, scale=scale), own)
 
     shape, other = picture.shape, picture.other
     if other is not None:
         scale = half * 0.85
-        first, second = ((0.5, 0.25), (0.5, 0.75))
+        first, second = ((0, -0.25), (0, 0.25))
         if picture.relation == "beside":
-            first, second = ((0.25, 0.5), (0.75, 0.5))
+            first, second = ((-0.25, 0), (0.25, 0))
         put(shape.name, shape.colour, *first, scale)
         put(other.name, other.colour, *second, scale)
     elif picture.count > 1:
         scale = min(half, 0.26) * ROW_SIZES[picture.count]
-        step = 0.86 / picture.count
         for number in range(picture.count):
-            put(
-                shape.name,
-                shape.colour,
-                0.5 + step * (number - (picture.count - 1) / 2),
-                0.5,
-                scale,
-            )
+            x = ROW_STEPS[picture.count] * (number - (picture.count - 1) / 2)
+            put(shape.name, shape.colour, x, 0, scale)
     else:
-        x, y = _place(picture.place)
-        put(shape.name, shape.colour, x, y, half)
-
-
-def _place(place: str) -> tuple[float, float]:
-    """Where the middle of a shape comes, in shares of the picture."""
-    words = place.split()
-    x = 0.25 if "left" in words else 0.75 if "right" in words else 0.5
-    y = 0.25 if "top" in words else 0.75 if "bottom" in words else 0.5
-    return x, y
+        put(shape.name, shape.colour, 0, 0, half)
 
 
 def _draw_scene(canvas: Canvas, scene: Scene, layout: Layout) -> None:
@@ -97,12 +123,12 @@ def _draw_scene(canvas: Canvas, scene: Scene, layout: Layout) -> None:
     landscape.paint_sky()
     landscape.paint_setting()
     landscape.paint_mist()
-    facing = layout.facing < 0.5  # noqa: PLR2004
+    facing = layout.facing < 1
     if scene.subject is not None and scene.other is not None:
-        _draw_group(canvas, landscape, scene.subject, layout, middle=0.28, size=0.74, mirror=False)
-        _draw_group(canvas, landscape, scene.other, layout, middle=0.72, size=0.74, mirror=True)
+        _draw_group(canvas, landscape, scene.subject, layout, middle=0.25, size=0.74, mirror=False)
+        _draw_group(canvas, landscape, scene.other, layout, middle=0.75, size=0.74, mirror=True)
     elif scene.subject is not None:
-        middle = 0.34 + 0.32 * layout.across if scene.subject.count == 1 else 0.5
+        middle = anchor(scene).moved(layout)[0]
         _draw_group(canvas, landscape, scene.subject, layout, middle=middle, size=1, mirror=facing)
     landscape.paint_weather()
 
@@ -118,19 +144,16 @@ def _draw_group(
     mirror: bool,
 ) -> None:
     thing = things.THINGS[subject.name]
-    scale = thing.height / 2 * size * GROUP_SIZES[subject.count] * (0.9 + 0.2 * layout.size)
-    step = (0.26 + 0.05 * layout.spread) * (1 if size == 1 else 0.5)
-    foot = canvas.tall * 0.9 - 0.06 + 0.08 * layout.down
+    scale = thing.height / 2 * size * GROUP_SIZES[subject.count]
+    step = 1 / 4 if size == 1 else 1 / 8
     for number in range(subject.count):
         offset = number - (subject.count - 1) / 2
-        y = foot - 0.05 * (number % 2)
+        y = canvas.tall * FOOT
         if subject.name == "bird":
-            y = canvas.tall * (0.3 + 0.12 * layout.down) - 0.08 * (number % 2)
+            y = canvas.tall * (5 / 16 - STEP / 2 * (number % 2))
         elif subject.name == "fish":
-            y = canvas.tall * (0.42 + 0.14 * layout.down) + 0.1 * (number % 2)
-        elif subject.name == "boat" and landscape.horizon + 0.16 > foot - 0.1:
-            y = landscape.horizon + 0.16
+            y = canvas.tall * (0.5 + STEP * layout.down)  # the one that `anchor` moves down
         elif subject.name == "boat":
-            y = foot - 0.1
+            y = canvas.tall * (FOOT - 1 / 16)
         at = (canvas.wide * (middle + step * offset), y)
         things.paint(canvas, subject.name, at=at, scale=scale, colour=subject.colour, mirror=mirror)

@@ -60,7 +60,7 @@ class Landscape:
     def __init__(self, canvas: Canvas, scene: Scene, layout: Layout) -> None:
         self._canvas, self._scene, self._layout = canvas, scene, layout
         self._light, self._strength = LIGHTS[scene.hour]
-        self.horizon = canvas.tall * (0.52 + 0.16 * layout.horizon)
+        self.horizon = canvas.tall * (9 + layout.horizon) / 16
 
     def paint_sky(self) -> None:
         """The hour's colours, then what stands in the sky."""
@@ -69,14 +69,13 @@ class Landscape:
         warm = (255, 186, 120) if scene.hour != "night" else (90, 50, 130)
         if scene.weather in {"mist", "rain"} and scene.hour == "day":
             top, bottom = mixed(top, (150, 160, 172), 0.6), mixed(bottom, (196, 202, 208), 0.6)
-        shift = 0.25 * layout.mood
+        shift = 0.08 * (1 + layout.mood)
         canvas.background(mixed(top, warm, shift * 0.6), mixed(bottom, warm, shift))
         if "stars" in scene.sky or scene.hour == "night":
-            for number, (x, y) in enumerate(scattered(26, 0, 0, canvas.wide, self.horizon)):
+            for number, (x, y) in enumerate(scattered(26, 0, 0, canvas.wide, canvas.tall / 2)):
                 size = 0.0085 if number % 3 else 0.013
                 canvas.fill(ellipse(x, y, size, size, 8), (255, 246, 214), detail=True)
-        x = canvas.wide * (0.15 + 0.7 * layout.light_across)
-        y = canvas.tall * (0.14 + 0.14 * layout.light_down)
+        x, y = canvas.wide * (2 + layout.light) / 4, canvas.tall * 3 / 16
         if scene.hour == "night" or "moon" in scene.sky:
             outline = moved(CRESCENT, to=(x, y), scale=0.1, mirror=True)
             canvas.fill(outline, (255, 240, 190))
@@ -137,7 +136,7 @@ class Landscape:
             colour = mixed(colour, SNOW, 0.86)
         colour = mixed(colour, SKIES[self._scene.hour][1], depth)
         warm = (210, 190, 80)
-        return mixed(mixed(colour, warm, 0.2 * self._layout.mood), self._light, self._strength)
+        return mixed(mixed(colour, warm, 0.07 * (1 + self._layout.mood)), self._light, self._strength)
 
     def _sun(self, x: float, y: float) -> None:
         for number in range(10):
@@ -159,8 +158,8 @@ class Landscape:
         if self._scene.weather == "rain":
             colour = mixed(colour, (110, 120, 140), 0.55)
         for number in range(3):
-            x = canvas.wide * ((0.16 + 0.34 * number + 0.3 * layout.cloud) % 1.02)
-            y = canvas.tall * (0.13 + 0.08 * (number % 2) + 0.05 * layout.light_down)
+            x = canvas.wide * ((2 + 3 * number + layout.cloud) % 8) / 8
+            y = canvas.tall * (2 + number % 2) / 16
             puff = [
                 (-0.17, 0.05),
                 (-0.13, -0.02),
@@ -175,24 +174,24 @@ class Landscape:
     def _ridge(self, level: float, height: float, waves: float, phase: float) -> Outline:
         """A rolling skyline at `level`, closed along the bottom of the picture."""
         x = np.linspace(-0.02, self._canvas.wide + 0.02, 40)
-        turn = 2 * math.pi * (x * waves + phase)
+        turn = 2 * math.pi * (x * waves + phase / 3)
         y = level - height * (0.5 + 0.5 * np.sin(turn) + 0.18 * np.sin(2.3 * turn + 1))
         foot = self._canvas.tall + 0.02
         return np.concatenate([np.stack([x, y], 1), [[x[-1], foot], [x[0], foot]]])
 
     def _hills(self) -> None:
         canvas, layout = self._canvas, self._layout
-        tall = 0.08 + 0.1 * layout.heights
+        tall = 0.12
         canvas.fill(self._ridge(self.horizon, tall, 0.9, layout.waves), self.lit(HILL, depth=0.35))
-        canvas.fill(self._ridge(self.horizon + 0.1, tall, 0.7, 0.4 - layout.waves), self.lit(HILL))
+        canvas.fill(self._ridge(self.horizon + 0.1, tall, 0.7, 1 - layout.waves), self.lit(HILL))
         canvas.fill(self._ridge(self.horizon + 0.22, 0.06, 0.5, layout.waves), self.lit(GRASS))
 
     def _mountains(self) -> None:
         canvas, layout = self._canvas, self._layout
         foot = self.horizon + 0.12
         for number, depth in ((0, 0.35), (2, 0.2), (1, 0.05)):
-            x = canvas.wide * (0.16 + 0.34 * number + 0.12 * (layout.waves - 0.5))
-            tall = 0.4 + 0.14 * layout.heights - 0.1 * (number % 2) * layout.towers
+            x = canvas.wide * (3 + 5 * number + layout.waves) / 16
+            tall = 0.45 - 0.06 * (number % 2)
             half = tall * 0.72
             canvas.fill(
                 polygon([(x - half, foot), (x, foot - tall), (x + half, foot)]),
@@ -208,11 +207,11 @@ class Landscape:
         canvas.fill(
             rectangle(-0.02, self.horizon, canvas.wide + 0.02, canvas.tall + 0.02), self.lit(GRASS)
         )
-        for level, depth, tall, step in ((0.02, 0.5, 0.36, 0.15), (0.09, 0.12, 0.44, 0.21)):
+        for level, depth, tall, step in ((0.02, 0.5, 0.36, 1 / 8), (0.09, 0.12, 0.44, 3 / 16)):
             count = math.ceil(canvas.wide / step) + 2
             for number in range(count):
-                x = step * (number - 1 + layout.waves)
-                size = tall * (0.82 + 0.22 * layout.heights + 0.14 * math.sin(2.4 * number))
+                x = step * (number - 1 + layout.waves / 3)
+                size = tall * (0.9 + 0.14 * math.sin(2.4 * number))
                 self._pine(x, self.horizon + level, size, self.lit(PINES, depth=depth))
 
     def _pine(self, x: float, foot: float, tall: float, colour: RGB) -> None:
@@ -226,7 +225,7 @@ class Landscape:
         self._water(shore)
         for number in range(5):
             y = shore + 0.05 + 0.075 * number
-            x = canvas.wide * ((0.3 * number + layout.waves) % 1)
+            x = canvas.wide * ((3 * number + layout.waves) % 8) / 8
             wave = [(-0.14, 0), (0, -0.014), (0.14, 0), (0, 0.008)]
             canvas.fill(
                 moved(smooth(wave), to=(x, y), scale=1),
@@ -248,8 +247,8 @@ class Landscape:
         self._hills()
         start = self.horizon + 0.1
         share = np.linspace(0, 1, 14)
-        bend = 0.16 * np.sin(math.pi * (1.6 * share + layout.river)) + canvas.wide * (
-            0.4 + 0.2 * layout.river
+        bend = 0.16 * np.sin(math.pi * (1.6 * share + (1 + layout.river) / 3)) + canvas.wide * (
+            0.5 + 0.06 * layout.river
         )
         y = start + (canvas.tall + 0.02 - start) * share**1.1
         half = 0.02 + 0.17 * share**1.4
@@ -263,8 +262,8 @@ class Landscape:
         canvas.fill(
             rectangle(-0.02, foot, canvas.wide + 0.02, canvas.tall + 0.02), self.lit((92, 96, 108))
         )
-        self._towers(foot, depth=0.4, step=0.17, tall=0.5, shift=0.6)
-        self._towers(foot, depth=0.0, step=0.2, tall=0.36, shift=0.0)
+        self._towers(foot, depth=0.4, step=3 / 16, tall=0.5, shift=0.5)
+        self._towers(foot, depth=0.0, step=3 / 16, tall=0.36, shift=0.0)
         if water:
             canvas.reflect(foot, self.lit(WATER))
 
@@ -281,37 +280,37 @@ class Landscape:
             ]
         for number in range(math.ceil(canvas.wide / step) + 1):
             left = step * (number - 0.5 + shift)
-            wave = math.sin(2 * math.pi * (layout.towers + number * GOLDEN))
-            top = foot - tall * (0.72 + 0.28 * wave + 0.2 * (layout.heights - 0.5))
+            wave = math.sin(2 * math.pi * (layout.towers / 3 + number * GOLDEN))
+            top = foot - round(16 * tall * (0.72 + 0.28 * wave)) / 16
             right = left + step * 0.86
             canvas.fill(rectangle(left, top, right, foot + 0.002), bodies[number % 3])
             if depth:
                 continue
             window = (255, 224, 120) if is_dark else (206, 228, 246)
-            for row in range(int((foot - top - 0.03) / 0.075)):
+            for row in range(round((foot - top) * 16) - 1):
                 for column in range(2):
-                    x, y = left + step * (0.14 + 0.36 * column), top + 0.035 + 0.075 * row
+                    x, y = left + step * (0.14 + 0.36 * column), top + 0.015 + row / 16
                     canvas.fill(rectangle(x, y, x + 0.042, y + 0.038), window, detail=True)
 
     def _meadow(self) -> None:
         canvas, layout = self._canvas, self._layout
         canvas.fill(self._ridge(self.horizon, 0.06, 0.7, layout.waves), self.lit(HILL, depth=0.25))
-        canvas.fill(self._ridge(self.horizon + 0.1, 0.05, 0.5, 0.3 + layout.waves), self.lit(GRASS))
+        canvas.fill(self._ridge(self.horizon + 0.1, 0.05, 0.5, 1 + layout.waves), self.lit(GRASS))
         colours = ((246, 132, 178), (252, 214, 50), (250, 250, 246), (226, 50, 46))
         for number, (x, y) in enumerate(
-            scattered(22, 0, self.horizon + 0.14, canvas.wide, canvas.tall)
+            scattered(22, 0, canvas.tall * 0.78, canvas.wide, canvas.tall)
         ):
-            size = 0.012 + 0.02 * (y - self.horizon)
+            size = 0.008 + 0.03 * (y / canvas.tall - 0.6)
             canvas.fill(ellipse(x, y, 1.6 * size, 1.6 * size, 10), colours[number % 4], detail=True)
 
     def _underwater(self) -> None:
         canvas, layout = self._canvas, self._layout
-        deep = mixed((20, 80, 150), (20, 140, 150), layout.mood)
+        deep = mixed((20, 80, 150), (20, 140, 150), (1 + layout.mood) / 2)
         canvas.background(self.lit((96, 200, 226)), self.lit(deep))
         floor = self._ridge(canvas.tall - 0.06, 0.05, 0.8, layout.waves)
         for number in range(4):
-            x = canvas.wide * (0.1 + 0.27 * number + 0.1 * (layout.waves - 0.5))
-            tall = 0.22 + 0.1 * math.sin(3 * number + 6 * layout.heights)
+            x = canvas.wide * (2 + 4 * number + layout.waves) / 16
+            tall = 0.22 + 0.1 * math.sin(3 * number)
             blade = [
                 (-0.03, 0.02),
                 (-0.05, -tall * 0.5),
@@ -324,7 +323,7 @@ class Landscape:
             )
         canvas.fill(floor, self.lit(SAND))
         for number in range(6):
-            x, y = canvas.wide * (0.12 + 0.76 * layout.cloud), canvas.tall * (0.1 + 0.1 * number)
+            x, y = canvas.wide * (4 + 3 * layout.cloud) / 8, canvas.tall * (0.1 + 0.1 * number)
             canvas.fill(
                 ellipse(x + 0.03 * math.sin(2 * number), y, 0.016, 0.016, 12), (220, 244, 252)
             )

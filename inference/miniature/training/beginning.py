@@ -3,7 +3,8 @@
 Left to itself it finds neither within hours. The layout is hidden in the noise as sixteen averages
 over the whole picture (`coupling`), each an eighth of one token's noise; and a token's row and column
 are nowhere but in the turning of queries and keys. So the attention of the first block is built, not
-learned (`hold`): its heads take both and write them where every later block can read them.
+learned (`hold`): its heads take both and write them where every later block can read them. What they
+write is smooth; `rulers` turns it into marks.
 """
 
 import math
@@ -15,26 +16,35 @@ from torch import Tensor, nn
 
 from inference.miniature.illustrator.layout import NUMBERS
 from inference.miniature.parts import WIDTH
+from inference.miniature.training import placing, rulers
+from inference.miniature.training.stream import (
+    ANSWER,
+    BALLAST,
+    COLUMN,
+    COUNT,
+    LAYOUT,
+    MEAN_COLUMN,
+    MEAN_ROW,
+    NOTHING,
+    ROW,
+    SCALE_BEFORE_MLP,
+    SPREAD,
+    WEIGHT,
+)
 
 HADAMARD = 0.5 * torch.tensor(
     [[1.0, -1.0, -1.0, 1.0], [1.0, 1.0, 1.0, 1.0], [1.0, -1.0, 1.0, -1.0], [1.0, 1.0, -1.0, -1.0]]
 )
 """A base of the 2x2 latents of a token. The first is the pattern of `coupling`."""
-ANSWER = 4 * NUMBERS
-"""The first dimensions of the stream hold the token itself and gather the answer; its first sixteen
-are the patterns of `coupling`."""
-LAYOUT = slice(ANSWER, ANSWER + NUMBERS)
-COUNT, ROW, COLUMN, MEAN_ROW, MEAN_COLUMN = range(LAYOUT.stop, LAYOUT.stop + 5)
-"""What follows: how many tokens there are, where this one is, and where the middle is."""
 
 LAYOUT_GAIN = 9.0
 """Brings an average over all tokens, text among them, to about the spread of a standard normal."""
 SHARE_GAIN, MIDDLE_SHARE = 10.0, 0.28
 """Bring the share of attention that falls on text to about -1 to 1."""
 MEAN_GAIN = 1.6
-USUAL_SPREAD = 0.8
-"""What the last normalisation divides by."""
 
+SCALES = (WIDTH, SCALE_BEFORE_MLP)
+"""Where a double block's modulation keeps its scales: before the attention and before the MLP."""
 QUERY_REST, KEY_REST = slice(0, 4), slice(4, 8)
 """Dimensions of a head that are never turned: queries and keys keep there what shall not meet."""
 SLOW_ROWS, SLOW_COLUMNS = 12, 24
@@ -50,6 +60,7 @@ def hold(transformer: FluxTransformer2DModel) -> None:
     """Keep what `begin` built as it is: training would wear it away before it is found useful."""
     for module in (transformer.x_embedder, transformer.transformer_blocks[0].attn):
         module.requires_grad_(requires_grad=False)
+    rulers.hold(transformer)
 
 
 @torch.no_grad()
@@ -59,6 +70,7 @@ def begin(transformer: FluxTransformer2DModel) -> None:
         if isinstance(module, nn.Linear) and (".norm" in name or name.startswith("norm_out")):
             _clear(module)
     _answer_with_the_noise(transformer)
+    _load_ballast(transformer)
     first, second = (block.attn for block in transformer.transformer_blocks[:2])
     for module in (first.to_q, first.to_k, first.to_v, first.add_q_proj, first.add_k_proj):
         _clear(module)
@@ -67,8 +79,8 @@ def begin(transformer: FluxTransformer2DModel) -> None:
     layout, rows, columns = (_head(first, number) for number in range(3))
     for head, pair in ((layout, None), (rows, SLOW_ROWS), (columns, SLOW_COLUMNS)):
         _attend(first, head, pair)
-    for number in range(NUMBERS):
-        first.to_v.weight[layout.start + number, number] = 1
+    for number in range(LAYOUT.stop - LAYOUT.start):
+        first.to_v.weight[layout.start + number, [number, NOTHING]] = torch.tensor([1.0, -1.0])
         first.to_out[0].weight[LAYOUT.start + number, layout.start + number] = LAYOUT_GAIN
     rest_of_layout = slice(layout.start + NUMBERS, layout.stop)
     for head, target in ((rest_of_layout, COUNT), (rows, ROW), (columns, COLUMN)):
@@ -78,6 +90,8 @@ def begin(transformer: FluxTransformer2DModel) -> None:
     _open_gate(transformer, 0, range(LAYOUT.start, COLUMN + 1))
     _means(second)
     _open_gate(transformer, 1, range(MEAN_ROW, MEAN_COLUMN + 1))
+    rulers.mark(transformer)
+    placing.begin(transformer)
 
 
 def _answer_with_the_noise(transformer: FluxTransformer2DModel) -> None:
@@ -89,7 +103,22 @@ def _answer_with_the_noise(transformer: FluxTransformer2DModel) -> None:
             token = slice(4 * channel, 4 * channel + 4)
             dimension = pattern * NUMBERS + channel
             transformer.x_embedder.weight[dimension, token] = weights
-            transformer.proj_out.weight[token, dimension] = USUAL_SPREAD * weights
+            transformer.proj_out.weight[token, dimension] = weights
+
+
+def _load_ballast(transformer: FluxTransformer2DModel) -> None:
+    """Two dimensions that are always the same and are never read keep what normalisations divide by."""
+    for embedder in (transformer.x_embedder, transformer.context_embedder):
+        embedder.weight[list(BALLAST)] = 0
+        embedder.bias[list(BALLAST)] = torch.tensor([WEIGHT, -WEIGHT])
+    doubles, singles = transformer.transformer_blocks, transformer.single_transformer_blocks
+    modulations = [norm for block in doubles for norm in (block.norm1, block.norm1_context)]
+    scales = [norm.linear.bias[part : part + WIDTH] for norm in modulations for part in SCALES]
+    scales += [block.norm.linear.bias[WIDTH : 2 * WIDTH] for block in singles]
+    scales.append(transformer.norm_out.linear.bias[:WIDTH])
+    for scale in scales:
+        scale.fill_(SPREAD - 1)
+        scale[list(BALLAST)] = -1
 
 
 def _attend(attention: FluxAttention, head: slice, pair: int | None) -> None:
@@ -118,7 +147,7 @@ def _means(attention: FluxAttention) -> None:
         value.bias[head.start : head.start + 2] = 0
     out = attention.to_out[0]
     for number, (source, target) in enumerate(((ROW, MEAN_ROW), (COLUMN, MEAN_COLUMN))):
-        attention.to_v.weight[head.start + number, source] = 1
+        attention.to_v.weight[head.start + number, [source, NOTHING]] = torch.tensor([1.0, -1.0])
         out.weight[target] = 0
         out.bias[target] = 0
         out.weight[target, head.start + number] = MEAN_GAIN

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from inference.engines.base import STEPS
 from inference.miniature import parts
 from inference.miniature.illustrator.captions import caption
+from inference.miniature.illustrator.pictures import Picture
 from inference.miniature.tokenizers import T5_TOKENS, clip_tokenizer, t5_tokenizer
-from inference.miniature.training import autoencoder, beginning, coupling, latents
+from inference.miniature.training import autoencoder, beginning, coupling, latents, placing
 from inference.miniature.training.optimizer import Optimizer, inside_blocks
 from inference.miniature.training.progress import resumable
 
@@ -32,17 +33,17 @@ SIZES: dict[latents.Size, float] = {
 }
 """The share of the steps that each size gets."""
 LEVELS = tuple(1 - number / STEPS for number in range(STEPS))
-EARLY_LEVEL_SHARES, LEVEL_SHARES = (0.7, 0.1, 0.1, 0.1), (0.5, 0.2, 0.17, 0.13)
+EARLY_LEVEL_SHARES, LEVEL_SHARES = (0.7, 0.1, 0.1, 0.1), (0.6, 0.2, 0.12, 0.08)
 """At first most at the highest, where it is decided what stands where."""
-EARLY = 0.2
+EARLY = 0.1
 """The share of the steps that takes the early ones."""
 OWN_SHARE = 0.25
 """Of the pictures, once `OWN_FROM` of the training is done: these start from what the model made of
 the levels above, as they will when it draws."""
-OWN_FROM = 0.75
-COLOUR_IMPORTANCE = 5.0
+OWN_FROM = 1.0
+EARLY_COLOUR_IMPORTANCE, COLOUR_IMPORTANCE = 5.0, 2.0
 """Of an error in the three latents of colour, beside one in the thirteen of edges: edges follow from
-where things are, which is learned from colours, and would drown them while they cannot be known."""
+where things are, which is learned from colours."""
 LEARNING_RATE, INSIDE_RATE = 2e-3, 4e-3
 WARM_UP = 100
 COOL_DOWN = 0.3
@@ -93,12 +94,13 @@ def train(
     def step(number: int) -> float:
         rng = np.random.default_rng((SEED, number))
         torch.manual_seed(SEED * 1_000_003 + number)
-        batch = choose(known, rng)
+        early = number < EARLY * steps
         loss = flow_loss(
             pipeline,
-            batch,
-            level_shares=EARLY_LEVEL_SHARES if number < EARLY * steps else LEVEL_SHARES,
+            choose(known, rng),
+            level_shares=EARLY_LEVEL_SHARES if early else LEVEL_SHARES,
             own=OWN_SHARE if number > OWN_FROM * steps else 0.0,
+            colour_importance=EARLY_COLOUR_IMPORTANCE if early else COLOUR_IMPORTANCE,
         )
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
@@ -143,6 +145,7 @@ class Batch:
     """Pictures of one size with their prompts and the noise that stands for their layout."""
 
     latents: Tensor
+    pictures: list[Picture]
     prompts: list[str]
     layouts: Tensor
 
@@ -158,13 +161,19 @@ def choose(known: dict[latents.Size, Tensor], rng: np.random.Generator) -> Batch
     chosen = [latents.picture(size, int(number)) for number in numbers]
     return Batch(
         latents=pool[torch.from_numpy(numbers)].float(),
+        pictures=[picture for picture, _ in chosen],
         prompts=[caption(picture, rng) for picture, _ in chosen],
         layouts=torch.from_numpy(np.stack([numbers for _, numbers in chosen])).float(),
     )
 
 
 def flow_loss(
-    pipeline: FluxPipeline, batch: Batch, *, level_shares: tuple[float, ...], own: float
+    pipeline: FluxPipeline,
+    batch: Batch,
+    *,
+    level_shares: tuple[float, ...],
+    own: float,
+    colour_importance: float,
 ) -> Tensor:
     """Mean square error of the velocity; `own` is the share that starts from the model's own work."""
     clean = batch.latents
@@ -187,8 +196,10 @@ def flow_loss(
         answer = velocity(pipeline, x, level, text)
     errors = unpack(answer.float() - pack(wanted), *x.shape[-2:]).square().mean((2, 3))
     importance = torch.ones(errors.shape[1])
-    importance[: autoencoder.COLOURS] = COLOUR_IMPORTANCE
-    return (errors @ (importance / importance.sum()) * weight).mean()
+    importance[: autoencoder.COLOURS] = colour_importance
+    loss = (errors @ (importance / importance.sum()) * weight).mean()
+    with torch.autocast("cpu", torch.bfloat16):
+        return loss + placing.loss(pipeline.transformer, level, text[0], batch.pictures)
 
 
 @torch.no_grad()
