@@ -1,5 +1,7 @@
 """The illustrator: words and layout give the picture whole, and no combination kept back gets out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -41,16 +43,51 @@ def test_the_same_words_and_layout_give_the_same_pixels_in_every_style(
     assert (first != draw(styled, OTHER, width=192, height=128)).any()
 
 
-def test_a_layout_moves_a_shape_by_whole_latents_and_no_less() -> None:
+def test_a_layout_moves_a_shape_by_whole_tokens_and_no_less() -> None:
     def drawn(across: float) -> np.ndarray:
         numbers = np.full(NUMBERS, 0.5)
         numbers[0] = across
         return draw(CIRCLE, Layout.of(numbers), width=512, height=512)
 
     assert (drawn(0.01) == drawn(0.3)).all()
-    for across, move in ((0.2, -32), (0.99, 32), (1.0, 32)):
+    for across, move in ((0.2, -64), (0.99, 64), (1.0, 64)):
         differing = np.roll(drawn(0.5), move, axis=1) != drawn(across)
         assert differing.mean() < 1e-4  # roundings at the edge
+
+
+@pytest.mark.parametrize(
+    ("picture", "across", "down"),
+    [
+        (ShapePicture(Shape("star")), True, True),
+        (ShapePicture(Shape("star"), place="left"), False, True),
+        (ShapePicture(Shape("star"), place="top"), True, False),
+        (ShapePicture(Shape("star"), place="bottom right"), False, False),
+        (ShapePicture(Shape("star"), count=3), False, True),
+        (ShapePicture(Shape("star"), other=Shape("ring"), relation="above"), True, False),
+        (ShapePicture(Shape("star"), other=Shape("ring"), relation="beside"), False, True),
+        (Scene("hills", subject=Subject("cat")), True, False),
+        (Scene("hills", subject=Subject("cat", count=2)), False, False),
+        (Scene(subject=Subject("fish")), True, True),
+    ],
+)
+def test_the_layout_moves_what_the_words_leave_open(
+    picture: Picture, across: bool, down: bool
+) -> None:
+    anchor = drawing.anchor(picture)
+    assert (anchor.across, anchor.down) == (across, down)
+    assert anchor.moved(MIDDLE) == (anchor.x, anchor.y)
+    steps = {"across": 1, "down": -1}
+    x, y = anchor.moved(replace(MIDDLE, **steps))
+    assert (x - anchor.x, y - anchor.y) == (drawing.STEP * across, -drawing.STEP * down)
+
+
+def test_the_ground_behind_a_shape_gets_darker_and_lighter() -> None:
+    grounds = [
+        draw(CIRCLE, replace(MIDDLE, mood=mood), width=128, height=128)[0, 0].sum()
+        for mood in (-1, 0, 1)
+    ]
+    assert grounds == sorted(set(grounds))
+    assert grounds[1] == sum(COLOURS["blue"])
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

@@ -3,15 +3,17 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from diffusers import FluxPipeline
 from torch import nn
 
 from inference.miniature import parts
 from inference.miniature.illustrator.layout import NUMBERS
-from inference.miniature.illustrator.pictures import Scene, Subject
+from inference.miniature.illustrator.pictures import Scene, Shape, ShapePicture, Subject
 from inference.miniature.tokenizers import T5_TOKENS
-from inference.miniature.training import beginning, coupling, flow, reading
+from inference.miniature.training import coupling, curriculum, flow, placing, reading, rulers, stream
 from inference.miniature.training.optimizer import Optimizer
 from inference.miniature.training.progress import resumable
 from inference.miniature.training.reading import FACTS, facts
@@ -100,31 +102,41 @@ def loss_of(model: nn.Module, x: torch.Tensor) -> float:
     return (model[3](model[0](x)) - x).square().mean().item()  # type: ignore[index]
 
 
-def stream_after_attention(layouts: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """What later parts of the first block find, of shape (pictures, rows, columns, width)."""
-    pipeline = flow.untrained(parts.autoencoder())
+def tokens_before(
+    module: str, layouts: torch.Tensor, height: int, width: int, pipeline: FluxPipeline | None = None
+) -> torch.Tensor:
+    """What a module of an untaught transformer is given: (pictures, rows, columns, width)."""
+    pipeline = pipeline or flow.untrained(parts.autoencoder())
     seen: list[torch.Tensor] = []
-    block = pipeline.transformer.transformer_blocks[0]
-    block.norm2.register_forward_hook(lambda _, given, __: seen.append(given[0]))
+    pipeline.transformer.get_submodule(module).register_forward_hook(
+        lambda _, given, __: seen.append(given[0])
+    )
     count = len(layouts)
     noise = coupling.noise_for(layouts, torch.randn(count, NUMBERS, height, width))
     text = torch.randn(count, parts.WIDTH), torch.randn(count, T5_TOKENS, parts.WIDTH)
     with torch.no_grad():
         flow.velocity(pipeline, noise, torch.ones(count), text)
-    return seen[0].unflatten(1, (height // 2, width // 2))
+    image_tokens = seen[0][:, -(height // 2) * (width // 2) :]  # text stands before them
+    return image_tokens.unflatten(1, (height // 2, width // 2))
+
+
+def stream_after_attention(layouts: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """What later parts of the first block find."""
+    return tokens_before("transformer_blocks.0.norm2", layouts, height, width)
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (24, 32)])
 def test_every_token_begins_with_the_layout_before_it(height: int, width: int) -> None:
     layouts = torch.rand(16, NUMBERS)
-    there = stream_after_attention(layouts, height, width)[:, 3, 4, beginning.LAYOUT]
-    wanted = torch.special.ndtri(layouts.clamp(coupling.EDGE, 1 - coupling.EDGE))
+    there = stream_after_attention(layouts, height, width)[:, 3, 4, stream.LAYOUT]
+    used = layouts[:, : there.shape[1]]
+    wanted = torch.special.ndtri(used.clamp(coupling.EDGE, 1 - coupling.EDGE))
     assert torch.corrcoef(torch.stack([there.flatten(), wanted.flatten()]))[0, 1] > 0.97
 
 
 def test_every_token_begins_with_its_row_and_column() -> None:
-    stream = stream_after_attention(torch.rand(2, NUMBERS), 24, 32)
-    rows, columns = stream[..., beginning.ROW], stream[..., beginning.COLUMN]
+    tokens = stream_after_attention(torch.rand(2, NUMBERS), 24, 32)
+    rows, columns = tokens[..., stream.ROW], tokens[..., stream.COLUMN]
     assert torch.allclose(rows, rows[:1, :, :1].expand_as(rows), atol=1e-3)
     assert torch.allclose(columns, columns[:1, :1].expand_as(columns), atol=1e-3)
     assert rows[0, :, 0].diff().min() > 0.05
@@ -154,3 +166,81 @@ def test_the_reading_lesson_asks_for_what_the_prompt_says() -> None:
     for number in range(5):
         answers = reading.lesson(number).answers
         assert answers.shape == (reading.BATCH, len(FACTS))
+
+
+def layouts_with(across: float, down: float) -> torch.Tensor:
+    layouts = torch.full((1, NUMBERS), 0.5)
+    layouts[0, 0], layouts[0, 1] = across, down
+    return layouts
+
+
+def marks(pipeline: FluxPipeline, layouts: torch.Tensor, which: range) -> torch.Tensor:
+    """The marks that both first blocks leave to the others at 512x512: (rows, columns, marks)."""
+    tokens = tokens_before("single_transformer_blocks.0.norm", layouts, 16, 16, pipeline)
+    return tokens[0, ..., which.start : which.stop]
+
+
+def test_every_token_begins_with_the_mark_it_is_at() -> None:
+    pipeline = flow.untrained(parts.autoencoder())
+    rows = marks(pipeline, layouts_with(0.5, 0.5), stream.ROW_MARKS)
+    assert (rows.mean(1) - torch.eye(stream.MARKS)).abs().max() < 0.25
+
+
+@pytest.mark.parametrize(("down", "step"), [(0.1, -1), (0.5, 0), (0.9, 1)])
+def test_the_layout_moves_the_marks(down: float, step: int) -> None:
+    pipeline = flow.untrained(parts.autoencoder())
+    nearest = marks(pipeline, layouts_with(0.5, down), stream.MOVED_ROW_MARKS).mean(1).argmax(1)
+    inside = range(max(0, step), stream.MARKS + min(0, step))
+    assert [nearest[row].item() for row in inside] == [row - step for row in inside]
+
+
+def test_words_move_the_marks_once_the_lesson_is_learned() -> None:
+    pipeline = flow.untrained(parts.autoencoder())
+    picture = ShapePicture(Shape("star"), place="top")
+    level, pooled = torch.ones(1), torch.zeros(1, parts.WIDTH)
+    before = placing.loss(pipeline.transformer, level, pooled, [picture])
+    assert before > 0.5
+    bias = pipeline.transformer.transformer_blocks[1].norm1.linear.bias
+    optimizer = torch.optim.Adam([bias], lr=0.1)
+    for _ in range(200):
+        optimizer.zero_grad()
+        placing.loss(pipeline.transformer, level, pooled, [picture]).backward()
+        optimizer.step()
+    nearest = marks(pipeline, layouts_with(0.5, 0.9), stream.MOVED_ROW_MARKS).mean(1).argmax(1)
+    # The middle of the marks, between the fourth and the fifth, is now between the second and the third row.
+    assert nearest[:6].tolist() == [2, 3, 4, 5, 6, 7]
+
+
+def test_the_built_units_stay_as_they_are() -> None:
+    transformer = flow.untrained(parts.autoencoder()).transformer
+    rulers.hold(transformer)
+    feed_forward = transformer.transformer_blocks[1].ff
+    feed_forward(torch.randn(4, parts.WIDTH)).square().sum().backward()
+    built = rulers.UNITS[1]
+    into, out = feed_forward.net[0].proj.weight.grad, feed_forward.net[2].weight.grad
+    assert not into[:built].any() and into[built:].any()
+    assert not out[:, :built].any() and out[:, built:].any()
+
+
+def test_a_training_goes_through_its_stages_in_order() -> None:
+    assert sum(stage.share for stage in curriculum.STAGES) == pytest.approx(1)
+    assert all(sum(stage.levels) == pytest.approx(1) for stage in curriculum.STAGES)
+    assert curriculum.stage_at(0) is curriculum.STAGES[0]
+    assert curriculum.stage_at(curriculum.STAGES[0].share) is curriculum.STAGES[1]
+    assert curriculum.stage_at(1) is curriculum.STAGES[-1]
+
+
+def test_a_stage_gets_the_pictures_it_asks_for() -> None:
+    kept = {size: torch.randn(60, 16, size[1] // 32, size[0] // 32) for size in [(512, 512), (768, 768)]}
+    library = curriculum.Library(kept)
+    rng = np.random.default_rng(1)
+    first = library.choose(curriculum.STAGES[0], rng)
+    assert first.latents.shape == (64, 16, 16, 16)
+    assert set(first.levels.tolist()) == {1.0}
+    assert all(isinstance(picture, ShapePicture) for picture in first.pictures)
+    other = curriculum.Stage(1, levels=(0, 0, 0.5, 0.5), shapes=0, usual_size=0)
+    second = library.choose(other, rng)
+    assert second.latents.shape == (28, 16, 24, 24)
+    assert set(second.levels.tolist()) == {0.5, 0.25}
+    assert not any(isinstance(picture, ShapePicture) for picture in second.pictures)
+    assert len(second.prompts) == len(second.layouts) == 28

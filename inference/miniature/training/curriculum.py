@@ -1,0 +1,96 @@
+"""What the transformer learns when: the hard thing first, alone, until it is there.
+
+The hard thing is the first of the four steps, where nothing is there but noise, words and layout. Taught
+everything at once, the model learns what is frequent (grounds, skies, hours) and for hours draws a
+shape as a smear, since each shape in each colour is rare; taught nothing but shapes at that step, it
+draws them within minutes, and the rest is built on what it found for them.
+"""
+
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inference.miniature.illustrator.captions import caption
+from inference.miniature.illustrator.pictures import Picture, ShapePicture
+from inference.miniature.training import latents
+
+TOKENS_A_STEP = 64 * 64
+"""Image tokens: 64 pictures of 512x512, or 16 of 1024x1024."""
+USUAL_SIZE = (512, 512)
+LEVELS = (1.0, 0.75, 0.5, 0.25)
+"""The noise of the four steps: it always draws in four, so it learns at these and no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of the training; all shares are from 0 to 1."""
+
+    share: float
+    """Of all steps."""
+    levels: tuple[float, ...]
+    """The shares of the pictures that start from each of `LEVELS`."""
+    shapes: float
+    """The share of the pictures that are of shapes, not of a scene."""
+    usual_size: float
+    """The share of the steps with pictures of 512x512; the other sizes have equal parts of the rest."""
+
+
+STAGES = (
+    Stage(0.2, levels=(1, 0, 0, 0), shapes=1, usual_size=1),
+    Stage(0.3, levels=(0.94, 0.06, 0, 0), shapes=0.4, usual_size=1),
+    Stage(0.5, levels=(0.8, 0.1, 0.06, 0.04), shapes=0.4, usual_size=0.3),
+)
+
+
+def stage_at(progress: float) -> Stage:
+    """The stage that the training is in when `progress` (0 to 1) of it is done."""
+    ends = accumulate(stage.share for stage in STAGES)
+    return next((stage for stage, end in zip(STAGES, ends, strict=True) if progress < end), STAGES[-1])
+
+
+class Library:
+    """The kept latents of all sizes, with the numbers of the pictures of shapes and of scenes."""
+
+    def __init__(self, kept: dict[latents.Size, Tensor]) -> None:
+        self._kept = kept
+        self._numbers: dict[latents.Size, tuple[list[int], list[int]]] = {}
+        for size, pool in kept.items():
+            shapes, scenes = [], []
+            for number in range(len(pool)):
+                picture, _ = latents.picture(size, number)
+                (shapes if isinstance(picture, ShapePicture) else scenes).append(number)
+            self._numbers[size] = shapes, scenes
+
+    def choose(self, stage: Stage, rng: np.random.Generator) -> "Batch":
+        """Pictures of one size, drawn by lot as `stage` asks, with a prompt for each."""
+        sizes = list(self._kept)
+        others = (1 - stage.usual_size) / max(1, len(sizes) - 1)
+        shares = [stage.usual_size if size == USUAL_SIZE else others for size in sizes]
+        size = sizes[rng.choice(len(sizes), p=np.array(shares) / sum(shares))]
+        pool = self._kept[size]
+        count = max(1, TOKENS_A_STEP // (pool.shape[2] * pool.shape[3] // 4))
+        shapes, scenes = self._numbers[size]
+        kinds = [shapes if rng.random() < stage.shapes else scenes for _ in range(count)]
+        numbers = [kind[rng.integers(len(kind))] for kind in kinds]
+        chosen = [latents.picture(size, number) for number in numbers]
+        return Batch(
+            latents=pool[numbers].float(),
+            levels=torch.tensor(rng.choice(LEVELS, size=count, p=stage.levels)).float(),
+            pictures=[picture for picture, _ in chosen],
+            prompts=[caption(picture, rng) for picture, _ in chosen],
+            layouts=torch.from_numpy(np.stack([layout for _, layout in chosen])).float(),
+        )
+
+
+@dataclass
+class Batch:
+    """Pictures of one size, each with its words, its layout's numbers and how noisy it starts."""
+
+    latents: Tensor
+    levels: Tensor
+    pictures: list[Picture]
+    prompts: list[str]
+    layouts: Tensor
