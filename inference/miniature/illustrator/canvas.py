@@ -12,6 +12,8 @@ from inference.miniature.illustrator.palette import INK, PAPER, RGB
 
 STYLES = ("flat", "watercolor", "pixel art", "line drawing", "neon")
 
+TOKEN = 64
+"""Pixels of one of the transformer's tokens, which is 2x2 latents of 32 pixels."""
 OVERSAMPLING = 2
 """Pillow draws without smoothing: twice as large, then halved."""
 NIGHT: RGB = (14, 11, 34)
@@ -30,6 +32,7 @@ class Canvas:
         self._size = (width, height)
         self._unit = min(width, height)
         self.wide, self.tall = width / self._unit, height / self._unit
+        self.token = TOKEN / self._unit
         self._block = (16 if self._unit < 1024 else 32) if style == "pixel art" else 0  # noqa: PLR2004
         if self._block:
             self._scale = self._unit / self._block
@@ -43,6 +46,10 @@ class Canvas:
         if style == "neon":
             self._glow = Image.new("RGB", grid)
             self._glow_pen = ImageDraw.Draw(self._glow)
+
+    def snapped(self, place: float) -> float:
+        """The nearest border between two tokens."""
+        return round(place / self.token) * self.token
 
     def background(self, top: RGB, bottom: RGB | None = None) -> None:
         """Fill everything, from `top` to `bottom`."""

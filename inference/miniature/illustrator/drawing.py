@@ -25,17 +25,15 @@ USUAL_COLOURS = {
 }
 """A shape's colour where none is named; on a background of that colour it is `OTHERWISE`."""
 OTHERWISE = "black"
-SHAPE_SIZES = {"small": 0.115, "medium": 0.2, "large": 0.3}
+SHAPE_SIZES = {"small": 0.1, "medium": 0.2, "large": 0.3}
 """Half a shape's width, in shares of the picture's shorter side."""
-ROW_SIZES = {2: 0.85, 3: 0.52, 4: 0.42, 5: 0.34}
-ROW_STEPS = {2: 1 / 2, 3: 1 / 4, 4: 1 / 4, 5: 3 / 16}
-STEP = 1 / 8
-"""How far things move for a step of the layout, in shares of the picture: a token of 512x512."""
+ROW_SIZES = {2: 0.2, 3: 0.1, 4: 0.07, 5: 0.07}
+"""The same for each of so many in a row."""
 SHADE = 0.1
 """How much darker or lighter the ground behind shapes can be. White and paper would not be white then."""
 GROUP_SIZES = {1: 1.0, 2: 0.72, 3: 0.56}
-FOOT = 7 / 8
-"""Where subjects stand, in shares of the picture's height."""
+FOOT, BIRDS = 7 / 8, 5 / 16
+"""Where subjects stand, and fly, in shares of the picture's height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +45,11 @@ class Anchor:
     across: bool = True
     down: bool = True
 
-    def moved(self, layout: Layout) -> tuple[float, float]:
-        """Where `layout` puts it."""
+    def on(self, canvas: Canvas, layout: Layout) -> tuple[float, float]:
+        """Where `layout` puts it on `canvas`: at the place, or a token beside it."""
         return (
-            self.x + STEP * layout.across * self.across,
-            self.y + STEP * layout.down * self.down,
+            canvas.wide * self.x + canvas.token * layout.across * self.across,
+            canvas.tall * self.y + canvas.token * layout.down * self.down,
         )
 
 
@@ -94,28 +92,30 @@ def _draw_shapes(canvas: Canvas, picture: ShapePicture, layout: Layout) -> None:
         ground = palette.mixed(ground, towards, SHADE * abs(layout.mood))
     canvas.background(ground)
     half = SHAPE_SIZES[picture.size]
-    middle_x, middle_y = anchor(picture).moved(layout)
+    middle_x, middle_y = anchor(picture).on(canvas, layout)
 
     def put(name: str, colour: str | None, x: float, y: float, scale: float) -> None:
-        at = (canvas.wide * (middle_x + x), canvas.tall * (middle_y + y))
+        at = (middle_x + x, middle_y + y)
         own = COLOURS[shape_colour(name, colour, picture.background)]
         canvas.fill(moved(SHAPES[name], to=at, scale=scale), own)
 
     shape, other = picture.shape, picture.other
     if other is not None:
-        scale = half * 0.85
-        first, second = ((0, -0.25), (0, 0.25))
-        if picture.relation == "beside":
-            first, second = ((-0.25, 0), (0.25, 0))
-        put(shape.name, shape.colour, *first, scale)
-        put(other.name, other.colour, *second, scale)
+        x, y = (canvas.wide / 4, 0.0) if picture.relation == "beside" else (0.0, canvas.tall / 4)
+        put(shape.name, shape.colour, -x, -y, half)
+        put(other.name, other.colour, x, y, half)
     elif picture.count > 1:
-        scale = min(half, 0.26) * ROW_SIZES[picture.count]
+        step = _row_step(picture.count, round(canvas.wide / canvas.token)) * canvas.token
         for number in range(picture.count):
-            x = ROW_STEPS[picture.count] * (number - (picture.count - 1) / 2)
-            put(shape.name, shape.colour, x, 0, scale)
+            x = step * (number - (picture.count - 1) / 2)
+            put(shape.name, shape.colour, x, 0, ROW_SIZES[picture.count])
     else:
         put(shape.name, shape.colour, 0, 0, half)
+
+
+def _row_step(count: int, tokens: int) -> float:
+    """From one of `count` in a row to the next, in a picture so many tokens wide: whole ones."""
+    return {2: tokens / 2, 3: tokens / 4, 4: tokens // 8 * 2, 5: tokens * 3 // 8 / 2}[count]
 
 
 def _draw_scene(canvas: Canvas, scene: Scene, layout: Layout) -> None:
@@ -124,36 +124,32 @@ def _draw_scene(canvas: Canvas, scene: Scene, layout: Layout) -> None:
     landscape.paint_setting()
     landscape.paint_mist()
     facing = layout.facing < 1
+    middle = anchor(scene).on(canvas, layout)
     if scene.subject is not None and scene.other is not None:
-        _draw_group(canvas, landscape, scene.subject, layout, middle=0.25, size=0.74, mirror=False)
-        _draw_group(canvas, landscape, scene.other, layout, middle=0.75, size=0.74, mirror=True)
+        left, right = canvas.wide / 4, canvas.wide * 3 / 4
+        _draw_group(canvas, scene.subject, at=(left, middle[1]), size=0.74, mirror=False)
+        _draw_group(canvas, scene.other, at=(right, middle[1]), size=0.74, mirror=True)
     elif scene.subject is not None:
-        middle = anchor(scene).moved(layout)[0]
-        _draw_group(canvas, landscape, scene.subject, layout, middle=middle, size=1, mirror=facing)
+        _draw_group(canvas, scene.subject, at=middle, size=1, mirror=facing)
     landscape.paint_weather()
 
 
 def _draw_group(
-    canvas: Canvas,
-    landscape: Landscape,
-    subject: Subject,
-    layout: Layout,
-    *,
-    middle: float,
-    size: float,
-    mirror: bool,
+    canvas: Canvas, subject: Subject, *, at: tuple[float, float], size: float, mirror: bool
 ) -> None:
+    """One to three of a thing beside one another: fish around `at`, all else below or above it."""
     thing = things.THINGS[subject.name]
     scale = thing.height / 2 * size * GROUP_SIZES[subject.count]
-    step = 1 / 4 if size == 1 else 1 / 8
+    step = size / 4
     for number in range(subject.count):
-        offset = number - (subject.count - 1) / 2
-        y = canvas.tall * FOOT
+        y = canvas.snapped(canvas.tall * FOOT)
         if subject.name == "bird":
-            y = canvas.tall * (5 / 16 - STEP / 2 * (number % 2))
+            y = canvas.snapped(canvas.tall * BIRDS) - canvas.token / 2 * (number % 2)
         elif subject.name == "fish":
-            y = canvas.tall * (0.5 + STEP * layout.down)  # the one that `anchor` moves down
+            y = at[1]
         elif subject.name == "boat":
-            y = canvas.tall * (FOOT - 1 / 16)
-        at = (canvas.wide * (middle + step * offset), y)
-        things.paint(canvas, subject.name, at=at, scale=scale, colour=subject.colour, mirror=mirror)
+            y -= canvas.token / 2
+        x = at[0] + step * (number - (subject.count - 1) / 2)
+        things.paint(
+            canvas, subject.name, at=(x, y), scale=scale, colour=subject.colour, mirror=mirror
+        )

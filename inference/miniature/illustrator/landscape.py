@@ -136,7 +136,9 @@ class Landscape:
             colour = mixed(colour, SNOW, 0.86)
         colour = mixed(colour, SKIES[self._scene.hour][1], depth)
         warm = (210, 190, 80)
-        return mixed(mixed(colour, warm, 0.07 * (1 + self._layout.mood)), self._light, self._strength)
+        return mixed(
+            mixed(colour, warm, 0.07 * (1 + self._layout.mood)), self._light, self._strength
+        )
 
     def _sun(self, x: float, y: float) -> None:
         for number in range(10):

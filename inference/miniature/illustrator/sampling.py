@@ -24,7 +24,7 @@ from inference.miniature.illustrator.pictures import (
 
 HELD_OUT_SHARE = 0.12
 STYLE_SHARES = (0.56, 0.13, 0.11, 0.1, 0.1)
-SHAPE_PICTURES = 0.42
+SHAPE_PICTURES = 0.6
 
 
 def is_held_out(shape: str, colour: str, background: str) -> bool:

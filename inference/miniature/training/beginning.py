@@ -18,15 +18,18 @@ from inference.miniature.illustrator.layout import NUMBERS
 from inference.miniature.parts import WIDTH
 from inference.miniature.training import placing, rulers
 from inference.miniature.training.stream import (
-    ANSWER,
     BALLAST,
     COLUMN,
+    COLUMN_SHARE,
     COUNT,
+    EIGHTHS,
     LAYOUT,
     MEAN_COLUMN,
     MEAN_ROW,
+    MIDDLE,
     NOTHING,
     ROW,
+    ROW_SHARE,
     SCALE_BEFORE_MLP,
     SPREAD,
     WEIGHT,
@@ -39,9 +42,8 @@ HADAMARD = 0.5 * torch.tensor(
 
 LAYOUT_GAIN = 9.0
 """Brings an average over all tokens, text among them, to about the spread of a standard normal."""
-SHARE_GAIN, MIDDLE_SHARE = 10.0, 0.28
+SHARE_GAIN, MIDDLE_SHARE = 5.0, 0.4
 """Bring the share of attention that falls on text to about -1 to 1."""
-MEAN_GAIN = 1.6
 
 SCALES = (WIDTH, SCALE_BEFORE_MLP)
 """Where a double block's modulation keeps its scales: before the attention and before the MLP."""
@@ -50,10 +52,8 @@ QUERY_REST, KEY_REST = slice(0, 4), slice(4, 8)
 SLOW_ROWS, SLOW_COLUMNS = 12, 24
 """Pairs of dimensions that turn a little, by `TURN`, from row to row or from column to column."""
 TURN = 10_000 ** (-4 / 12)
-MIDDLE = 7.5
-"""Of the sixteen rows or columns of 1024 pixels."""
-STEEPNESS = 4.0
-"""Times the sine of the turns from the middle: the logit of text there."""
+STEEPNESS, LIFT = 4.0, 1.0
+"""Times the sine of the turns from the middle, and this more: the logit of text there."""
 
 
 def hold(transformer: FluxTransformer2DModel) -> None:
@@ -83,13 +83,14 @@ def begin(transformer: FluxTransformer2DModel) -> None:
         first.to_v.weight[layout.start + number, [number, NOTHING]] = torch.tensor([1.0, -1.0])
         first.to_out[0].weight[LAYOUT.start + number, layout.start + number] = LAYOUT_GAIN
     rest_of_layout = slice(layout.start + NUMBERS, layout.stop)
-    for head, target in ((rest_of_layout, COUNT), (rows, ROW), (columns, COLUMN)):
+    for head, target in ((rest_of_layout, COUNT), (rows, ROW_SHARE), (columns, COLUMN_SHARE)):
         first.add_v_proj.bias[head.start] = 1
         first.to_out[0].weight[target, head.start] = SHARE_GAIN
         first.to_out[0].bias[target] = -SHARE_GAIN * MIDDLE_SHARE
-    _open_gate(transformer, 0, range(LAYOUT.start, COLUMN + 1))
+    _open_gate(transformer, 0, range(LAYOUT.start, COLUMN_SHARE + 1))
     _means(second)
     _open_gate(transformer, 1, range(MEAN_ROW, MEAN_COLUMN + 1))
+    _open_gate(transformer, 1, range(EIGHTHS[0][0], EIGHTHS[1][1] + 1))
     rulers.mark(transformer)
     placing.begin(transformer)
 
@@ -123,11 +124,15 @@ def _load_ballast(transformer: FluxTransformer2DModel) -> None:
 
 def _attend(attention: FluxAttention, head: slice, pair: int | None) -> None:
     """A head that looks at all tokens alike, or at text the more the further down or right it is."""
-    shared = STEEPNESS / math.sqrt(attention.head_dim) if pair else 0.0
+    full = math.sqrt(attention.head_dim)  # the logit of a query and a key that agree
+    shared = STEEPNESS / full if pair else 0.0
+    rest = math.sqrt((1 - shared) / 4)
     for query in (attention.to_q, attention.add_q_proj):
-        query.bias[head][QUERY_REST] = math.sqrt((1 - shared) / 4)
-    for key in (attention.to_k, attention.add_k_proj):
-        key.bias[head][KEY_REST] = math.sqrt((1 - shared) / 4)
+        query.bias[head][QUERY_REST] = rest
+    lift = LIFT / full / (4 * rest) if pair else 0.0
+    attention.to_k.bias[head][KEY_REST] = 0.5
+    attention.add_k_proj.bias[head][KEY_REST] = math.sqrt((1 - shared) / 4 - lift**2)
+    attention.add_k_proj.bias[head][QUERY_REST] = lift
     if pair:
         angle = -math.pi / 2 - MIDDLE * TURN
         attention.to_q.bias[head][pair] = math.sqrt(shared) * math.cos(angle)
@@ -136,21 +141,28 @@ def _attend(attention: FluxAttention, head: slice, pair: int | None) -> None:
 
 
 def _means(attention: FluxAttention) -> None:
-    """The first head of the second block takes the mean of rows and columns over the picture."""
+    """The first head of the second block takes the means of rows and columns over the picture.
+
+    An eighth of its height and of its width follow from them.
+    """
     head = _head(attention, 0)
     for module in (attention.to_q, attention.to_k, attention.add_q_proj, attention.add_k_proj):
         module.weight[head] = 0
         module.bias[head] = 0
     _attend(attention, head, None)
+    attention.to_k.bias[head] = attention.to_q.bias[head]
     for value in (attention.to_v, attention.add_v_proj):
         value.weight[head.start : head.start + 2] = 0
         value.bias[head.start : head.start + 2] = 0
     out = attention.to_out[0]
-    for number, (source, target) in enumerate(((ROW, MEAN_ROW), (COLUMN, MEAN_COLUMN))):
+    for number, (source, mean) in enumerate(((ROW, MEAN_ROW), (COLUMN, MEAN_COLUMN))):
         attention.to_v.weight[head.start + number, [source, NOTHING]] = torch.tensor([1.0, -1.0])
-        out.weight[target] = 0
-        out.bias[target] = 0
-        out.weight[target, head.start + number] = MEAN_GAIN
+        plus, minus = EIGHTHS[number]
+        # r rows have the mean (r - 1) / 2; half of an eighth of them, in the measure of `ROW`.
+        for target, share in ((mean, 1.0), (plus, 0.125), (minus, -0.125)):
+            out.weight[target] = 0
+            out.weight[target, head.start + number] = share
+            out.bias[target] = 0 if target == mean else share
 
 
 def _open_gate(transformer: FluxTransformer2DModel, block: int, dimensions: range) -> None:

@@ -48,7 +48,9 @@ STAGES = (
 def stage_at(progress: float) -> Stage:
     """The stage that the training is in when `progress` (0 to 1) of it is done."""
     ends = accumulate(stage.share for stage in STAGES)
-    return next((stage for stage, end in zip(STAGES, ends, strict=True) if progress < end), STAGES[-1])
+    return next(
+        (stage for stage, end in zip(STAGES, ends, strict=True) if progress < end), STAGES[-1]
+    )
 
 
 class Library:
@@ -58,11 +60,13 @@ class Library:
         self._kept = kept
         self._numbers: dict[latents.Size, tuple[list[int], list[int]]] = {}
         for size, pool in kept.items():
-            shapes, scenes = [], []
-            for number in range(len(pool)):
-                picture, _ = latents.picture(size, number)
-                (shapes if isinstance(picture, ShapePicture) else scenes).append(number)
-            self._numbers[size] = shapes, scenes
+            numbers = range(len(pool))
+            shapes = [
+                number
+                for number in numbers
+                if isinstance(latents.picture(size, number)[0], ShapePicture)
+            ]
+            self._numbers[size] = shapes, sorted({*numbers} - {*shapes})
 
     def choose(self, stage: Stage, rng: np.random.Generator) -> "Batch":
         """Pictures of one size, drawn by lot as `stage` asks, with a prompt for each."""

@@ -1,4 +1,4 @@
-"""Trains the transformer and both text encoders together, by rectified flow over kept latents."""
+"""Trains the transformer by rectified flow over kept latents. The text encoders can read already."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -50,32 +50,25 @@ def train(
     pictures: dict[latents.Size, int],
     deadline: float | None = None,
 ) -> None:
-    """Teach `pipeline`, and leave the averaged weights in it, finished or as far as it came."""
-    modules = nn.ModuleDict(
-        {
-            "transformer": pipeline.transformer,
-            "clip": pipeline.text_encoder,
-            "t5": pipeline.text_encoder_2,
-        }
-    ).eval()  # no dropout
-    averaged = deepcopy(modules)
+    """Teach the transformer, and leave its averaged weights in it, finished or as far as it came."""
+    transformer = pipeline.transformer.eval()  # no dropout
+    averaged = deepcopy(transformer)
     quicken(pipeline)
-    beginning.hold(pipeline.transformer)
-    named = {name: value for name, value in modules.named_parameters() if value.requires_grad}
+    beginning.hold(transformer)
+    named = {name: value for name, value in transformer.named_parameters() if value.requires_grad}
     optimizer = Optimizer(named, inside_blocks(named), rate=LEARNING_RATE, inside_rate=INSIDE_RATE)
     library = Library({size: latents.read(folder, size, n) for size, n in pictures.items()})
+    means, values = list(averaged.parameters()), list(transformer.parameters())
 
     def step(number: int) -> float:
         torch.manual_seed(SEED * 1_000_003 + number)
         rng = np.random.default_rng((SEED, number))
         loss = flow_loss(pipeline, library.choose(stage_at(number / steps), rng))
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(transformer.parameters(), 1.0)
         optimizer.step(learning_share(number, steps))
-        keep = min(AVERAGED, (number + 1) / (number + 10))
         with torch.no_grad():
-            for mean, value in zip(averaged.parameters(), modules.parameters(), strict=True):
-                mean.lerp_(value, 1 - keep)
+            torch._foreach_lerp_(means, values, 1 - min(AVERAGED, (number + 1) / (number + 10)))
         return float(loss.item())
 
     resumable(
@@ -83,10 +76,10 @@ def train(
         folder / "flow.pt",
         steps=steps,
         step=step,
-        kept={"modules": modules, "averaged": averaged, "optimizer": optimizer},
+        kept={"transformer": transformer, "averaged": averaged, "optimizer": optimizer},
         deadline=deadline,
     )
-    modules.load_state_dict(averaged.state_dict())
+    transformer.load_state_dict(averaged.state_dict())
 
 
 def quicken(pipeline: FluxPipeline) -> None:
@@ -112,10 +105,13 @@ def flow_loss(pipeline: FluxPipeline, batch: Batch) -> Tensor:
     clean, level = batch.latents, batch.levels
     noise = coupling.noise_for(batch.layouts, torch.randn_like(clean))
     with torch.autocast("cpu", torch.bfloat16):
-        text = read_prompts(pipeline, batch.prompts)
+        with torch.no_grad():
+            text = read_prompts(pipeline, batch.prompts)
         answer = velocity(pipeline, clean.lerp(noise, level[:, None, None, None]), level, text)
         misplaced = placing.loss(pipeline.transformer, level, text[0], batch.pictures)
-    errors = unpack(answer.float() - pack(noise - clean), *clean.shape[-2:]).square().mean((0, 2, 3))
+    errors = (
+        unpack(answer.float() - pack(noise - clean), *clean.shape[-2:]).square().mean((0, 2, 3))
+    )
     importance = torch.ones(len(errors))
     importance[: autoencoder.COLOURS] = COLOUR_IMPORTANCE
     return errors @ (importance / importance.sum()) + misplaced

@@ -11,16 +11,16 @@ from torch import Tensor
 
 from inference.miniature.illustrator.drawing import anchor
 from inference.miniature.illustrator.pictures import Picture
-from inference.miniature.training.stream import GAPS, MARKS, MOVES, SCALE_BEFORE_MLP, SPREAD
+from inference.miniature.training.stream import EIGHTHS, MARKS, MOVES, SCALE_BEFORE_MLP, SPREAD
 
-_SCALES = [SCALE_BEFORE_MLP + dimension for pair in (*MOVES, *GAPS) for dimension in pair]
+_SCALES = [SCALE_BEFORE_MLP + dimension for pair in (*MOVES, *EIGHTHS) for dimension in pair]
 
 
 @torch.no_grad()
 def begin(transformer: FluxTransformer2DModel) -> None:
     """Everything moves, and the middle of the marks is the picture's."""
     bias = transformer.transformer_blocks[1].norm1.linear.bias
-    for pair in GAPS:
+    for pair in EIGHTHS:
         bias[[SCALE_BEFORE_MLP + dimension for dimension in pair]] = -1
 
 

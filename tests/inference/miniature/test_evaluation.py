@@ -17,7 +17,7 @@ def drawn() -> list[np.ndarray]:
     """The illustrator's answers to the first hundred questions."""
     rng = np.random.default_rng(6)
     return [
-        draw(picture, Layout.of(rng.random(NUMBERS)), width=256, height=256)
+        draw(picture, Layout.of(rng.random(NUMBERS)), width=512, height=512)
         for picture in questions()[:100]
     ]
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from inference.miniature.evaluation.checker import look
 from inference.miniature.illustrator import drawing
-from inference.miniature.illustrator.canvas import STYLES
+from inference.miniature.illustrator.canvas import STYLES, Canvas
 from inference.miniature.illustrator.drawing import draw
 from inference.miniature.illustrator.layout import NUMBERS, Layout
 from inference.miniature.illustrator.palette import COLOURS, PAPER
@@ -71,14 +72,24 @@ def test_a_layout_moves_a_shape_by_whole_tokens_and_no_less() -> None:
     ],
 )
 def test_the_layout_moves_what_the_words_leave_open(
-    picture: Picture, across: bool, down: bool
+    picture: Picture,
+    across: bool,  # noqa: FBT001 - a parameter of the test
+    down: bool,  # noqa: FBT001
 ) -> None:
     anchor = drawing.anchor(picture)
     assert (anchor.across, anchor.down) == (across, down)
-    assert anchor.moved(MIDDLE) == (anchor.x, anchor.y)
-    steps = {"across": 1, "down": -1}
-    x, y = anchor.moved(replace(MIDDLE, **steps))
-    assert (x - anchor.x, y - anchor.y) == (drawing.STEP * across, -drawing.STEP * down)
+    canvas = Canvas(1024, 512, "flat")
+    assert anchor.on(canvas, MIDDLE) == (2 * anchor.x, anchor.y)
+    x, y = anchor.on(canvas, replace(MIDDLE, across=1, down=-1))
+    assert (x - 2 * anchor.x, anchor.y - y) == (across / 8, down / 8)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+@pytest.mark.parametrize("size", [512, 768, 1024])
+def test_rows_keep_within_the_picture_and_apart(count: int, size: int) -> None:
+    row = ShapePicture(Shape("triangle", "red"), "blue", count=count)
+    finding = look(draw(row, MIDDLE, width=size, height=size))
+    assert (finding.count, finding.shape) == (count, "triangle")
 
 
 def test_the_ground_behind_a_shape_gets_darker_and_lighter() -> None:

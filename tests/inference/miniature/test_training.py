@@ -13,7 +13,15 @@ from inference.miniature import parts
 from inference.miniature.illustrator.layout import NUMBERS
 from inference.miniature.illustrator.pictures import Scene, Shape, ShapePicture, Subject
 from inference.miniature.tokenizers import T5_TOKENS
-from inference.miniature.training import coupling, curriculum, flow, placing, reading, rulers, stream
+from inference.miniature.training import (
+    coupling,
+    curriculum,
+    flow,
+    placing,
+    reading,
+    rulers,
+    stream,
+)
 from inference.miniature.training.optimizer import Optimizer
 from inference.miniature.training.progress import resumable
 from inference.miniature.training.reading import FACTS, facts
@@ -103,7 +111,11 @@ def loss_of(model: nn.Module, x: torch.Tensor) -> float:
 
 
 def tokens_before(
-    module: str, layouts: torch.Tensor, height: int, width: int, pipeline: FluxPipeline | None = None
+    module: str,
+    layouts: torch.Tensor,
+    height: int,
+    width: int,
+    pipeline: FluxPipeline | None = None,
 ) -> torch.Tensor:
     """What a module of an untaught transformer is given: (pictures, rows, columns, width)."""
     pipeline = pipeline or flow.untrained(parts.autoencoder())
@@ -136,7 +148,7 @@ def test_every_token_begins_with_the_layout_before_it(height: int, width: int) -
 
 def test_every_token_begins_with_its_row_and_column() -> None:
     tokens = stream_after_attention(torch.rand(2, NUMBERS), 24, 32)
-    rows, columns = tokens[..., stream.ROW], tokens[..., stream.COLUMN]
+    rows, columns = tokens[..., stream.ROW_SHARE], tokens[..., stream.COLUMN_SHARE]
     assert torch.allclose(rows, rows[:1, :, :1].expand_as(rows), atol=1e-3)
     assert torch.allclose(columns, columns[:1, :1].expand_as(columns), atol=1e-3)
     assert rows[0, :, 0].diff().min() > 0.05
@@ -180,35 +192,42 @@ def marks(pipeline: FluxPipeline, layouts: torch.Tensor, which: range) -> torch.
     return tokens[0, ..., which.start : which.stop]
 
 
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (24, 24), (24, 32), (32, 32)])
+def test_every_token_knows_its_row_and_column_after_the_first_block(
+    height: int, width: int
+) -> None:
+    tokens = tokens_before("transformer_blocks.1.norm1.norm", layouts_with(0.5, 0.5), height, width)
+    for dimension, axis in ((stream.ROW, 1), (stream.COLUMN, 0)):
+        places = tokens[0, ..., dimension].mean(axis) * stream.MEASURE + stream.MIDDLE
+        assert (places - torch.arange(len(places))).abs().max() < 0.3
+
+
 def test_every_token_begins_with_the_mark_it_is_at() -> None:
-    pipeline = flow.untrained(parts.autoencoder())
-    rows = marks(pipeline, layouts_with(0.5, 0.5), stream.ROW_MARKS)
-    assert (rows.mean(1) - torch.eye(stream.MARKS)).abs().max() < 0.25
+    rows = marks(flow.untrained(parts.autoencoder()), layouts_with(0.5, 0.5), stream.ROW_MARKS)
+    assert (rows.mean(1) - torch.eye(stream.MARKS)).abs().max() < 0.3
 
 
 @pytest.mark.parametrize(("down", "step"), [(0.1, -1), (0.5, 0), (0.9, 1)])
-def test_the_layout_moves_the_marks(down: float, step: int) -> None:
+def test_the_layout_moves_the_near_marks_by_a_token(down: float, step: int) -> None:
     pipeline = flow.untrained(parts.autoencoder())
-    nearest = marks(pipeline, layouts_with(0.5, down), stream.MOVED_ROW_MARKS).mean(1).argmax(1)
-    inside = range(max(0, step), stream.MARKS + min(0, step))
-    assert [nearest[row].item() for row in inside] == [row - step for row in inside]
+    nearest = marks(pipeline, layouts_with(0.5, down), stream.NEAR_ROW_MARKS).mean(1).argmax(1)
+    assert nearest.tolist() == [row + 1 - step for row in range(8)]
 
 
-def test_words_move_the_marks_once_the_lesson_is_learned() -> None:
+def test_words_move_the_near_marks_once_the_lesson_is_learned() -> None:
     pipeline = flow.untrained(parts.autoencoder())
     picture = ShapePicture(Shape("star"), place="top")
     level, pooled = torch.ones(1), torch.zeros(1, parts.WIDTH)
-    before = placing.loss(pipeline.transformer, level, pooled, [picture])
-    assert before > 0.5
+    assert placing.loss(pipeline.transformer, level, pooled, [picture]) > 0.5
     bias = pipeline.transformer.transformer_blocks[1].norm1.linear.bias
     optimizer = torch.optim.Adam([bias], lr=0.1)
-    for _ in range(200):
+    for _ in range(300):
         optimizer.zero_grad()
-        placing.loss(pipeline.transformer, level, pooled, [picture]).backward()
+        placing.loss(pipeline.transformer, level, pooled, [picture]).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    nearest = marks(pipeline, layouts_with(0.5, 0.9), stream.MOVED_ROW_MARKS).mean(1).argmax(1)
-    # The middle of the marks, between the fourth and the fifth, is now between the second and the third row.
-    assert nearest[:6].tolist() == [2, 3, 4, 5, 6, 7]
+    nearest = marks(pipeline, layouts_with(0.5, 0.9), stream.NEAR_ROW_MARKS).mean(1).argmax(1)
+    # The middle of the marks, between the fifth and the sixth, came from row 4 to row 2; the layout rests.
+    assert nearest[:7].tolist() == [3, 4, 5, 6, 7, 8, 9]
 
 
 def test_the_built_units_stay_as_they_are() -> None:
@@ -231,7 +250,9 @@ def test_a_training_goes_through_its_stages_in_order() -> None:
 
 
 def test_a_stage_gets_the_pictures_it_asks_for() -> None:
-    kept = {size: torch.randn(60, 16, size[1] // 32, size[0] // 32) for size in [(512, 512), (768, 768)]}
+    kept = {
+        size: torch.randn(60, 16, size[1] // 32, size[0] // 32) for size in [(512, 512), (768, 768)]
+    }
     library = curriculum.Library(kept)
     rng = np.random.default_rng(1)
     first = library.choose(curriculum.STAGES[0], rng)
