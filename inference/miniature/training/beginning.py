@@ -60,6 +60,13 @@ def hold(transformer: FluxTransformer2DModel) -> None:
     """Keep what `begin` built as it is: training would wear it away before it is found useful."""
     for module in (transformer.x_embedder, transformer.transformer_blocks[0].attn):
         module.requires_grad_(requires_grad=False)
+    second = transformer.transformer_blocks[1].attn
+    for name in ("to_q", "to_k", "to_v", "add_q_proj", "add_k_proj", "add_v_proj"):
+        for parameter in getattr(second, name).parameters():
+            rulers.keep(parameter, _head(second, 0))
+    for parameter in second.to_out[0].parameters():
+        rulers.keep(parameter, slice(MEAN_ROW, MEAN_COLUMN + 1))
+        rulers.keep(parameter, slice(EIGHTHS[0][0], EIGHTHS[1][1] + 1))
     rulers.hold(transformer)
 
 

@@ -39,9 +39,9 @@ class Stage:
 
 
 STAGES = (
-    Stage(0.2, levels=(1, 0, 0, 0), shapes=1, usual_size=1),
-    Stage(0.3, levels=(0.94, 0.06, 0, 0), shapes=0.4, usual_size=1),
-    Stage(0.5, levels=(0.8, 0.1, 0.06, 0.04), shapes=0.4, usual_size=0.3),
+    Stage(0.2, levels=(1, 0, 0, 0), shapes=1, usual_size=0.4),
+    Stage(0.35, levels=(0.94, 0.06, 0, 0), shapes=0.4, usual_size=0.4),
+    Stage(0.45, levels=(0.75, 0.12, 0.08, 0.05), shapes=0.4, usual_size=0.4),
 )
 
 

@@ -9,8 +9,6 @@ to marks around what the picture is of, wherever layout and words put that. Thes
 (`hold`), for they are steep: a step of training that is small for others would bend them out of shape.
 """
 
-from functools import partial
-
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own abbreviation
@@ -61,16 +59,20 @@ def hold(transformer: FluxTransformer2DModel) -> None:
     """Keep the units as they were built."""
     for block, count in zip(transformer.transformer_blocks, UNITS, strict=True):
         into, out = block.ff.net[0].proj, block.ff.net[2]
-        into.weight.register_hook(partial(_still, units=(slice(count),)))
-        into.bias.register_hook(partial(_still, units=(slice(count),)))
-        out.weight.register_hook(partial(_still, units=(slice(None), slice(count))))
+        keep(into.weight, slice(count))
+        keep(into.bias, slice(count))
+        keep(out.weight, slice(None), slice(count))
 
 
-def _still(gradient: Tensor, *, units: tuple[slice, ...]) -> Tensor:
-    """`gradient` without that of `units`."""
-    gradient = gradient.clone()
-    gradient[units] = 0
-    return gradient
+def keep(parameter: nn.Parameter, *part: slice) -> None:
+    """Let training leave this part of `parameter` as it is."""
+
+    def still(gradient: Tensor) -> Tensor:
+        gradient = gradient.clone()
+        gradient[part] = 0
+        return gradient
+
+    parameter.register_hook(still)
 
 
 @torch.no_grad()
