@@ -14,6 +14,7 @@ from inference.miniature.illustrator.layout import NUMBERS
 from inference.miniature.illustrator.pictures import Scene, Shape, ShapePicture, Subject
 from inference.miniature.tokenizers import T5_TOKENS
 from inference.miniature.training import (
+    beginning,
     coupling,
     curriculum,
     flow,
@@ -230,15 +231,28 @@ def test_words_move_the_near_marks_once_the_lesson_is_learned() -> None:
     assert nearest[:7].tolist() == [3, 4, 5, 6, 7, 8, 9]
 
 
-def test_the_built_units_stay_as_they_are() -> None:
-    transformer = flow.untrained(parts.autoencoder()).transformer
-    rulers.hold(transformer)
-    feed_forward = transformer.transformer_blocks[1].ff
-    feed_forward(torch.randn(4, parts.WIDTH)).square().sum().backward()
-    built = rulers.UNITS[1]
-    into, out = feed_forward.net[0].proj.weight.grad, feed_forward.net[2].weight.grad
-    assert not into[:built].any() and into[built:].any()
-    assert not out[:, :built].any() and out[:, built:].any()
+def test_what_was_built_stays_as_it_is_and_all_else_learns() -> None:
+    pipeline = flow.untrained(parts.autoencoder())
+    transformer = pipeline.transformer
+    beginning.hold(transformer)
+    gates = [block.norm1.linear.bias for block in transformer.transformer_blocks]
+    with torch.no_grad():  # nothing is learned through a closed gate
+        for gate in gates:
+            gate[gate == 0] = 0.1
+    noise = torch.randn(2, NUMBERS, 16, 16)
+    text = torch.randn(2, parts.WIDTH), torch.randn(2, T5_TOKENS, parts.WIDTH)
+    answer = flow.velocity(pipeline, noise, torch.ones(2), text)
+    answer.square().mean().backward()  # type: ignore[no-untyped-call]
+    assert transformer.transformer_blocks[0].attn.to_q.weight.grad is None
+    second = transformer.transformer_blocks[1]
+    for gradient, built in (
+        (second.ff.net[0].proj.weight.grad, slice(rulers.UNITS[1])),
+        (second.ff.net[2].weight.grad.T, slice(rulers.UNITS[1])),
+        (second.attn.to_v.weight.grad, slice(second.attn.head_dim)),
+        (second.attn.to_out[0].weight.grad, slice(stream.MEAN_ROW, stream.MEAN_COLUMN + 1)),
+    ):
+        assert gradient.any()
+        assert not gradient[built].any()
 
 
 def test_a_training_goes_through_its_stages_in_order() -> None:
@@ -255,12 +269,13 @@ def test_a_stage_gets_the_pictures_it_asks_for() -> None:
     }
     library = curriculum.Library(kept)
     rng = np.random.default_rng(1)
-    first = library.choose(curriculum.STAGES[0], rng)
+    shapes = curriculum.Stage(1, levels=(1, 0, 0, 0), shapes=1, usual_size=1)
+    first = library.choose(shapes, rng)
     assert first.latents.shape == (64, 16, 16, 16)
     assert set(first.levels.tolist()) == {1.0}
     assert all(isinstance(picture, ShapePicture) for picture in first.pictures)
-    other = curriculum.Stage(1, levels=(0, 0, 0.5, 0.5), shapes=0, usual_size=0)
-    second = library.choose(other, rng)
+    scenes = curriculum.Stage(1, levels=(0, 0, 0.5, 0.5), shapes=0, usual_size=0)
+    second = library.choose(scenes, rng)
     assert second.latents.shape == (28, 16, 24, 24)
     assert set(second.levels.tolist()) == {0.5, 0.25}
     assert not any(isinstance(picture, ShapePicture) for picture in second.pictures)
