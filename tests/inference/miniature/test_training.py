@@ -6,23 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import FluxPipeline
 from torch import nn
 
-from inference.miniature import parts
-from inference.miniature.illustrator.layout import NUMBERS
-from inference.miniature.illustrator.pictures import Scene, Shape, ShapePicture, Subject
-from inference.miniature.tokenizers import T5_TOKENS
-from inference.miniature.training import (
-    beginning,
-    coupling,
-    curriculum,
-    flow,
-    placing,
-    reading,
-    rulers,
-    stream,
-)
+from inference.miniature.illustrator.pictures import Scene, ShapePicture, Subject
+from inference.miniature.training import coupling, curriculum, reading
 from inference.miniature.training.optimizer import Optimizer
 from inference.miniature.training.progress import resumable
 from inference.miniature.training.reading import FACTS, facts
@@ -111,60 +98,6 @@ def loss_of(model: nn.Module, x: torch.Tensor) -> float:
     return (model[3](model[0](x)) - x).square().mean().item()  # type: ignore[index]
 
 
-def tokens_before(
-    module: str,
-    layouts: torch.Tensor,
-    height: int,
-    width: int,
-    pipeline: FluxPipeline | None = None,
-) -> torch.Tensor:
-    """What a module of an untaught transformer is given: (pictures, rows, columns, width)."""
-    pipeline = pipeline or flow.untrained(parts.autoencoder())
-    seen: list[torch.Tensor] = []
-    pipeline.transformer.get_submodule(module).register_forward_hook(
-        lambda _, given, __: seen.append(given[0])
-    )
-    count = len(layouts)
-    noise = coupling.noise_for(layouts, torch.randn(count, NUMBERS, height, width))
-    text = torch.randn(count, parts.WIDTH), torch.randn(count, T5_TOKENS, parts.WIDTH)
-    with torch.no_grad():
-        flow.velocity(pipeline, noise, torch.ones(count), text)
-    image_tokens = seen[0][:, -(height // 2) * (width // 2) :]  # text stands before them
-    return image_tokens.unflatten(1, (height // 2, width // 2))
-
-
-def stream_after_attention(layouts: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """What later parts of the first block find."""
-    return tokens_before("transformer_blocks.0.norm2", layouts, height, width)
-
-
-@pytest.mark.parametrize(("height", "width"), [(16, 16), (24, 32)])
-def test_every_token_begins_with_the_layout_before_it(height: int, width: int) -> None:
-    layouts = torch.rand(16, NUMBERS)
-    there = stream_after_attention(layouts, height, width)[:, 3, 4, stream.LAYOUT]
-    used = layouts[:, : there.shape[1]]
-    wanted = torch.special.ndtri(used.clamp(coupling.EDGE, 1 - coupling.EDGE))
-    assert torch.corrcoef(torch.stack([there.flatten(), wanted.flatten()]))[0, 1] > 0.97
-
-
-def test_every_token_begins_with_its_row_and_column() -> None:
-    tokens = stream_after_attention(torch.rand(2, NUMBERS), 24, 32)
-    rows, columns = tokens[..., stream.ROW_SHARE], tokens[..., stream.COLUMN_SHARE]
-    assert torch.allclose(rows, rows[:1, :, :1].expand_as(rows), atol=1e-3)
-    assert torch.allclose(columns, columns[:1, :1].expand_as(columns), atol=1e-3)
-    assert rows[0, :, 0].diff().min() > 0.05
-    assert columns[0, 0].diff().min() > 0.05
-
-
-def test_the_first_answer_is_the_noise() -> None:
-    pipeline = flow.untrained(parts.autoencoder())
-    noise = torch.randn(4, NUMBERS, 16, 16)
-    text = torch.randn(4, parts.WIDTH), torch.randn(4, T5_TOKENS, parts.WIDTH)
-    with torch.no_grad():
-        answer = flow.unpack(flow.velocity(pipeline, noise, torch.ones(4), text), 16, 16)
-    assert (answer - noise).square().mean() < 0.03
-
-
 def test_the_reading_lesson_asks_for_what_the_prompt_says() -> None:
     boat = Scene("sea", "night", sky=("moon",), subject=Subject("boat", "red", 2), style="neon")
     said = facts(boat)
@@ -179,80 +112,6 @@ def test_the_reading_lesson_asks_for_what_the_prompt_says() -> None:
     for number in range(5):
         answers = reading.lesson(number).answers
         assert answers.shape == (reading.BATCH, len(FACTS))
-
-
-def layouts_with(across: float, down: float) -> torch.Tensor:
-    layouts = torch.full((1, NUMBERS), 0.5)
-    layouts[0, 0], layouts[0, 1] = across, down
-    return layouts
-
-
-def marks(pipeline: FluxPipeline, layouts: torch.Tensor, which: range) -> torch.Tensor:
-    """The marks that both first blocks leave to the others at 512x512: (rows, columns, marks)."""
-    tokens = tokens_before("single_transformer_blocks.0.norm", layouts, 16, 16, pipeline)
-    return tokens[0, ..., which.start : which.stop]
-
-
-@pytest.mark.parametrize(("height", "width"), [(16, 16), (24, 24), (24, 32), (32, 32)])
-def test_every_token_knows_its_row_and_column_after_the_first_block(
-    height: int, width: int
-) -> None:
-    tokens = tokens_before("transformer_blocks.1.norm1.norm", layouts_with(0.5, 0.5), height, width)
-    for dimension, axis in ((stream.ROW, 1), (stream.COLUMN, 0)):
-        places = tokens[0, ..., dimension].mean(axis) * stream.MEASURE + stream.MIDDLE
-        assert (places - torch.arange(len(places))).abs().max() < 0.3
-
-
-def test_every_token_begins_with_the_mark_it_is_at() -> None:
-    rows = marks(flow.untrained(parts.autoencoder()), layouts_with(0.5, 0.5), stream.ROW_MARKS)
-    assert (rows.mean(1) - torch.eye(stream.MARKS)).abs().max() < 0.3
-
-
-@pytest.mark.parametrize(("down", "step"), [(0.1, -1), (0.5, 0), (0.9, 1)])
-def test_the_layout_moves_the_near_marks_by_a_token(down: float, step: int) -> None:
-    pipeline = flow.untrained(parts.autoencoder())
-    nearest = marks(pipeline, layouts_with(0.5, down), stream.NEAR_ROW_MARKS).mean(1).argmax(1)
-    assert nearest.tolist() == [row + 1 - step for row in range(8)]
-
-
-def test_words_move_the_near_marks_once_the_lesson_is_learned() -> None:
-    pipeline = flow.untrained(parts.autoencoder())
-    picture = ShapePicture(Shape("star"), place="top")
-    level, pooled = torch.ones(1), torch.zeros(1, parts.WIDTH)
-    assert placing.loss(pipeline.transformer, level, pooled, [picture]) > 0.5
-    bias = pipeline.transformer.transformer_blocks[1].norm1.linear.bias
-    optimizer = torch.optim.Adam([bias], lr=0.1)
-    for _ in range(300):
-        optimizer.zero_grad()
-        placing.loss(pipeline.transformer, level, pooled, [picture]).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    nearest = marks(pipeline, layouts_with(0.5, 0.9), stream.NEAR_ROW_MARKS).mean(1).argmax(1)
-    # The middle of the marks, between the fifth and the sixth, came from row 4 to row 2; the layout rests.
-    assert nearest[:7].tolist() == [3, 4, 5, 6, 7, 8, 9]
-
-
-def test_what_was_built_stays_as_it_is_and_all_else_learns() -> None:
-    pipeline = flow.untrained(parts.autoencoder())
-    transformer = pipeline.transformer
-    beginning.hold(transformer)
-    gates = [block.norm1.linear.bias for block in transformer.transformer_blocks]
-    with torch.no_grad():  # nothing is learned through a closed gate
-        for gate in gates:
-            gate[gate == 0] = 0.1
-    noise = torch.randn(2, NUMBERS, 16, 16)
-    text = torch.randn(2, parts.WIDTH), torch.randn(2, T5_TOKENS, parts.WIDTH)
-    answer = flow.velocity(pipeline, noise, torch.ones(2), text)
-    answer.square().mean().backward()  # type: ignore[no-untyped-call]
-    assert transformer.transformer_blocks[0].attn.to_q.weight.grad is None
-    second = transformer.transformer_blocks[1]
-    for gradient, built in (
-        (second.ff.net[0].proj.weight.grad, slice(rulers.UNITS[1])),
-        (second.ff.net[2].weight.grad.T, slice(rulers.UNITS[1])),
-        (second.attn.to_v.weight.grad, slice(second.attn.head_dim)),
-        (second.attn.to_out[0].weight.grad, slice(stream.MEAN_ROW, stream.MEAN_COLUMN + 1)),
-    ):
-        assert gradient.any()
-        assert not gradient[built].any()
 
 
 def test_a_training_goes_through_its_stages_in_order() -> None:
