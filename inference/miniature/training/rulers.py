@@ -72,7 +72,7 @@ def keep(parameter: nn.Parameter, *part: slice) -> None:
         gradient[part] = 0
         return gradient
 
-    parameter.register_hook(still)
+    parameter.register_hook(still)  # type: ignore[no-untyped-call]
 
 
 @torch.no_grad()
