@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from inference.miniature import parts
 from inference.miniature.tokenizers import T5_TOKENS, clip_tokenizer, t5_tokenizer
 from inference.miniature.training import autoencoder, beginning, coupling, latents, placing
+from inference.miniature.training.asking import pack, unpack, velocity
 from inference.miniature.training.curriculum import Batch, Library, stage_at
 from inference.miniature.training.optimizer import Optimizer, inside_blocks
 from inference.miniature.training.progress import resumable
@@ -87,7 +88,7 @@ def quicken(pipeline: FluxPipeline) -> None:
     # The fused attention of torch's CPU build is slow on the way back.
     pipeline.transformer.set_attention_backend("_native_math")
     pipeline.text_encoder.set_attn_implementation("eager")
-    # A graph for each size of picture, with and without gradients: fixed shapes are the fastest.
+    # A graph for each size of picture: fixed shapes are the fastest.
     torch._dynamo.config.automatic_dynamic_shapes = False  # noqa: SLF001 - the documented way
     torch._dynamo.config.recompile_limit = 64  # noqa: SLF001
     pipeline.transformer.compile_repeated_blocks(fullgraph=True)
@@ -107,7 +108,9 @@ def flow_loss(pipeline: FluxPipeline, batch: Batch) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16):
         with torch.no_grad():
             text = read_prompts(pipeline, batch.prompts)
-        answer = velocity(pipeline, clean.lerp(noise, level[:, None, None, None]), level, text)
+        answer = velocity(
+            pipeline.transformer, clean.lerp(noise, level[:, None, None, None]), level, text
+        )
         misplaced = placing.loss(pipeline.transformer, level, text[0], batch.pictures)
     errors = (
         unpack(answer.float() - pack(noise - clean), *clean.shape[-2:]).square().mean((0, 2, 3))
@@ -126,38 +129,3 @@ def read_prompts(pipeline: FluxPipeline, prompts: list[str]) -> tuple[Tensor, Te
         prompts, padding="max_length", max_length=T5_TOKENS, truncation=True, return_tensors="pt"
     ).input_ids
     return pipeline.text_encoder(clip).pooler_output, pipeline.text_encoder_2(t5)[0]
-
-
-def velocity(
-    pipeline: FluxPipeline, x: Tensor, level: Tensor, text: tuple[Tensor, Tensor]
-) -> Tensor:
-    """The transformer's answer in tokens, asked as `FluxPipeline` asks it."""
-    pooled, sequence = text
-    height, width = x.shape[-2:]
-    answer: Tensor = pipeline.transformer(
-        hidden_states=pack(x),
-        timestep=level,
-        pooled_projections=pooled,
-        encoder_hidden_states=sequence,
-        txt_ids=torch.zeros(sequence.shape[1], 3),
-        img_ids=FluxPipeline._prepare_latent_image_ids(  # noqa: SLF001 - to ask just as it asks
-            len(x), height // 2, width // 2, "cpu", torch.float32
-        ),
-        return_dict=False,
-    )[0]
-    return answer
-
-
-def pack(x: Tensor) -> Tensor:
-    """Latents (pictures, 16, height, width) as FLUX's tokens (pictures, height * width / 4, 64)."""
-    tokens: Tensor = FluxPipeline._pack_latents(x, *x.shape)  # noqa: SLF001
-    return tokens
-
-
-def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
-    """The opposite of `pack`."""
-    scale = 2 ** (len(parts.VAE_CHANNELS) - 1)
-    latents: Tensor = FluxPipeline._unpack_latents(  # noqa: SLF001
-        tokens, height * scale, width * scale, scale
-    )
-    return latents

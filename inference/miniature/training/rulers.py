@@ -12,7 +12,7 @@ to marks around what the picture is of, wherever layout and words put that. Thes
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own abbreviation
-from diffusers import FluxPipeline, FluxTransformer2DModel
+from diffusers import FluxTransformer2DModel
 from diffusers.models.transformers.transformer_flux import FluxTransformerBlock
 from torch import Tensor, nn
 
@@ -20,6 +20,7 @@ from inference.miniature.illustrator.layout import NUMBERS, STEPS, Layout
 from inference.miniature.parts import WIDTH
 from inference.miniature.tokenizers import T5_TOKENS
 from inference.miniature.training import coupling
+from inference.miniature.training.asking import velocity
 from inference.miniature.training.stream import (
     COLUMN,
     COLUMN_MARKS,
@@ -164,16 +165,8 @@ def _seen(transformer: FluxTransformer2DModel, grid: tuple[int, int], layout: fl
     hook = transformer.transformer_blocks[0].ff.register_forward_pre_hook(
         lambda _, inputs: given.append(inputs[0])
     )
-    transformer(
-        hidden_states=FluxPipeline._pack_latents(noise, *noise.shape),  # noqa: SLF001
-        timestep=torch.ones(count),
-        pooled_projections=torch.zeros(count, WIDTH),
-        encoder_hidden_states=torch.zeros(count, T5_TOKENS, WIDTH),
-        txt_ids=torch.zeros(T5_TOKENS, 3),
-        img_ids=FluxPipeline._prepare_latent_image_ids(  # noqa: SLF001
-            count, height, width, "cpu", torch.float32
-        ),
-    )
+    nothing = torch.zeros(count, WIDTH), torch.zeros(count, T5_TOKENS, WIDTH)
+    velocity(transformer, noise, torch.ones(count), nothing)
     hook.remove()
     stream = given[0] - given[0][..., NOTHING, None]
     return stream.reshape(count, *grid, WIDTH)

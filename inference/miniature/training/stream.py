@@ -12,7 +12,7 @@ COUNT, ROW_SHARE, COLUMN_SHARE, ROW, COLUMN, MEAN_ROW, MEAN_COLUMN = range(
     LAYOUT.stop, LAYOUT.stop + 7
 )
 """How many tokens there are; two shares of attention that grow from row to row and from column to
-column; what the MLP makes of them: row and column, in eights of tokens from `MIDDLE`; and, from the
+column; what the MLP makes of them: row and column; and, from the
 second block on, their means."""
 MIDDLE, MEASURE = 7.5, 8.0
 """Row r stands there as (r - MIDDLE) / MEASURE."""

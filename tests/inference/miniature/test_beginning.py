@@ -11,6 +11,7 @@ from inference.miniature.illustrator.layout import NUMBERS
 from inference.miniature.illustrator.pictures import Shape, ShapePicture
 from inference.miniature.tokenizers import T5_TOKENS
 from inference.miniature.training import beginning, coupling, flow, placing, rulers, stream
+from inference.miniature.training.asking import unpack, velocity
 
 AFTER_ATTENTION = "transformer_blocks.0.norm2"
 
@@ -40,7 +41,7 @@ def tokens_before(
     noise = coupling.noise_for(layouts, torch.randn(count, NUMBERS, height, width))
     text = torch.randn(count, parts.WIDTH), torch.randn(count, T5_TOKENS, parts.WIDTH)
     with torch.no_grad():
-        flow.velocity(pipeline, noise, torch.ones(count), text)
+        velocity(pipeline.transformer, noise, torch.ones(count), text)
     hook.remove()
     image_tokens = seen[0][:, -(height // 2) * (width // 2) :]  # text stands before them
     return image_tokens.unflatten(1, (height // 2, width // 2))
@@ -70,7 +71,7 @@ def test_the_first_answer_is_the_noise(untaught: FluxPipeline) -> None:
     noise = torch.randn(4, NUMBERS, 16, 16)
     text = torch.randn(4, parts.WIDTH), torch.randn(4, T5_TOKENS, parts.WIDTH)
     with torch.no_grad():
-        answer = flow.unpack(flow.velocity(untaught, noise, torch.ones(4), text), 16, 16)
+        answer = unpack(velocity(untaught.transformer, noise, torch.ones(4), text), 16, 16)
     assert (answer - noise).square().mean() < 0.03
 
 
@@ -137,7 +138,7 @@ def test_what_was_built_stays_as_it_is_and_all_else_learns(to_be_taught: FluxPip
             gate[gate == 0] = 0.1
     noise = torch.randn(2, NUMBERS, 16, 16)
     text = torch.randn(2, parts.WIDTH), torch.randn(2, T5_TOKENS, parts.WIDTH)
-    answer = flow.velocity(pipeline, noise, torch.ones(2), text)
+    answer = velocity(pipeline.transformer, noise, torch.ones(2), text)
     answer.square().mean().backward()  # type: ignore[no-untyped-call]
     assert transformer.transformer_blocks[0].attn.to_q.weight.grad is None
     second = transformer.transformer_blocks[1]
