@@ -14,13 +14,13 @@ from inference.miniature.training import autoencoder, flow, latents, reading
 
 AUTOENCODER_STEPS = 3_000
 READING_STEPS = 600
-FLOW_STEPS = 18_000
+FLOW_STEPS = 30_000
 PICTURES: dict[latents.Size, int] = {
     (512, 512): 8_192,
     (768, 768): 1_024,
     (1024, 768): 1_024,
     (768, 1024): 1_024,
-    (1024, 1024): 2_048,
+    (1024, 1024): 2_560,
 }
 
 

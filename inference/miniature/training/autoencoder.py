@@ -15,6 +15,7 @@ from inference.miniature.illustrator.drawing import draw
 from inference.miniature.illustrator.layout import NUMBERS, Layout
 from inference.miniature.illustrator.sampling import invent
 from inference.miniature.parts import autoencoder
+from inference.miniature.training import precision
 from inference.miniature.training.optimizer import Optimizer
 from inference.miniature.training.progress import resumable
 
@@ -56,7 +57,7 @@ def train(folder: Path, *, steps: int, deadline: float | None = None) -> Autoenc
             standardize(model, pool)
         generator = torch.Generator().manual_seed(SEED * 1_000_003 + number)
         pixels = _crops(pool, np.random.default_rng((SEED, number)))
-        with torch.autocast("cpu", torch.bfloat16):
+        with precision.quickest():
             latents = model.encode(pixels).latent_dist.mean.float()
             level = (NOISE if number < steps // 2 else LATE_NOISE) * torch.rand(
                 len(latents), 1, 1, 1, generator=generator

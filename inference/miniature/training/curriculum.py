@@ -17,9 +17,16 @@ from inference.miniature.illustrator.captions import caption
 from inference.miniature.illustrator.pictures import Picture, ShapePicture
 from inference.miniature.training import latents
 
-TOKENS_A_STEP = 64 * 64
-"""Image tokens: 64 pictures of 512x512, or 16 of 1024x1024."""
-USUAL_SIZE = (512, 512)
+TOKENS_A_STEP = 32 * 64
+"""Image tokens: 32 pictures of 512x512, or 8 of 1024x1024."""
+SIZE_SHARES: dict[latents.Size, float] = {
+    (512, 512): 0.34,
+    (768, 768): 0.145,
+    (1024, 768): 0.145,
+    (768, 1024): 0.145,
+    (1024, 1024): 0.225,
+}
+"""Of the steps: the largest learns last, for a step has the fewest pictures of it."""
 LEVELS = (1.0, 0.75, 0.5, 0.25)
 """The noise of the four steps: it always draws in four, so it learns at these and no other."""
 
@@ -34,14 +41,12 @@ class Stage:
     """The shares of the pictures that start from each of `LEVELS`."""
     shapes: float
     """The share of the pictures that are of shapes, not of a scene."""
-    usual_size: float
-    """The share of the steps with pictures of 512x512; the other sizes have equal parts of the rest."""
 
 
 STAGES = (
-    Stage(0.2, levels=(1, 0, 0, 0), shapes=1, usual_size=0.4),
-    Stage(0.35, levels=(0.94, 0.06, 0, 0), shapes=0.4, usual_size=0.4),
-    Stage(0.45, levels=(0.75, 0.12, 0.08, 0.05), shapes=0.4, usual_size=0.4),
+    Stage(0.2, levels=(1, 0, 0, 0), shapes=1),
+    Stage(0.35, levels=(0.94, 0.06, 0, 0), shapes=0.4),
+    Stage(0.45, levels=(0.75, 0.12, 0.08, 0.05), shapes=0.4),
 )
 
 
@@ -71,9 +76,8 @@ class Library:
     def choose(self, stage: Stage, rng: np.random.Generator) -> "Batch":
         """Pictures of one size, drawn by lot as `stage` asks, with a prompt for each."""
         sizes = list(self._kept)
-        others = (1 - stage.usual_size) / max(1, len(sizes) - 1)
-        shares = [stage.usual_size if size == USUAL_SIZE else others for size in sizes]
-        size = sizes[rng.choice(len(sizes), p=np.array(shares) / sum(shares))]
+        shares = np.array([SIZE_SHARES[size] for size in sizes])
+        size = sizes[rng.choice(len(sizes), p=shares / shares.sum())]
         pool = self._kept[size]
         count = max(1, TOKENS_A_STEP // (pool.shape[2] * pool.shape[3] // 4))
         shapes, scenes = self._numbers[size]

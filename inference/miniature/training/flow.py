@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 from inference.miniature import parts
 from inference.miniature.tokenizers import T5_TOKENS, clip_tokenizer, t5_tokenizer
-from inference.miniature.training import autoencoder, beginning, coupling, latents, placing
+from inference.miniature.training import (
+    autoencoder,
+    beginning,
+    coupling,
+    latents,
+    placing,
+    precision,
+)
 from inference.miniature.training.asking import pack, unpack, velocity
 from inference.miniature.training.curriculum import Batch, Library, stage_at
 from inference.miniature.training.optimizer import Optimizer, inside_blocks
@@ -105,7 +112,7 @@ def flow_loss(pipeline: FluxPipeline, batch: Batch) -> Tensor:
     """Mean square error of the velocity, and of where the words put things."""
     clean, level = batch.latents, batch.levels
     noise = coupling.noise_for(batch.layouts, torch.randn_like(clean))
-    with torch.autocast("cpu", torch.bfloat16):
+    with precision.quickest():
         with torch.no_grad():
             text = read_prompts(pipeline, batch.prompts)
         answer = velocity(

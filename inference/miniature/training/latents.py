@@ -1,6 +1,6 @@
 """Keeps what the transformer learns from: pictures as the autoencoder sees them, and their words."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,10 @@ from inference.miniature.illustrator.drawing import draw
 from inference.miniature.illustrator.layout import NUMBERS, Layout
 from inference.miniature.illustrator.pictures import Picture
 from inference.miniature.illustrator.sampling import invent
+from inference.miniature.training import precision
 
 SEED = 2
 CHUNK = 512
-BATCH_PIXELS = 4 * 1024 * 1024
 
 Size = tuple[int, int]
 
@@ -46,12 +46,15 @@ class Drawings(Dataset[NDArray[np.uint8]]):
 
 def keep(vae: AutoencoderKL, folder: Path, size: Size, count: int) -> None:
     """Write the latents of the first `count` pictures of `size`, chunk by chunk, where missing."""
+    vae.to(memory_format=torch.channels_last)
+    encode = torch.compile(lambda images: vae.encode(images).latent_dist.mean, dynamic=False)
     for number in range(count // CHUNK):
         file = _file(folder, size, number)
         if file.exists():
             continue
-        torch.save(torch.cat(list(_encoded(vae, size, number * CHUNK))), file.with_suffix(".part"))
-        file.with_suffix(".part").replace(file)
+        part = file.with_suffix(".part")
+        torch.save(torch.cat(list(_encoded(encode, size, number * CHUNK))), part)
+        part.replace(file)
         print(f"latents: {file.name}, {(number + 1) * CHUNK} of {count}", flush=True)
 
 
@@ -61,15 +64,12 @@ def read(folder: Path, size: Size, count: int) -> Tensor:
 
 
 @torch.no_grad()
-def _encoded(vae: AutoencoderKL, size: Size, first: int) -> Iterator[Tensor]:
-    batch = max(1, BATCH_PIXELS // (size[0] * size[1]))
-    drawings = DataLoader(Drawings(size, first, CHUNK), batch_size=batch, num_workers=1)
-    for pixels in drawings:
+def _encoded(encode: Callable[[Tensor], Tensor], size: Size, first: int) -> Iterator[Tensor]:
+    # One at a time stays in the processor's cache: three times as fast as sixteen, compiled.
+    for pixels in DataLoader(Drawings(size, first, CHUNK), batch_size=1, num_workers=1):
         images = pixels.permute(0, 3, 1, 2).float().div(127.5).sub(1)
-        images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            latents = vae.encode(images).latent_dist.mean
-        yield latents.half()
+        with precision.quickest():
+            yield encode(images.contiguous(memory_format=torch.channels_last)).half()
 
 
 def _file(folder: Path, size: Size, number: int) -> Path:

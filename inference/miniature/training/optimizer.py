@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inference.miniature.training.muon import Muon
+
 KERNEL = 4
 MATRIX = 2
 
@@ -23,20 +25,17 @@ class Optimizer:
         self._inside = [named[name] for name in named if name in inside]
         self._matrices = [nn.Parameter(_as_matrix(parameter.data)) for parameter in self._inside]
         self._rest = [parameter for name, parameter in named.items() if name not in inside]
-        self._muon = torch.optim.Muon(
-            self._matrices, lr=inside_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
-        )
+        self._muon = Muon(self._matrices)
         self._adam = torch.optim.AdamW(self._rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)
 
     def step(self, share: float) -> None:
         """Move everything by `share` of the full rate, then forget the gradients."""
-        for optimizer, rate in ((self._muon, self._inside_rate), (self._adam, self._rate)):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * share
+        for group in self._adam.param_groups:
+            group["lr"] = self._rate * share
         for parameter, matrix in zip(self._inside, self._matrices, strict=True):
             matrix.grad = None if parameter.grad is None else _as_matrix(parameter.grad)
             parameter.grad = None
-        self._muon.step()  # type: ignore[no-untyped-call]
+        self._muon.step(self._inside_rate * share)
         self._adam.step()
         self._adam.zero_grad(set_to_none=True)
 

@@ -33,6 +33,7 @@ from inference.miniature.illustrator.pictures import (
 )
 from inference.miniature.illustrator.sampling import invent
 from inference.miniature.illustrator.things import THINGS
+from inference.miniature.training import precision
 from inference.miniature.training.optimizer import Optimizer, inside_blocks
 from inference.miniature.training.progress import resumable
 
@@ -154,7 +155,7 @@ def teach(
 
     def step(number: int) -> float:
         batch = lesson(number)
-        with torch.autocast("cpu", torch.bfloat16):
+        with precision.quickest():
             pooled, sequence = read_prompts(pipeline, batch.prompts)
         first, clip_right = modules["questions to clip"](pooled.float(), batch.answers)
         second, t5_right = modules["questions to t5"](sequence.float().mean(1), batch.answers)
