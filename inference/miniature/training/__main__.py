@@ -10,19 +10,11 @@ from diffusers import AutoencoderKL, FluxPipeline
 from inference.engines.flux import FluxEngine
 from inference.miniature import CHECKPOINT, saving
 from inference.miniature.evaluation import contact_sheet
-from inference.miniature.training import autoencoder, flow, latents, reading
+from inference.miniature.training import autoencoder, curriculum, flow, latents, reading
 
 AUTOENCODER_STEPS = 3_000
 READING_STEPS = 600
 FLOW_STEPS = 30_000
-PICTURES: dict[latents.Size, int] = {
-    (512, 512): 16_384,
-    (768, 768): 2_048,
-    (1024, 768): 2_048,
-    (768, 1024): 2_048,
-    (1024, 1024): 4_096,
-}
-
 
 TIME_IS_UP = "Time is up: run the same command again to go on."
 
@@ -39,9 +31,9 @@ def main() -> None:
     if pipeline is None:
         print(TIME_IS_UP)
         return
-    for size, count in PICTURES.items():
-        latents.keep(pipeline.vae, folder, size, count)
-    flow.train(pipeline, folder, steps=arguments.steps, pictures=PICTURES, deadline=deadline)
+    for size, kept in curriculum.SIZES.items():
+        latents.keep(pipeline.vae, folder, size, kept.pictures)
+    flow.train(pipeline, folder, steps=arguments.steps, deadline=deadline)
     saving.save(pipeline, arguments.checkpoint)
     engine = FluxEngine(str(arguments.checkpoint))
     engine.load()

@@ -19,14 +19,24 @@ from inference.miniature.training import latents
 
 TOKENS_A_STEP = 32 * 64
 """Image tokens: 32 pictures of 512x512, or 8 of 1024x1024."""
-SIZE_SHARES: dict[latents.Size, float] = {
-    (512, 512): 0.34,
-    (768, 768): 0.145,
-    (1024, 768): 0.145,
-    (768, 1024): 0.145,
-    (1024, 1024): 0.225,
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How many pictures of a size are kept, and the share of the steps that are with them."""
+
+    pictures: int
+    share: float
+
+
+SIZES: dict[latents.Size, Kept] = {
+    (512, 512): Kept(16_384, 0.34),
+    (768, 768): Kept(2_048, 0.145),
+    (1024, 768): Kept(2_048, 0.145),
+    (768, 1024): Kept(2_048, 0.145),
+    (1024, 1024): Kept(4_096, 0.225),
 }
-"""Of the steps: the largest learns last, for a step has the fewest pictures of it."""
+"""The largest has more steps than its neighbours: it learns last, for a step has the fewest of it."""
 LEVELS = (1.0, 0.75, 0.5, 0.25)
 """The noise of the four steps: it always draws in four, so it learns at these and no other."""
 
@@ -76,7 +86,7 @@ class Library:
     def choose(self, stage: Stage, rng: np.random.Generator) -> "Batch":
         """Pictures of one size, drawn by lot as `stage` asks, with a prompt for each."""
         sizes = list(self._kept)
-        shares = np.array([SIZE_SHARES[size] for size in sizes])
+        shares = np.array([SIZES[size].share for size in sizes])
         size = sizes[rng.choice(len(sizes), p=shares / shares.sum())]
         pool = self._kept[size]
         count = max(1, TOKENS_A_STEP // (pool.shape[2] * pool.shape[3] // 4))

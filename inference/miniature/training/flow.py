@@ -19,7 +19,7 @@ from inference.miniature.training import (
     precision,
 )
 from inference.miniature.training.asking import pack, unpack, velocity
-from inference.miniature.training.curriculum import Batch, Library, stage_at
+from inference.miniature.training.curriculum import SIZES, Batch, Library, stage_at
 from inference.miniature.training.optimizer import Optimizer, inside_blocks
 from inference.miniature.training.progress import resumable
 
@@ -55,7 +55,6 @@ def train(
     folder: Path,
     *,
     steps: int,
-    pictures: dict[latents.Size, int],
     deadline: float | None = None,
 ) -> None:
     """Teach the transformer, and leave its averaged weights in it, finished or as far as it came."""
@@ -65,7 +64,9 @@ def train(
     beginning.hold(transformer)
     named = {name: value for name, value in transformer.named_parameters() if value.requires_grad}
     optimizer = Optimizer(named, inside_blocks(named), rate=LEARNING_RATE, inside_rate=INSIDE_RATE)
-    library = Library({size: latents.read(folder, size, n) for size, n in pictures.items()})
+    library = Library(
+        {size: latents.read(folder, size, kept.pictures) for size, kept in SIZES.items()}
+    )
     means, values = list(averaged.parameters()), list(transformer.parameters())
 
     def step(number: int) -> float:
