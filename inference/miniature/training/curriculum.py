@@ -27,14 +27,16 @@ class Kept:
 
     pictures: int
     share: float
+    last_share: float
+    """In the last stage."""
 
 
 SIZES: dict[latents.Size, Kept] = {
-    (512, 512): Kept(16_384, 0.34),
-    (768, 768): Kept(2_048, 0.145),
-    (1024, 768): Kept(2_048, 0.145),
-    (768, 1024): Kept(2_048, 0.145),
-    (1024, 1024): Kept(4_096, 0.225),
+    (512, 512): Kept(12_288, 0.34, 0.28),
+    (768, 768): Kept(1_536, 0.145, 0.13),
+    (1024, 768): Kept(1_536, 0.145, 0.13),
+    (768, 1024): Kept(1_536, 0.145, 0.13),
+    (1024, 1024): Kept(2_560, 0.225, 0.33),
 }
 """The largest has more steps than its neighbours: it learns last, for a step has the fewest of it."""
 LEVELS = (1.0, 0.75, 0.5, 0.25)
@@ -54,9 +56,9 @@ class Stage:
 
 
 STAGES = (
-    Stage(0.2, levels=(1, 0, 0, 0), shapes=1),
-    Stage(0.35, levels=(0.94, 0.06, 0, 0), shapes=0.4),
-    Stage(0.45, levels=(0.75, 0.12, 0.08, 0.05), shapes=0.4),
+    Stage(0.3, levels=(1, 0, 0, 0), shapes=1),
+    Stage(0.3, levels=(0.94, 0.06, 0, 0), shapes=0.4),
+    Stage(0.4, levels=(0.75, 0.12, 0.08, 0.05), shapes=0.4),
 )
 
 
@@ -86,7 +88,10 @@ class Library:
     def choose(self, stage: Stage, rng: np.random.Generator) -> "Batch":
         """Pictures of one size, drawn by lot as `stage` asks, with a prompt for each."""
         sizes = list(self._kept)
-        shares = np.array([SIZES[size].share for size in sizes])
+        is_last = stage is STAGES[-1]
+        shares = np.array(
+            [SIZES[size].last_share if is_last else SIZES[size].share for size in sizes]
+        )
         size = sizes[rng.choice(len(sizes), p=shares / shares.sum())]
         pool = self._kept[size]
         count = max(1, TOKENS_A_STEP // (pool.shape[2] * pool.shape[3] // 4))

@@ -130,8 +130,9 @@ def flow_loss(pipeline: FluxPipeline, batch: Batch) -> Tensor:
 
 def read_prompts(pipeline: FluxPipeline, prompts: list[str]) -> tuple[Tensor, Tensor]:
     """What CLIP (pictures, width) and T5 (pictures, tokens, width) make of `prompts`."""
+    # CLIP pools at the end token, which sees nothing behind it: padding to the longest is enough.
     clip = pipeline.tokenizer(
-        prompts, padding="max_length", truncation=True, return_tensors="pt"
+        prompts, padding="longest", truncation=True, return_tensors="pt"
     ).input_ids
     t5 = pipeline.tokenizer_2(
         prompts, padding="max_length", max_length=T5_TOKENS, truncation=True, return_tensors="pt"

@@ -119,6 +119,7 @@ def test_a_training_goes_through_its_stages_in_order() -> None:
     assert sum(stage.share for stage in curriculum.STAGES) == pytest.approx(1)
     assert all(sum(stage.levels) == pytest.approx(1) for stage in curriculum.STAGES)
     assert sum(kept.share for kept in curriculum.SIZES.values()) == pytest.approx(1)
+    assert sum(kept.last_share for kept in curriculum.SIZES.values()) == pytest.approx(1)
     assert curriculum.stage_at(0) is curriculum.STAGES[0]
     assert curriculum.stage_at(curriculum.STAGES[0].share) is curriculum.STAGES[1]
     assert curriculum.stage_at(1) is curriculum.STAGES[-1]
