@@ -130,11 +130,11 @@ def flow_loss(pipeline: FluxPipeline, batch: Batch) -> Tensor:
 
 def read_prompts(pipeline: FluxPipeline, prompts: list[str]) -> tuple[Tensor, Tensor]:
     """What CLIP (pictures, width) and T5 (pictures, tokens, width) make of `prompts`."""
-    # CLIP pools at the end token, which sees nothing behind it: padding to the longest is enough.
-    clip = pipeline.tokenizer(
-        prompts, padding="longest", truncation=True, return_tensors="pt"
-    ).input_ids
+    clip = pipeline.tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt")
+    # CLIP pools at the end token, which sees nothing behind it: the longest prompt is long enough.
+    longest = int(clip.attention_mask.sum(1).max())
     t5 = pipeline.tokenizer_2(
         prompts, padding="max_length", max_length=T5_TOKENS, truncation=True, return_tensors="pt"
     ).input_ids
-    return pipeline.text_encoder(clip).pooler_output, pipeline.text_encoder_2(t5)[0]
+    pooled = pipeline.text_encoder(clip.input_ids[:, :longest]).pooler_output
+    return pooled, pipeline.text_encoder_2(t5)[0]

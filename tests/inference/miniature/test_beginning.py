@@ -150,3 +150,13 @@ def test_what_was_built_stays_as_it_is_and_all_else_learns(to_be_taught: FluxPip
     ):
         assert gradient.any()
         assert not gradient[built].any()
+
+
+@torch.no_grad()
+def test_prompts_are_read_as_the_pipeline_reads_them(untaught: FluxPipeline) -> None:
+    untaught.text_encoder_2.eval()
+    prompts = ["a red circle", "three yellow stars on a purple background, watercolor"]
+    read = flow.read_prompts(untaught, prompts)
+    sequence, pooled, _ = untaught.encode_prompt(prompts, None, max_sequence_length=T5_TOKENS)
+    assert torch.allclose(read[0], pooled, atol=1e-5)
+    assert torch.allclose(read[1], sequence, atol=1e-5)
