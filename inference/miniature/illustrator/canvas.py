@@ -14,29 +14,32 @@ STYLES = ("flat", "watercolor", "pixel art", "line drawing", "neon")
 
 TOKEN = 64
 """Pixels of one of the transformer's tokens, which is 2x2 latents of 32 pixels."""
+LARGEST_UNIT = 768
+"""From here on things keep their size, and a larger picture shows more around them: four of the five
+sizes then have the same things in the same tokens."""
+PIXEL_ART_BLOCK = 16
 OVERSAMPLING = 2
 """Pillow draws without smoothing: twice as large, then halved."""
 NIGHT: RGB = (14, 11, 34)
 LINE_WIDTH = 0.013
-"""Of the shorter side."""
+"""Of a unit."""
 
 
 class Canvas:
-    """`width` by `height` pixels; things are placed in shares of the shorter side, `unit` pixels.
+    """`width` by `height` pixels; things are placed in units: the shorter side, or less than it.
 
-    Points are (x, y) with y from 0 to `tall` downwards and x from 0 to `wide`; one of both is 1.
+    Points are (x, y) with y from 0 to `tall` downwards and x from 0 to `wide`; neither is less than 1.
     """
 
     def __init__(self, width: int, height: int, style: str) -> None:
         self.style = style
         self._size = (width, height)
-        self._unit = min(width, height)
+        self._unit = min(width, height, LARGEST_UNIT)
         self.wide, self.tall = width / self._unit, height / self._unit
         self.token = TOKEN / self._unit
-        self._block = (16 if self._unit < 1024 else 32) if style == "pixel art" else 0  # noqa: PLR2004
-        if self._block:
-            self._scale = self._unit / self._block
-            grid = (width // self._block, height // self._block)
+        if style == "pixel art":
+            self._scale = self._unit / PIXEL_ART_BLOCK
+            grid = (width // PIXEL_ART_BLOCK, height // PIXEL_ART_BLOCK)
         else:
             self._scale = float(self._unit * OVERSAMPLING)
             grid = (width * OVERSAMPLING, height * OVERSAMPLING)
@@ -67,7 +70,8 @@ class Canvas:
 
     def fill(self, outline: Outline, colour: RGB, *, detail: bool = False) -> None:
         """Paint `outline`; a `detail` (a window, an eye) gets no line around it."""
-        points = [(x, y) for x, y in (outline * self._scale).tolist()]
+        # Rounded, for Pillow cuts off: 63.999 and 64.001 would end a pixel apart.
+        points = [(x, y) for x, y in (outline * self._scale).round(3).tolist()]
         match self.style:
             case "line drawing":
                 self._pen.polygon(points, fill=palette.mixed(PAPER, colour, 0.24))
@@ -141,16 +145,15 @@ def _watercolor(image: Image.Image, unit: int) -> Image.Image:
     wash = np.asarray(soft, np.float32)
     rim = np.abs(wash - np.asarray(wide, np.float32)).max(2, keepdims=True)
     paper = np.array(PAPER, np.float32)
-    grain, sheet = _paper(*image.size)
+    grain, sheet = _paper(*image.size, unit)
     washed = wash + (paper - wash) * 0.22 - np.minimum(rim * 0.55, 34) + grain
     pixels = paper + (washed - paper) * sheet
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
 @lru_cache(maxsize=8)
-def _paper(width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _paper(width: int, height: int, unit: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The wash's unevenness (-10 to 10) and how much colour the sheet takes (0 to 1), by pixel."""
-    unit = min(width, height)
     x = np.arange(width, dtype=np.float32)[None, :] / unit
     y = np.arange(height, dtype=np.float32)[:, None] / unit
     grain = np.sin(9 * x + 3 * np.sin(7 * y)) * np.sin(8 * y + 2 * np.sin(9 * x + 1))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from inference.miniature import vocabulary
+from inference.miniature.illustrator import drawing
 from inference.miniature.illustrator.palette import COLOURS, OTHER_NAMES
 from inference.miniature.illustrator.pictures import Picture, Scene, Shape, ShapePicture, Subject
 
@@ -103,7 +104,7 @@ SETTINGS_ALONE = {
         "cityscape",
         "a town",
     ),
-    "meadow": ("a meadow", "a field of flowers", "flowers", "a garden", "wild flowers in a meadow"),
+    "meadow": ("a meadow", "a field of flowers", "a garden", "a meadow with wild flowers"),
     "underwater": ("underwater", "under water"),
 }
 TIMES = {
@@ -262,7 +263,10 @@ def _strung(text: str, tail: list[str], rng: np.random.Generator) -> str:
 def _subject(subject: Subject, rng: np.random.Generator) -> str:
     colour = "" if subject.colour is None else _colour(subject.colour, rng)
     name = _pick(rng, SUBJECT_NAMES[subject.name])
-    return _joined(_number(subject.count, rng), colour, _plural(name, subject.count))
+    # "pink flowers" are three.
+    is_bare = subject.count == max(drawing.GROUPS) and rng.random() < 0.4  # noqa: PLR2004
+    number = "" if is_bare else _number(subject.count, rng)
+    return _joined(number, colour, _plural(name, subject.count))
 
 
 def _styled(text: str, style: str, rng: np.random.Generator) -> str:

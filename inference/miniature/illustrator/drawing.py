@@ -26,12 +26,16 @@ USUAL_COLOURS = {
 """A shape's colour where none is named; on a background of that colour it is `OTHERWISE`."""
 OTHERWISE = "black"
 SHAPE_SIZES = {"small": 0.1, "medium": 0.2, "large": 0.3}
-"""Half a shape's width, in shares of the picture's shorter side."""
+"""Half a shape's width, in units of the canvas."""
 ROW_SIZES = {2: 0.2, 3: 0.1, 4: 0.07, 5: 0.07}
 """The same for each of so many in a row."""
 SHADE = 0.1
 """How much darker or lighter the ground behind shapes can be. White and paper would not be white then."""
-GROUP_SIZES = {1: 1.0, 2: 0.72, 3: 0.56}
+IN_A_GROUP = 2 / 3
+"""The size of each of two or three subjects: at 768x768 they are as large as one at 512x512."""
+GROUPS = {1: ((0.0, 0),), 2: ((-0.25, 0), (0.25, 0)), 3: ((-0.25, -1), (0.25, -1), (0.0, 0))}
+FLOATING = GROUPS | {3: ((-0.25, -1), (0.25, -1), (0.0, 1))}
+"""Where each of so many is beside the middle, in units, and how many tokens lower."""
 FOOT, BIRDS = 7 / 8, 5 / 16
 """Where subjects stand, and fly, in shares of the picture's height."""
 
@@ -122,34 +126,26 @@ def _draw_scene(canvas: Canvas, scene: Scene, layout: Layout) -> None:
     landscape = Landscape(canvas, scene, layout)
     landscape.paint_sky()
     landscape.paint_setting()
-    landscape.paint_mist()
+    landscape.paint_weather()
     facing = layout.facing < 1
     middle = anchor(scene).on(canvas, layout)
     if scene.subject is not None and scene.other is not None:
-        left, right = canvas.wide / 4, canvas.wide * 3 / 4
-        _draw_group(canvas, scene.subject, at=(left, middle[1]), size=0.74, mirror=False)
-        _draw_group(canvas, scene.other, at=(right, middle[1]), size=0.74, mirror=True)
+        _draw_group(canvas, [scene.subject, scene.other], middle, mirrored=[False, True])
     elif scene.subject is not None:
-        _draw_group(canvas, scene.subject, at=middle, size=1, mirror=facing)
-    landscape.paint_weather()
+        count = scene.subject.count
+        _draw_group(canvas, [scene.subject] * count, middle, mirrored=[facing] * count)
 
 
 def _draw_group(
-    canvas: Canvas, subject: Subject, *, at: tuple[float, float], size: float, mirror: bool
+    canvas: Canvas, group: list[Subject], middle: tuple[float, float], *, mirrored: list[bool]
 ) -> None:
-    """One to three of a thing beside one another: fish around `at`, all else below or above it."""
-    thing = things.THINGS[subject.name]
-    scale = thing.height / 2 * size * GROUP_SIZES[subject.count]
-    step = size / 4
-    for number in range(subject.count):
-        y = canvas.snapped(canvas.tall * FOOT)
-        if subject.name == "bird":
-            y = canvas.snapped(canvas.tall * BIRDS) - canvas.token / 2 * (number % 2)
-        elif subject.name == "fish":
-            y = at[1]
-        elif subject.name == "boat":
-            y -= canvas.token / 2
-        x = at[0] + step * (number - (subject.count - 1) / 2)
-        things.paint(
-            canvas, subject.name, at=(x, y), scale=scale, colour=subject.colour, mirror=mirror
-        )
+    """One to three things beside one another: fish around `middle`, all else below or above it."""
+    for number, (subject, mirror) in enumerate(zip(group, mirrored, strict=True)):
+        thing = things.THINGS[subject.name]
+        across, lower = (FLOATING if thing.floats else GROUPS)[len(group)][number]
+        y = canvas.snapped(canvas.tall * (BIRDS if subject.name == "bird" else FOOT))
+        if subject.name == "fish":
+            y = middle[1]
+        at = middle[0] + across, y + canvas.token * lower
+        scale = thing.height / 2 * (1 if len(group) == 1 else IN_A_GROUP)
+        things.paint(canvas, subject.name, at=at, scale=scale, colour=subject.colour, mirror=mirror)

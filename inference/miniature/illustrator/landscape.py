@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import product
 
 import numpy as np
 
@@ -43,15 +44,23 @@ PINES: RGB = (40, 110, 76)
 SAND: RGB = (236, 210, 150)
 MIST: RGB = (232, 236, 240)
 GOLDEN = 0.618034
+HORIZON = 0.6
+"""Where land or water begins, in shares of the picture's height: a token above or below, too."""
 
 
-def scattered(
-    count: int, left: float, top: float, right: float, bottom: float
-) -> Iterator[tuple[float, float]]:
-    """`count` points that always lie the same, evenly strewn (Roberts's R2 sequence)."""
+MOST = 4 / 3
+"""The longest side of any picture, in units."""
+
+
+def scattered(count: int, wide: float, tall: float) -> Iterator[tuple[float, float]]:
+    """Evenly strewn points (Roberts's R2 sequence), as many as `count` in the largest square.
+
+    They lie the same in every size of picture.
+    """
     for number in range(1, count + 1):
-        x, y = (0.5 + number * 0.754877) % 1, (0.5 + number * 0.569840) % 1
-        yield left + x * (right - left), top + y * (bottom - top)
+        x, y = (MOST * ((0.5 + number * share) % 1) for share in (0.754877, 0.569840))
+        if x < wide and y < tall:
+            yield x, y
 
 
 class Landscape:
@@ -60,7 +69,7 @@ class Landscape:
     def __init__(self, canvas: Canvas, scene: Scene, layout: Layout) -> None:
         self._canvas, self._scene, self._layout = canvas, scene, layout
         self._light, self._strength = LIGHTS[scene.hour]
-        self.horizon = canvas.tall * (9 + layout.horizon) / 16
+        self.horizon = canvas.snapped(canvas.tall * HORIZON) + canvas.token * layout.horizon
 
     def paint_sky(self) -> None:
         """The hour's colours, then what stands in the sky."""
@@ -72,10 +81,11 @@ class Landscape:
         shift = 0.08 * (1 + layout.mood)
         canvas.background(mixed(top, warm, shift * 0.6), mixed(bottom, warm, shift))
         if "stars" in scene.sky or scene.hour == "night":
-            for number, (x, y) in enumerate(scattered(26, 0, 0, canvas.wide, canvas.tall / 2)):
+            for number, (x, y) in enumerate(scattered(92, canvas.wide, canvas.tall / 2)):
                 size = 0.0085 if number % 3 else 0.013
                 canvas.fill(ellipse(x, y, size, size, 8), (255, 246, 214), detail=True)
-        x, y = canvas.wide * (2 + layout.light) / 4, canvas.tall * 3 / 16
+        x = canvas.snapped(canvas.wide * (2 + layout.light) / 4)
+        y = canvas.snapped(canvas.tall * 3 / 16)
         if scene.hour == "night" or "moon" in scene.sky:
             outline = moved(CRESCENT, to=(x, y), scale=0.1, mirror=True)
             canvas.fill(outline, (255, 240, 190))
@@ -102,33 +112,27 @@ class Landscape:
         }
         painters[self._scene.place]()
 
-    def paint_mist(self) -> None:
-        """Mist behind the subject, if there is any."""
-        if self._scene.weather == "mist":
-            colour = mixed(MIST, self._light, self._strength * 0.7)
-            self._canvas.haze(self.horizon - 0.4, self.horizon + 0.22, colour, 0.85)
-
     def paint_weather(self) -> None:
-        """What lies over everything: a breath of mist, rain or snow."""
-        canvas = self._canvas
+        """Mist, rain or snow behind the subject, if there is any."""
         match self._scene.weather:
             case "mist":
                 colour = mixed(MIST, self._light, self._strength * 0.7)
-                canvas.haze(canvas.tall - 0.16, canvas.tall + 0.16, colour, 0.7)
+                self._canvas.haze(self.horizon - 0.4, self.horizon + 0.22, colour, 0.7)
             case "rain":
-                for x, y in scattered(44, 0, 0, canvas.wide, canvas.tall):
-                    streak = [
-                        (x, y),
-                        (x + 0.009, y),
-                        (x - 0.014, y + 0.075),
-                        (x - 0.023, y + 0.075),
-                    ]
-                    canvas.fill(polygon(streak), (206, 226, 246), detail=True)
+                streak = polygon([(0.02, -0.36), (0.18, -0.36), (-0.02, 0.36), (-0.18, 0.36)])
+                self._everywhere(streak, (206, 226, 246))
             case "snow":
-                for x, y in scattered(46, 0, 0, canvas.wide, canvas.tall):
-                    canvas.fill(ellipse(x, y, 0.013, 0.013, 8), (255, 255, 255), detail=True)
+                self._everywhere(ellipse(0, 0, 0.14, 0.14, 8), (255, 255, 255))
             case _:
                 pass
+
+    def _everywhere(self, outline: Outline, colour: RGB) -> None:
+        """`outline`, in tokens, twice in every token."""
+        token = self._canvas.token
+        rows, columns = (round(side / token) for side in (self._canvas.tall, self._canvas.wide))
+        for row, column, (x, y) in product(range(rows), range(columns), ((0.25, 0.3), (0.75, 0.8))):
+            at = token * (column + x), token * (row + y)
+            self._canvas.fill(moved(outline, to=at, scale=token), colour, detail=True)
 
     def lit(self, colour: RGB, *, depth: float = 0) -> RGB:
         """`colour` in the light of the hour; `depth` (0 to 1) fades it towards the sky."""
@@ -160,8 +164,9 @@ class Landscape:
         if self._scene.weather == "rain":
             colour = mixed(colour, (110, 120, 140), 0.55)
         for number in range(3):
-            x = canvas.wide * ((2 + 3 * number + layout.cloud) % 8) / 8
-            y = canvas.tall * (2 + number % 2) / 16
+            x = canvas.snapped(canvas.wide * ((2 + 3 * number) % 8) / 8)
+            x += canvas.token * layout.cloud
+            y = canvas.snapped(canvas.tall * (2 + number % 2) / 16)
             puff = [
                 (-0.17, 0.05),
                 (-0.13, -0.02),
@@ -190,11 +195,11 @@ class Landscape:
 
     def _mountains(self) -> None:
         canvas, layout = self._canvas, self._layout
-        foot = self.horizon + 0.12
+        foot = self.horizon + canvas.token
         for number, depth in ((0, 0.35), (2, 0.2), (1, 0.05)):
-            x = canvas.wide * (3 + 5 * number + layout.waves) / 16
-            tall = 0.45 - 0.06 * (number % 2)
-            half = tall * 0.72
+            x = canvas.snapped(canvas.wide * (3 + 5 * number) / 16) + canvas.token * layout.waves
+            tall = canvas.snapped(0.48 - 0.1 * (number % 2))
+            half = tall * 0.75
             canvas.fill(
                 polygon([(x - half, foot), (x, foot - tall), (x + half, foot)]),
                 self.lit(ROCK, depth=depth),
@@ -209,12 +214,14 @@ class Landscape:
         canvas.fill(
             rectangle(-0.02, self.horizon, canvas.wide + 0.02, canvas.tall + 0.02), self.lit(GRASS)
         )
-        for level, depth, tall, step in ((0.02, 0.5, 0.36, 1 / 8), (0.09, 0.12, 0.44, 3 / 16)):
-            count = math.ceil(canvas.wide / step) + 2
-            for number in range(count):
-                x = step * (number - 1 + layout.waves / 3)
-                size = tall * (0.9 + 0.14 * math.sin(2.4 * number))
-                self._pine(x, self.horizon + level, size, self.lit(PINES, depth=depth))
+        for foot, depth, tall, step in (
+            (self.horizon, 0.5, 0.36, max(canvas.token, canvas.snapped(1 / 8))),
+            (self.horizon + canvas.token, 0.12, 0.44, max(canvas.token, canvas.snapped(1 / 4))),
+        ):
+            for number in range(math.ceil(canvas.wide / step) + 3):
+                x = step * (number - 1) + canvas.token * layout.waves
+                size = tall * (1 - 0.2 * (number % 2))
+                self._pine(x, foot, size, self.lit(PINES, depth=depth))
 
     def _pine(self, x: float, foot: float, tall: float, colour: RGB) -> None:
         for part in things.THINGS[things.PINE].parts:
@@ -225,24 +232,29 @@ class Landscape:
         canvas, layout = self._canvas, self._layout
         shore = self.horizon
         self._water(shore)
-        for number in range(5):
-            y = shore + 0.05 + 0.075 * number
-            x = canvas.wide * ((3 * number + layout.waves) % 8) / 8
-            wave = [(-0.14, 0), (0, -0.014), (0.14, 0), (0, 0.008)]
-            canvas.fill(
-                moved(smooth(wave), to=(x, y), scale=1),
-                mixed(self.lit(WATER), (255, 255, 255), 0.5),
-                detail=True,
-            )
+        wave = smooth([(-1.1, 0), (0, -0.11), (1.1, 0), (0, 0.06)])
+        for row in range(self._rows(shore)):
+            y = shore + canvas.token * (row + 0.5)
+            for column in range(round(canvas.wide / canvas.token / 4) + 1):
+                x = canvas.token * (4 * column + 2 * (row % 2) + layout.waves)
+                canvas.fill(
+                    moved(wave, to=(x, y), scale=canvas.token),
+                    mixed(self.lit(WATER), (255, 255, 255), 0.5),
+                    detail=True,
+                )
 
     def _water(self, shore: float) -> None:
         canvas = self._canvas
-        for band in range(4):
-            top = shore + (canvas.tall - shore) * band / 4
-            colour = mixed(
-                self.lit(WATER, depth=0.3 - 0.1 * band), SKIES[self._scene.hour][1], 0.12
-            )
+        rows = self._rows(shore)
+        for row in range(rows):
+            top = shore + canvas.token * row
+            depth = 0.3 * (1 - row / rows)
+            colour = mixed(self.lit(WATER, depth=depth), SKIES[self._scene.hour][1], 0.12)
             canvas.fill(rectangle(-0.02, top, canvas.wide + 0.02, canvas.tall + 0.02), colour)
+
+    def _rows(self, shore: float) -> int:
+        """How many rows of tokens are below `shore`."""
+        return round((self._canvas.tall - shore) / self._canvas.token)
 
     def _river(self) -> None:
         canvas, layout = self._canvas, self._layout
@@ -260,17 +272,18 @@ class Landscape:
     def _city(self) -> None:
         canvas, scene = self._canvas, self._scene
         water = scene.reflections
-        foot = self.horizon + (0.12 if water else 0.2)
+        foot = self.horizon + canvas.token * (1 if water else 2)
         canvas.fill(
             rectangle(-0.02, foot, canvas.wide + 0.02, canvas.tall + 0.02), self.lit((92, 96, 108))
         )
-        self._towers(foot, depth=0.4, step=3 / 16, tall=0.5, shift=0.5)
-        self._towers(foot, depth=0.0, step=3 / 16, tall=0.36, shift=0.0)
+        self._towers(foot, depth=0.4, tall=0.54)
+        self._towers(foot, depth=0.0, tall=0.36)
         if water:
             canvas.reflect(foot, self.lit(WATER))
 
-    def _towers(self, foot: float, *, depth: float, step: float, tall: float, shift: float) -> None:
-        canvas, layout = self._canvas, self._layout
+    def _towers(self, foot: float, *, depth: float, tall: float) -> None:
+        """A row of towers two tokens wide; those at the back stand in the gaps of those before."""
+        canvas, layout, token = self._canvas, self._layout, self._canvas.token
         is_dark = self._scene.hour != "day" or self._scene.style == "neon"
         if self._scene.style == "neon":
             bodies: list[RGB] = [(255, 60, 170), (40, 220, 240), (160, 90, 255)]
@@ -280,29 +293,27 @@ class Landscape:
                 self.lit(mixed(body, (190, 140, 130), 0.25 * kind), depth=depth)
                 for kind in range(3)
             ]
-        for number in range(math.ceil(canvas.wide / step) + 1):
-            left = step * (number - 0.5 + shift)
+        window = (255, 224, 120) if is_dark else (206, 228, 246)
+        for number in range(round(canvas.wide / token / 2) + 1):
+            left = token * (2 * number - (0 if depth else 1))
             wave = math.sin(2 * math.pi * (layout.towers / 3 + number * GOLDEN))
-            top = foot - round(16 * tall * (0.72 + 0.28 * wave)) / 16
-            right = left + step * 0.86
-            canvas.fill(rectangle(left, top, right, foot + 0.002), bodies[number % 3])
+            top = foot - canvas.snapped(tall * (0.7 + 0.3 * wave))
+            outline = rectangle(left + 0.14 * token, top, left + 1.86 * token, foot + 0.002)
+            canvas.fill(outline, bodies[number % 3])
             if depth:
                 continue
-            window = (255, 224, 120) if is_dark else (206, 228, 246)
-            for row in range(round((foot - top) * 16) - 1):
-                for column in range(2):
-                    x, y = left + step * (0.14 + 0.36 * column), top + 0.015 + row / 16
-                    canvas.fill(rectangle(x, y, x + 0.042, y + 0.038), window, detail=True)
+            for row, middle in product(range(round((foot - top) / token)), (0.62, 1.38)):
+                x, y = left + token * middle, top + token * (row + 0.5)
+                at = rectangle(x - 0.2 * token, y - 0.25 * token, x + 0.2 * token, y + 0.25 * token)
+                canvas.fill(at, window, detail=True)
 
     def _meadow(self) -> None:
         canvas, layout = self._canvas, self._layout
         canvas.fill(self._ridge(self.horizon, 0.06, 0.7, layout.waves), self.lit(HILL, depth=0.25))
         canvas.fill(self._ridge(self.horizon + 0.1, 0.05, 0.5, 1 + layout.waves), self.lit(GRASS))
         colours = ((246, 132, 178), (252, 214, 50), (250, 250, 246), (226, 50, 46))
-        for number, (x, y) in enumerate(
-            scattered(22, 0, canvas.tall * 0.78, canvas.wide, canvas.tall)
-        ):
-            size = 0.008 + 0.03 * (y / canvas.tall - 0.6)
+        for number, (x, up) in enumerate(scattered(110, canvas.wide, 0.22)):
+            y, size = canvas.tall - up, 0.024 - 0.03 * up
             canvas.fill(ellipse(x, y, 1.6 * size, 1.6 * size, 10), colours[number % 4], detail=True)
 
     def _underwater(self) -> None:
@@ -311,7 +322,7 @@ class Landscape:
         canvas.background(self.lit((96, 200, 226)), self.lit(deep))
         floor = self._ridge(canvas.tall - 0.06, 0.05, 0.8, layout.waves)
         for number in range(4):
-            x = canvas.wide * (2 + 4 * number + layout.waves) / 16
+            x = canvas.snapped(canvas.wide * (1 + 2 * number) / 8) + canvas.token * layout.waves
             tall = 0.22 + 0.1 * math.sin(3 * number)
             blade = [
                 (-0.03, 0.02),
@@ -325,7 +336,8 @@ class Landscape:
             )
         canvas.fill(floor, self.lit(SAND))
         for number in range(6):
-            x, y = canvas.wide * (4 + 3 * layout.cloud) / 8, canvas.tall * (0.1 + 0.1 * number)
+            x = canvas.snapped(canvas.wide * (4 + 3 * layout.cloud) / 8)
+            y = canvas.token * (number + 1)
             canvas.fill(
                 ellipse(x + 0.03 * math.sin(2 * number), y, 0.016, 0.016, 12), (220, 244, 252)
             )

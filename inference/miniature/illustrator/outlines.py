@@ -87,8 +87,8 @@ def _crescent() -> Outline:
     outer = np.stack([np.cos(turn), np.sin(turn)], 1)
     horn_x, horn_y = outer[0]
     back = np.linspace(-1, 1, 40)
-    inner = np.stack([horn_x - 0.82 * (1 - back**2), -horn_y * -back], 1)
-    return np.concatenate([outer, inner[:-1] * (1, -1)])
+    inner = np.stack([horn_x - 0.82 * (1 - back**2), horn_y * back], 1)
+    return np.concatenate([outer, inner[1:-1]])
 
 
 SHAPES: dict[str, Outline] = {

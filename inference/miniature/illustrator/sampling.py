@@ -23,8 +23,14 @@ from inference.miniature.illustrator.pictures import (
 )
 
 HELD_OUT_SHARE = 0.12
-STYLE_SHARES = (0.56, 0.13, 0.11, 0.1, 0.1)
-SHAPE_PICTURES = 0.6
+STYLE_SHARES = (0.48, 0.15, 0.13, 0.12, 0.12)
+NEON_CITIES = 0.3
+SHAPE_PICTURES = 0.4
+SCENES_WITH_SUBJECT = 0.8
+COUNT_SHARES = (0.5, 0.28, 0.22)
+"""Of one, two and three of a subject: two cats are learned apart from one."""
+CITIES, ANYWHERE = 0.2, 0.8
+"""A city has more to learn than any other setting."""
 
 
 def is_held_out(shape: str, colour: str, background: str) -> bool:
@@ -81,9 +87,9 @@ def _size(rng: np.random.Generator) -> str:
 
 
 def _scene(rng: np.random.Generator) -> Scene:
-    setting = _pick(rng, SETTINGS[:-1]) if rng.random() < 0.8 else None  # noqa: PLR2004
+    setting = _setting(rng) if rng.random() < ANYWHERE else None
     subject = other = None
-    if rng.random() < 0.68:  # noqa: PLR2004
+    if rng.random() < SCENES_WITH_SUBJECT * (0.6 if setting == "city" else 1):
         subject = _subject(rng)
         if subject.count == 1 and rng.random() < 0.12:  # noqa: PLR2004
             other = Subject(_subject(rng).name)
@@ -97,17 +103,21 @@ def _scene(rng: np.random.Generator) -> Scene:
     sky = _sky(rng, time)
     if subject is not None and subject.name == "fish":
         weather, sky = None, ()
-    style = _style(rng)
+    style = "neon" if setting == "city" and rng.random() < NEON_CITIES else _style(rng)
     reflections = setting == "city" and rng.random() < (0.6 if style == "neon" else 0.15)
     if setting is None and subject is None and time is None and not sky and weather is None:
-        setting = _pick(rng, SETTINGS[:-1])
+        setting = _setting(rng)
     return Scene(setting, time, weather, sky, subject, other, reflections, style)
+
+
+def _setting(rng: np.random.Generator) -> str:
+    return "city" if rng.random() < CITIES else _pick(rng, SETTINGS[:-1])
 
 
 def _subject(rng: np.random.Generator) -> Subject:
     name = _pick(rng, things.subjects())
     colour = _pick(rng, tuple(COLOURS)) if rng.random() < 0.4 else None  # noqa: PLR2004
-    return Subject(name, colour, int(rng.choice([1, 2, 3], p=[0.64, 0.18, 0.18])))
+    return Subject(name, colour, int(rng.choice([1, 2, 3], p=COUNT_SHARES)))
 
 
 def _sky(rng: np.random.Generator, time: str | None) -> tuple[str, ...]:

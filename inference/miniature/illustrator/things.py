@@ -41,7 +41,7 @@ class Thing:
     parts: tuple[Part, ...]
     colour: str
     height: float
-    """Of the picture's shorter side, when it is alone."""
+    """In units of the canvas, when it is alone."""
     floats: bool = False
     """Keeps to the water or the air: its middle, not its foot, is where it is put."""
 
@@ -213,7 +213,7 @@ def _pine() -> tuple[Part, ...]:
 
 THINGS: dict[str, Thing] = {
     "fox": Thing(_fox(), "orange", 0.5),
-    "cat": Thing(_cat(), "gray", 0.48),
+    "cat": Thing(_cat(), "black", 0.48),
     "bird": Thing(_bird(), "blue", 0.34, floats=True),
     "fish": Thing(_fish(), "orange", 0.36, floats=True),
     "house": Thing(_house(), "white", 0.44),

@@ -12,7 +12,7 @@ from inference.miniature import CHECKPOINT, saving
 from inference.miniature.evaluation import contact_sheet
 from inference.miniature.training import autoencoder, curriculum, flow, latents, reading
 
-AUTOENCODER_STEPS = 3_000
+AUTOENCODER_STEPS, FURTHER_STEPS = 3_000, 1_000
 READING_STEPS = 600
 FLOW_STEPS = 15_000
 
@@ -33,9 +33,9 @@ def main() -> None:
     if pipeline is None:
         print(TIME_IS_UP)
         return
-    for size, kept in curriculum.SIZES.items():
-        latents.keep(pipeline.vae, folder, size, kept.pictures)
-    flow.train(pipeline, folder, steps=arguments.steps, deadline=deadline)
+    latents.keep(pipeline.vae, folder, curriculum.PICTURES)
+    stages = curriculum.FURTHER if arguments.further else curriculum.STAGES
+    flow.train(pipeline, folder, stages=stages, steps=arguments.steps, deadline=deadline)
     saving.save(pipeline, arguments.checkpoint)
     engine = FluxEngine(str(arguments.checkpoint))
     engine.load()
@@ -46,7 +46,15 @@ def main() -> None:
 def _reading_pipeline(arguments: argparse.Namespace, deadline: float | None) -> FluxPipeline | None:
     """All that comes before the transformer learns; None when time ran out."""
     if arguments.further:
-        return FluxPipeline.from_pretrained(arguments.checkpoint, dtype=torch.float32)
+        pipeline = FluxPipeline.from_pretrained(arguments.checkpoint, dtype=torch.float32)
+        if not arguments.keep_autoencoder:
+            vae = autoencoder.train(
+                arguments.work, steps=FURTHER_STEPS, start=pipeline.vae, deadline=deadline
+            )
+            if vae is None:
+                return None
+            pipeline.register_modules(vae=vae)
+        return pipeline
     if arguments.keep_autoencoder:
         vae = AutoencoderKL.from_pretrained(arguments.checkpoint / "vae", dtype=torch.float32)
     else:

@@ -30,6 +30,8 @@ WARM_UP = 50
 NOISE, LATE_NOISE = 0.1, 0.2
 """The most noise that is laid on the latents, before and after they are standardized: what is drawn
 from them must forgive errors."""
+SMALL, NEAR = 1e-4, 0.5
+"""How much latents far from 0 count, or those far from the ones before."""
 COLOURS = 3
 """The first latents begin as red, green and blue, and stay the patch's colour; the others learn its
 edges."""
@@ -41,11 +43,23 @@ STEADY = 3.0
 """Two further channels hold plus and minus this, so that no normalisation hides how bright all is."""
 
 
-def train(folder: Path, *, steps: int, deadline: float | None = None) -> AutoencoderKL | None:
-    """The trained autoencoder, with latents of mean 0 and spread 1; None when time ran out."""
+def train(
+    folder: Path,
+    *,
+    steps: int,
+    start: AutoencoderKL | None = None,
+    deadline: float | None = None,
+) -> AutoencoderKL | None:
+    """The trained autoencoder, with latents of mean 0 and spread 1; None when time ran out.
+
+    One that goes on from `start` keeps near to its latents, as a transformer knows them already.
+    """
     torch.manual_seed(SEED)
     model = autoencoder()
-    begin_as_average(model)
+    if start is None:
+        begin_as_average(model)
+    else:
+        model.load_state_dict(start.state_dict())
     model = model.to(memory_format=torch.channels_last)
     named = dict(model.named_parameters())
     inside = {name for name, value in named.items() if value.ndim == KERNEL and "conv_" not in name}
@@ -53,18 +67,24 @@ def train(folder: Path, *, steps: int, deadline: float | None = None) -> Autoenc
 
     def step(number: int) -> float:
         pool = _pool()
-        if number == steps // 2:
+        is_late = start is not None or number >= steps // 2
+        if start is None and number == steps // 2:
             standardize(model, pool)
         generator = torch.Generator().manual_seed(SEED * 1_000_003 + number)
         pixels = _crops(pool, np.random.default_rng((SEED, number)))
         with precision.quickest():
-            latents = model.encode(pixels).latent_dist.mean.float()
-            level = (NOISE if number < steps // 2 else LATE_NOISE) * torch.rand(
+            latents: Tensor = model.encode(pixels).latent_dist.mean.float()
+            level = (LATE_NOISE if is_late else NOISE) * torch.rand(
                 len(latents), 1, 1, 1, generator=generator
             )
             noise = torch.randn(latents.shape, generator=generator)
             drawn = model.decode(latents + level * noise).sample.float()
-        loss = _difference(drawn, pixels) + 1e-4 * latents.square().mean()
+            known = None if start is None else _encoded(start, pixels)
+        loss = _difference(drawn, pixels)
+        if known is None:
+            loss = loss + SMALL * latents.square().mean()
+        else:
+            loss = loss + NEAR * (latents - known).square().mean()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step(_share(number, steps))
@@ -81,6 +101,12 @@ def train(folder: Path, *, steps: int, deadline: float | None = None) -> Autoenc
     if not finished:
         return None
     return model.eval()
+
+
+@torch.no_grad()
+def _encoded(model: AutoencoderKL, pixels: Tensor) -> Tensor:
+    latents: Tensor = model.encode(pixels).latent_dist.mean.float()
+    return latents
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ shape as a smear, since each shape in each colour is rare; taught nothing but sh
 draws them within minutes, and the rest is built on what it found for them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -21,24 +22,14 @@ TOKENS_A_STEP = 32 * 64
 """Image tokens: 32 pictures of 512x512, or 8 of 1024x1024."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """How many pictures of a size are kept, and the share of the steps that are with them."""
-
-    pictures: int
-    share: float
-    last_share: float
-    """In the last stage."""
-
-
-SIZES: dict[latents.Size, Kept] = {
-    (512, 512): Kept(12_288, 0.34, 0.28),
-    (768, 768): Kept(1_536, 0.145, 0.13),
-    (1024, 768): Kept(1_536, 0.145, 0.13),
-    (768, 1024): Kept(1_536, 0.145, 0.13),
-    (1024, 1024): Kept(2_560, 0.225, 0.33),
+PICTURES: dict[latents.Size, int] = {
+    (512, 512): 8_192,
+    (768, 768): 2_560,
+    (1024, 768): 2_048,
+    (768, 1024): 2_048,
+    (1024, 1024): 2_048,
 }
-"""The largest has more steps than its neighbours: it learns last, for a step has the fewest of it."""
+"""How many of each size are kept. All but the first show the same things in the same tokens."""
 LEVELS = (1.0, 0.75, 0.5, 0.25)
 """The noise of the four steps: it always draws in four, so it learns at these and no other."""
 
@@ -53,20 +44,29 @@ class Stage:
     """The shares of the pictures that start from each of `LEVELS`."""
     shapes: float
     """The share of the pictures that are of shapes, not of a scene."""
+    sizes: tuple[float, ...]
+    """The shares of the steps that are with each size of `PICTURES`: a step has few large pictures."""
 
 
+_SIZES = (0.34, 0.14, 0.16, 0.16, 0.2)
 STAGES = (
-    Stage(0.3, levels=(1, 0, 0, 0), shapes=1),
-    Stage(0.3, levels=(0.94, 0.06, 0, 0), shapes=0.4),
-    Stage(0.4, levels=(0.75, 0.12, 0.08, 0.05), shapes=0.4),
+    Stage(0.3, levels=(1, 0, 0, 0), shapes=1, sizes=_SIZES),
+    Stage(0.3, levels=(0.94, 0.06, 0, 0), shapes=0.4, sizes=_SIZES),
+    Stage(0.4, levels=(0.75, 0.12, 0.08, 0.05), shapes=0.35, sizes=_SIZES),
 )
+"""From nothing."""
+FURTHER = (
+    Stage(0.6, levels=(0.92, 0.08, 0, 0), shapes=0.25, sizes=_SIZES),
+    Stage(0.4, levels=(0.75, 0.12, 0.08, 0.05), shapes=0.45, sizes=_SIZES),
+)
+"""From a checkpoint that draws shapes."""
 
 
-def stage_at(progress: float) -> Stage:
+def stage_at(stages: Sequence[Stage], progress: float) -> Stage:
     """The stage that the training is in when `progress` (0 to 1) of it is done."""
-    ends = accumulate(stage.share for stage in STAGES)
+    ends = accumulate(stage.share for stage in stages)
     return next(
-        (stage for stage, end in zip(STAGES, ends, strict=True) if progress < end), STAGES[-1]
+        (stage for stage, end in zip(stages, ends, strict=True) if progress < end), stages[-1]
     )
 
 
@@ -88,11 +88,7 @@ class Library:
     def choose(self, stage: Stage, rng: np.random.Generator) -> "Batch":
         """Pictures of one size, drawn by lot as `stage` asks, with a prompt for each."""
         sizes = list(self._kept)
-        is_last = stage is STAGES[-1]
-        shares = np.array(
-            [SIZES[size].last_share if is_last else SIZES[size].share for size in sizes]
-        )
-        size = sizes[rng.choice(len(sizes), p=shares / shares.sum())]
+        size = sizes[rng.choice(len(sizes), p=stage.sizes)]
         pool = self._kept[size]
         count = max(1, TOKENS_A_STEP // (pool.shape[2] * pool.shape[3] // 4))
         shapes, scenes = self._numbers[size]

@@ -1,5 +1,6 @@
 """Trains the transformer by rectified flow over kept latents. The text encoders can read already."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from inference.miniature.training import (
     precision,
 )
 from inference.miniature.training.asking import pack, unpack, velocity
-from inference.miniature.training.curriculum import SIZES, Batch, Library, stage_at
+from inference.miniature.training.curriculum import PICTURES, Batch, Library, Stage, stage_at
 from inference.miniature.training.optimizer import Optimizer, inside_blocks
 from inference.miniature.training.progress import resumable
 
@@ -54,6 +55,7 @@ def train(
     pipeline: FluxPipeline,
     folder: Path,
     *,
+    stages: Sequence[Stage],
     steps: int,
     deadline: float | None = None,
 ) -> None:
@@ -64,15 +66,13 @@ def train(
     beginning.hold(transformer)
     named = {name: value for name, value in transformer.named_parameters() if value.requires_grad}
     optimizer = Optimizer(named, inside_blocks(named), rate=LEARNING_RATE, inside_rate=INSIDE_RATE)
-    library = Library(
-        {size: latents.read(folder, size, kept.pictures) for size, kept in SIZES.items()}
-    )
+    library = Library({size: latents.read(folder, size, count) for size, count in PICTURES.items()})
     means, values = list(averaged.parameters()), list(transformer.parameters())
 
     def step(number: int) -> float:
         torch.manual_seed(SEED * 1_000_003 + number)
         rng = np.random.default_rng((SEED, number))
-        loss = flow_loss(pipeline, library.choose(stage_at(number / steps), rng))
+        loss = flow_loss(pipeline, library.choose(stage_at(stages, number / steps), rng))
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(transformer.parameters(), 1.0)
         optimizer.step(learning_share(number, steps))

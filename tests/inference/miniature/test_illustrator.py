@@ -120,6 +120,50 @@ def test_every_subject_stands_on_the_picture_in_its_colour(name: str) -> None:
     assert (with_it == COLOURS["purple"]).all(2).any()
 
 
+def changed(scene: Scene, *, width: int, height: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """The pixels that differ where the scene's subject is, cut out, and where they begin."""
+    empty = replace(scene, subject=None, other=None, setting=scene.place)
+    size = {"width": width, "height": height}
+    with_it, without = draw(scene, MIDDLE, **size), draw(empty, MIDDLE, **size)
+    rows, columns = np.nonzero((with_it != without).any(2))
+    box = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
+    return with_it[box], (box[0].start, box[1].start)
+
+
+@pytest.mark.parametrize("size", [(1024, 768), (768, 1024), (1024, 1024)])
+def test_things_keep_their_pixels_from_768_on_and_stay_at_the_corners_of_tokens(
+    size: tuple[int, int],
+) -> None:
+    scene = Scene("meadow", subject=Subject("boat"))
+    seen, at = changed(scene, width=size[0], height=size[1])
+    known, there = changed(scene, width=768, height=768)
+    assert seen.shape == known.shape
+    assert all((here - known_at) % 64 == 0 for here, known_at in zip(at, there, strict=True))
+
+
+def test_one_of_a_group_at_768_is_as_large_as_one_alone_at_512() -> None:
+    alone, _ = changed(Scene("meadow", subject=Subject("cat")), width=512, height=512)
+    two, _ = changed(Scene("meadow", subject=Subject("cat", count=2)), width=768, height=768)
+    assert two.shape == (alone.shape[0], alone.shape[1] + 384, 3)
+
+
+@pytest.mark.parametrize("name", ["bird", "fish", "house"])
+def test_three_of_a_kind_stand_apart(name: str) -> None:
+    three, _ = changed(Scene(subject=Subject(name, "red", 3)), width=512, height=512)
+    two, _ = changed(Scene(subject=Subject(name, "red", 2)), width=512, height=512)
+    assert three.shape[0] >= two.shape[0] + 64
+    assert three.shape[1] == two.shape[1]
+
+
+@pytest.mark.parametrize("weather", ["rain", "snow"])
+def test_weather_falls_behind_the_subject(weather: str) -> None:
+    scene = Scene("hills", subject=Subject("cat", "purple"))
+    dry = (draw(scene, MIDDLE, width=512, height=512) == COLOURS["purple"]).all(2)
+    wet = (draw(replace(scene, weather=weather), MIDDLE, width=512, height=512)[dry]).reshape(-1, 3)
+    assert dry.any()
+    assert (wet == COLOURS["purple"]).all()
+
+
 def test_what_the_words_leave_open_gets_the_usual_colour() -> None:
     heart = draw(ShapePicture(Shape("heart")), MIDDLE, width=128, height=128)
     assert tuple(heart[0, 0]) == PAPER

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from torch import nn
 
+from inference.miniature import CHECKPOINT
 from inference.miniature.illustrator.pictures import Scene, ShapePicture, Subject
-from inference.miniature.training import coupling, curriculum, reading
+from inference.miniature.training import autoencoder, coupling, curriculum, latents, reading
 from inference.miniature.training.curriculum import LEVELS
 from inference.miniature.training.optimizer import Optimizer
 from inference.miniature.training.progress import resumable
@@ -115,14 +117,16 @@ def test_the_reading_lesson_asks_for_what_the_prompt_says() -> None:
         assert answers.shape == (reading.BATCH, len(FACTS))
 
 
-def test_a_training_goes_through_its_stages_in_order() -> None:
-    assert sum(stage.share for stage in curriculum.STAGES) == pytest.approx(1)
-    assert all(sum(stage.levels) == pytest.approx(1) for stage in curriculum.STAGES)
-    assert sum(kept.share for kept in curriculum.SIZES.values()) == pytest.approx(1)
-    assert sum(kept.last_share for kept in curriculum.SIZES.values()) == pytest.approx(1)
-    assert curriculum.stage_at(0) is curriculum.STAGES[0]
-    assert curriculum.stage_at(curriculum.STAGES[0].share) is curriculum.STAGES[1]
-    assert curriculum.stage_at(1) is curriculum.STAGES[-1]
+@pytest.mark.parametrize("stages", [curriculum.STAGES, curriculum.FURTHER])
+def test_a_training_goes_through_its_stages_in_order(stages: tuple[curriculum.Stage, ...]) -> None:
+    assert sum(stage.share for stage in stages) == pytest.approx(1)
+    for stage in stages:
+        assert sum(stage.levels) == pytest.approx(1)
+        assert sum(stage.sizes) == pytest.approx(1)
+        assert (len(stage.levels), len(stage.sizes)) == (len(LEVELS), len(curriculum.PICTURES))
+    assert curriculum.stage_at(stages, 0) is stages[0]
+    assert curriculum.stage_at(stages, stages[0].share) is stages[1]
+    assert curriculum.stage_at(stages, 1) is stages[-1]
 
 
 def test_a_stage_gets_the_pictures_it_asks_for() -> None:
@@ -133,8 +137,8 @@ def test_a_stage_gets_the_pictures_it_asks_for() -> None:
     rng = np.random.default_rng(1)
     counts = set()
     for stage in (
-        curriculum.Stage(1, levels=(1, 0, 0, 0), shapes=1),
-        curriculum.Stage(1, levels=(0, 0, 0.5, 0.5), shapes=0),
+        curriculum.Stage(1, levels=(1, 0, 0, 0), shapes=1, sizes=(0.5, 0.5)),
+        curriculum.Stage(1, levels=(0, 0, 0.5, 0.5), shapes=0, sizes=(0.5, 0.5)),
     ):
         for _ in range(12):
             batch = library.choose(stage, rng)
@@ -144,3 +148,23 @@ def test_a_stage_gets_the_pictures_it_asks_for() -> None:
             assert kinds == {bool(stage.shapes)}
             assert len(batch.prompts) == len(batch.layouts) == len(batch.latents)
     assert counts == {(32, 16, 16), (14, 24, 24)}  # about as many tokens of either size
+
+
+def test_an_autoencoder_that_goes_on_learns_and_keeps_near_its_latents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(autoencoder, "POOL", 4)
+    pictures = autoencoder._pool.__wrapped__()
+    monkeypatch.setattr(autoencoder, "_pool", lambda: pictures)
+    start = AutoencoderKL.from_pretrained(CHECKPOINT / "vae", dtype=torch.float32)
+    model = autoencoder.train(tmp_path, steps=3, start=start)
+    assert model is not None
+    pixels = torch.stack([autoencoder._to_tensor(picture) for picture in pictures[:2]])
+    before, after = (autoencoder._encoded(each, pixels) for each in (start, model))
+    assert 0 < (before - after).square().mean() < 0.01
+
+
+def test_latents_that_a_process_could_not_compute_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="broke off"):
+        latents.keep(nn.Linear(1, 1), tmp_path, {(512, 512): latents.CHUNK})  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
