@@ -85,7 +85,7 @@ def train(
             loss = loss + SMALL * latents.square().mean()
         else:
             loss = loss + NEAR * (latents - known).square().mean()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step(_share(number, steps))
         return float(loss.item())
