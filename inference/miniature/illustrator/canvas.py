@@ -26,7 +26,8 @@ LINE_WIDTH = 0.013
 
 
 class Canvas:
-    """`width` by `height` pixels; things are placed in units: the shorter side, or less than it.
+    """`width` by `height` pixels; things are placed in units: the shorter side, at most
+    `LARGEST_UNIT` pixels.
 
     Points are (x, y) with y from 0 to `tall` downwards and x from 0 to `wide`; neither is less than 1.
     """

@@ -3,9 +3,15 @@
 import numpy as np
 
 from inference.miniature import vocabulary
-from inference.miniature.illustrator import drawing
 from inference.miniature.illustrator.palette import COLOURS, OTHER_NAMES
-from inference.miniature.illustrator.pictures import Picture, Scene, Shape, ShapePicture, Subject
+from inference.miniature.illustrator.pictures import (
+    MOST_SUBJECTS,
+    Picture,
+    Scene,
+    Shape,
+    ShapePicture,
+    Subject,
+)
 
 NUMBERS = {1: ("a", "one"), 2: ("two", "2"), 3: ("three", "3"), 4: ("four", "4"), 5: ("five", "5")}
 SYNONYM_SHARE = 0.12
@@ -264,7 +270,7 @@ def _subject(subject: Subject, rng: np.random.Generator) -> str:
     colour = "" if subject.colour is None else _colour(subject.colour, rng)
     name = _pick(rng, SUBJECT_NAMES[subject.name])
     # "pink flowers" are three.
-    is_bare = subject.count == max(drawing.GROUPS) and rng.random() < 0.4  # noqa: PLR2004
+    is_bare = subject.count == MOST_SUBJECTS and rng.random() < 0.4  # noqa: PLR2004
     number = "" if is_bare else _number(subject.count, rng)
     return _joined(number, colour, _plural(name, subject.count))
 

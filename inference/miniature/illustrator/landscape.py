@@ -46,8 +46,6 @@ MIST: RGB = (232, 236, 240)
 GOLDEN = 0.618034
 HORIZON = 0.6
 """Where land or water begins, in shares of the picture's height: a token above or below, too."""
-
-
 MOST = 4 / 3
 """The longest side of any picture, in units."""
 

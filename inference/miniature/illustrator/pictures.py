@@ -24,6 +24,7 @@ PLACES = (
 )
 RELATIONS = ("beside", "above")
 SIZES = ("small", "medium", "large")
+MOST_SUBJECTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Subject:
     def __post_init__(self) -> None:
         _known("name", self.name, THINGS)
         _known("colour", self.colour, (None, *COLOURS))
-        _known("count", self.count, range(1, 4))
+        _known("count", self.count, range(1, MOST_SUBJECTS + 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,12 @@ HELD_OUT_SHARE = 0.12
 STYLE_SHARES = (0.48, 0.15, 0.13, 0.12, 0.12)
 NEON_CITIES = 0.3
 SHAPE_PICTURES = 0.4
-SCENES_WITH_SUBJECT = 0.8
+SCENES_WITH_SETTING = 0.8
+SCENES_WITH_SUBJECT, CITIES_WITH_SUBJECT = 0.8, 0.48
 COUNT_SHARES = (0.5, 0.28, 0.22)
 """Of one, two and three of a subject: two cats are learned apart from one."""
-CITIES, ANYWHERE = 0.2, 0.8
-"""A city has more to learn than any other setting."""
+CITIES = 0.2
+"""Of the settings, before lots are drawn among all: a city has more to learn than any other."""
 
 
 def is_held_out(shape: str, colour: str, background: str) -> bool:
@@ -87,9 +88,9 @@ def _size(rng: np.random.Generator) -> str:
 
 
 def _scene(rng: np.random.Generator) -> Scene:
-    setting = _setting(rng) if rng.random() < ANYWHERE else None
+    setting = _setting(rng) if rng.random() < SCENES_WITH_SETTING else None
     subject = other = None
-    if rng.random() < SCENES_WITH_SUBJECT * (0.6 if setting == "city" else 1):
+    if rng.random() < (CITIES_WITH_SUBJECT if setting == "city" else SCENES_WITH_SUBJECT):
         subject = _subject(rng)
         if subject.count == 1 and rng.random() < 0.12:  # noqa: PLR2004
             other = Subject(_subject(rng).name)

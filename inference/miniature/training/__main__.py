@@ -12,7 +12,7 @@ from inference.miniature import CHECKPOINT, saving
 from inference.miniature.evaluation import contact_sheet
 from inference.miniature.training import autoencoder, curriculum, flow, latents, reading
 
-AUTOENCODER_STEPS, FURTHER_STEPS = 3_000, 1_000
+AUTOENCODER_STEPS, AUTOENCODER_FURTHER_STEPS = 3_000, 1_000
 READING_STEPS = 600
 FLOW_STEPS = 15_000
 
@@ -24,16 +24,19 @@ def main() -> None:
     arguments = _arguments()
     # Numbers too small for a processor's quick path arise in Muon: a step takes half as long without.
     torch.set_flush_denormal(True)
-    folder: Path = arguments.work
+    # What was kept on the way to a checkpoint is not what going on from it needs.
+    folder: Path = arguments.work / "further" if arguments.further else arguments.work
     folder.mkdir(parents=True, exist_ok=True)
     deadline = None
     if arguments.minutes is not None:
         deadline = time.monotonic() + 60 * arguments.minutes
-    pipeline = _reading_pipeline(arguments, deadline)
+    pipeline = _reading_pipeline(arguments, folder, deadline)
     if pipeline is None:
         print(TIME_IS_UP)
         return
-    latents.keep(pipeline.vae, folder, curriculum.PICTURES)
+    latents.keep(
+        pipeline.vae, folder, {size: kept.pictures for size, kept in curriculum.SIZES.items()}
+    )
     stages = curriculum.FURTHER if arguments.further else curriculum.STAGES
     flow.train(pipeline, folder, stages=stages, steps=arguments.steps, deadline=deadline)
     saving.save(pipeline, arguments.checkpoint)
@@ -43,13 +46,15 @@ def main() -> None:
     print(f"Saved {arguments.checkpoint}; look at {folder / 'contact-sheet.png'}.")
 
 
-def _reading_pipeline(arguments: argparse.Namespace, deadline: float | None) -> FluxPipeline | None:
+def _reading_pipeline(
+    arguments: argparse.Namespace, folder: Path, deadline: float | None
+) -> FluxPipeline | None:
     """All that comes before the transformer learns; None when time ran out."""
     if arguments.further:
         pipeline = FluxPipeline.from_pretrained(arguments.checkpoint, dtype=torch.float32)
         if not arguments.keep_autoencoder:
             vae = autoencoder.train(
-                arguments.work, steps=FURTHER_STEPS, start=pipeline.vae, deadline=deadline
+                folder, steps=AUTOENCODER_FURTHER_STEPS, start=pipeline.vae, deadline=deadline
             )
             if vae is None:
                 return None
@@ -58,11 +63,11 @@ def _reading_pipeline(arguments: argparse.Namespace, deadline: float | None) -> 
     if arguments.keep_autoencoder:
         vae = AutoencoderKL.from_pretrained(arguments.checkpoint / "vae", dtype=torch.float32)
     else:
-        vae = autoencoder.train(arguments.work, steps=AUTOENCODER_STEPS, deadline=deadline)
+        vae = autoencoder.train(folder, steps=AUTOENCODER_STEPS, deadline=deadline)
     if vae is None:
         return None
     pipeline = flow.untrained(vae)
-    if not reading.teach(pipeline, arguments.work, steps=READING_STEPS, deadline=deadline):
+    if not reading.teach(pipeline, folder, steps=READING_STEPS, deadline=deadline):
         return None
     return pipeline
 

@@ -30,8 +30,8 @@ WARM_UP = 50
 NOISE, LATE_NOISE = 0.1, 0.2
 """The most noise that is laid on the latents, before and after they are standardized: what is drawn
 from them must forgive errors."""
-SMALL, NEAR = 1e-4, 0.5
-"""How much latents far from 0 count, or those far from the ones before."""
+NEAR = 0.5
+"""How much it counts that latents are far from those of the autoencoder that this one goes on from."""
 COLOURS = 3
 """The first latents begin as red, green and blue, and stay the patch's colour; the others learn its
 edges."""
@@ -65,26 +65,24 @@ def train(
     inside = {name for name, value in named.items() if value.ndim == KERNEL and "conv_" not in name}
     optimizer = Optimizer(named, inside, rate=LEARNING_RATE, inside_rate=LEARNING_RATE)
 
+    halfway = steps // 2 if start is None else -1
+
     def step(number: int) -> float:
         pool = _pool()
-        is_late = start is not None or number >= steps // 2
-        if start is None and number == steps // 2:
+        if number == halfway:
             standardize(model, pool)
         generator = torch.Generator().manual_seed(SEED * 1_000_003 + number)
         pixels = _crops(pool, np.random.default_rng((SEED, number)))
         with precision.quickest():
             latents: Tensor = model.encode(pixels).latent_dist.mean.float()
-            level = (LATE_NOISE if is_late else NOISE) * torch.rand(
+            level = (NOISE if number < halfway else LATE_NOISE) * torch.rand(
                 len(latents), 1, 1, 1, generator=generator
             )
             noise = torch.randn(latents.shape, generator=generator)
             drawn = model.decode(latents + level * noise).sample.float()
-            known = None if start is None else _encoded(start, pixels)
-        loss = _difference(drawn, pixels)
-        if known is None:
-            loss = loss + SMALL * latents.square().mean()
-        else:
-            loss = loss + NEAR * (latents - known).square().mean()
+        loss = _difference(drawn, pixels) + 1e-4 * latents.square().mean()
+        if start is not None:
+            loss = loss + NEAR * (latents - _encoded(start, pixels)).square().mean()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step(_share(number, steps))
@@ -105,7 +103,8 @@ def train(
 
 @torch.no_grad()
 def _encoded(model: AutoencoderKL, pixels: Tensor) -> Tensor:
-    latents: Tensor = model.encode(pixels).latent_dist.mean.float()
+    with precision.quickest():
+        latents: Tensor = model.encode(pixels).latent_dist.mean.float()
     return latents
 
 

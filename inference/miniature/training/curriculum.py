@@ -22,14 +22,22 @@ TOKENS_A_STEP = 32 * 64
 """Image tokens: 32 pictures of 512x512, or 8 of 1024x1024."""
 
 
-PICTURES: dict[latents.Size, int] = {
-    (512, 512): 8_192,
-    (768, 768): 2_560,
-    (1024, 768): 2_048,
-    (768, 1024): 2_048,
-    (1024, 1024): 2_048,
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How many pictures of a size are kept, and the share of the steps that are with them."""
+
+    pictures: int
+    share: float
+
+
+SIZES: dict[latents.Size, Kept] = {
+    (512, 512): Kept(8_192, 0.34),
+    (768, 768): Kept(2_560, 0.14),
+    (1024, 768): Kept(2_048, 0.16),
+    (768, 1024): Kept(2_048, 0.16),
+    (1024, 1024): Kept(2_048, 0.2),
 }
-"""How many of each size are kept. All but the first show the same things in the same tokens."""
+"""All but the first show the same things in the same tokens. A step has the fewest large pictures."""
 LEVELS = (1.0, 0.75, 0.5, 0.25)
 """The noise of the four steps: it always draws in four, so it learns at these and no other."""
 
@@ -44,20 +52,17 @@ class Stage:
     """The shares of the pictures that start from each of `LEVELS`."""
     shapes: float
     """The share of the pictures that are of shapes, not of a scene."""
-    sizes: tuple[float, ...]
-    """The shares of the steps that are with each size of `PICTURES`: a step has few large pictures."""
 
 
-_SIZES = (0.34, 0.14, 0.16, 0.16, 0.2)
 STAGES = (
-    Stage(0.3, levels=(1, 0, 0, 0), shapes=1, sizes=_SIZES),
-    Stage(0.3, levels=(0.94, 0.06, 0, 0), shapes=0.4, sizes=_SIZES),
-    Stage(0.4, levels=(0.75, 0.12, 0.08, 0.05), shapes=0.35, sizes=_SIZES),
+    Stage(0.3, levels=(1, 0, 0, 0), shapes=1),
+    Stage(0.3, levels=(0.94, 0.06, 0, 0), shapes=0.4),
+    Stage(0.4, levels=(0.75, 0.12, 0.08, 0.05), shapes=0.35),
 )
 """From nothing."""
 FURTHER = (
-    Stage(0.6, levels=(0.92, 0.08, 0, 0), shapes=0.25, sizes=_SIZES),
-    Stage(0.4, levels=(0.75, 0.12, 0.08, 0.05), shapes=0.45, sizes=_SIZES),
+    Stage(0.6, levels=(0.92, 0.08, 0, 0), shapes=0.25),
+    Stage(0.4, levels=(0.75, 0.12, 0.08, 0.05), shapes=0.45),
 )
 """From a checkpoint that draws shapes."""
 
@@ -88,7 +93,8 @@ class Library:
     def choose(self, stage: Stage, rng: np.random.Generator) -> "Batch":
         """Pictures of one size, drawn by lot as `stage` asks, with a prompt for each."""
         sizes = list(self._kept)
-        size = sizes[rng.choice(len(sizes), p=stage.sizes)]
+        shares = np.array([SIZES[size].share for size in sizes])
+        size = sizes[rng.choice(len(sizes), p=shares / shares.sum())]
         pool = self._kept[size]
         count = max(1, TOKENS_A_STEP // (pool.shape[2] * pool.shape[3] // 4))
         shapes, scenes = self._numbers[size]

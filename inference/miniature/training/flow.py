@@ -20,7 +20,7 @@ from inference.miniature.training import (
     precision,
 )
 from inference.miniature.training.asking import pack, unpack, velocity
-from inference.miniature.training.curriculum import PICTURES, Batch, Library, Stage, stage_at
+from inference.miniature.training.curriculum import SIZES, Batch, Library, Stage, stage_at
 from inference.miniature.training.optimizer import Optimizer, inside_blocks
 from inference.miniature.training.progress import resumable
 
@@ -66,7 +66,9 @@ def train(
     beginning.hold(transformer)
     named = {name: value for name, value in transformer.named_parameters() if value.requires_grad}
     optimizer = Optimizer(named, inside_blocks(named), rate=LEARNING_RATE, inside_rate=INSIDE_RATE)
-    library = Library({size: latents.read(folder, size, count) for size, count in PICTURES.items()})
+    library = Library(
+        {size: latents.read(folder, size, kept.pictures) for size, kept in SIZES.items()}
+    )
     means, values = list(averaged.parameters()), list(transformer.parameters())
 
     def step(number: int) -> float:

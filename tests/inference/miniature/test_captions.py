@@ -63,3 +63,13 @@ def test_one_picture_is_said_in_many_ways() -> None:
     rng = np.random.default_rng(4)
     picture = ShapePicture(Shape("circle", "red"), "blue", place="left")
     assert len({caption(picture, rng) for _ in range(100)}) > 60
+
+
+def test_three_of_a_thing_may_be_said_without_a_number() -> None:
+    rng = np.random.default_rng(5)
+    flowers, flower = (Scene("meadow", subject=Subject("flower", "black", n)) for n in (3, 1))
+    said = [caption(flowers, rng).lower() for _ in range(200)]
+    bare = [text for text in said if not re.search(r"\b(three|3)\b", text)]
+    assert 0 < len(bare) < len(said)
+    assert all("flowers" in text for text in bare)
+    assert not any("black flowers" in caption(flower, rng).lower() for _ in range(200))

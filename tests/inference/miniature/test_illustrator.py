@@ -148,7 +148,7 @@ def test_one_of_a_group_at_768_is_as_large_as_one_alone_at_512() -> None:
 
 
 @pytest.mark.parametrize("name", ["bird", "fish", "house"])
-def test_three_of_a_kind_stand_apart(name: str) -> None:
+def test_three_of_a_kind_form_a_triangle(name: str) -> None:
     three, _ = changed(Scene(subject=Subject(name, "red", 3)), width=512, height=512)
     two, _ = changed(Scene(subject=Subject(name, "red", 2)), width=512, height=512)
     assert three.shape[0] >= two.shape[0] + 64

@@ -122,8 +122,8 @@ def test_a_training_goes_through_its_stages_in_order(stages: tuple[curriculum.St
     assert sum(stage.share for stage in stages) == pytest.approx(1)
     for stage in stages:
         assert sum(stage.levels) == pytest.approx(1)
-        assert sum(stage.sizes) == pytest.approx(1)
-        assert (len(stage.levels), len(stage.sizes)) == (len(LEVELS), len(curriculum.PICTURES))
+        assert len(stage.levels) == len(LEVELS)
+    assert sum(kept.share for kept in curriculum.SIZES.values()) == pytest.approx(1)
     assert curriculum.stage_at(stages, 0) is stages[0]
     assert curriculum.stage_at(stages, stages[0].share) is stages[1]
     assert curriculum.stage_at(stages, 1) is stages[-1]
@@ -137,8 +137,8 @@ def test_a_stage_gets_the_pictures_it_asks_for() -> None:
     rng = np.random.default_rng(1)
     counts = set()
     for stage in (
-        curriculum.Stage(1, levels=(1, 0, 0, 0), shapes=1, sizes=(0.5, 0.5)),
-        curriculum.Stage(1, levels=(0, 0, 0.5, 0.5), shapes=0, sizes=(0.5, 0.5)),
+        curriculum.Stage(1, levels=(1, 0, 0, 0), shapes=1),
+        curriculum.Stage(1, levels=(0, 0, 0.5, 0.5), shapes=0),
     ):
         for _ in range(12):
             batch = library.choose(stage, rng)
