@@ -55,6 +55,10 @@ class Canvas:
         """The nearest border between two tokens."""
         return round(place / self.token) * self.token
 
+    def whole(self, length: float) -> float:
+        """`length` in whole tokens, one at least."""
+        return max(self.token, self.snapped(length))
+
     def background(self, top: RGB, bottom: RGB | None = None) -> None:
         """Fill everything, from `top` to `bottom`."""
         bottom = top if bottom is None else bottom

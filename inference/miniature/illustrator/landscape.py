@@ -29,18 +29,20 @@ SKIES: dict[str, tuple[RGB, RGB]] = {
 }
 LIGHTS: dict[str, tuple[RGB, float]] = {
     "day": ((255, 250, 230), 0.0),
-    "dawn": ((206, 168, 196), 0.3),
+    "dawn": ((150, 104, 150), 0.34),
     "sunset": ((116, 46, 78), 0.42),
     "night": ((18, 22, 62), 0.6),
 }
 """What the hour does to the colours of the land: how much of which colour it mixes in."""
 
 GRASS: RGB = (112, 184, 92)
-HILL: RGB = (84, 156, 92)
-ROCK: RGB = (124, 130, 152)
+HILL: RGB = (62, 138, 84)
+ROCK: RGB = (142, 146, 166)
+SHADED: RGB = (84, 88, 114)
+"""The side of a mountain that the sun does not reach."""
 SNOW: RGB = (244, 248, 252)
 WATER: RGB = (44, 122, 190)
-PINES: RGB = (40, 110, 76)
+PINES: RGB = (24, 86, 62)
 SAND: RGB = (236, 210, 150)
 MIST: RGB = (232, 236, 240)
 GOLDEN = 0.618034
@@ -115,7 +117,7 @@ class Landscape:
         match self._scene.weather:
             case "mist":
                 colour = mixed(MIST, self._light, self._strength * 0.7)
-                self._canvas.haze(self.horizon - 0.4, self.horizon + 0.22, colour, 0.7)
+                self._canvas.haze(self.horizon - 0.28, self.horizon + 0.32, colour, 0.75)
             case "rain":
                 streak = polygon([(0.02, -0.36), (0.18, -0.36), (-0.02, 0.36), (-0.18, 0.36)])
                 self._everywhere(streak, (206, 226, 246))
@@ -176,50 +178,63 @@ class Landscape:
             ]
             canvas.fill(moved(smooth(puff), to=(x, y), scale=1), colour)
 
-    def _ridge(self, level: float, height: float, waves: float, phase: float) -> Outline:
-        """A rolling skyline at `level`, closed along the bottom of the picture."""
-        x = np.linspace(-0.02, self._canvas.wide + 0.02, 40)
-        turn = 2 * math.pi * (x * waves + phase / 3)
-        y = level - height * (0.5 + 0.5 * np.sin(turn) + 0.18 * np.sin(2.3 * turn + 1))
+    def _ridge(self, level: float, height: float, period: float, shift: int = 0) -> Outline:
+        """A skyline of equal hills above `level`, closed along the bottom of the picture.
+
+        `height` and `period` in units; `shift`, in tokens, moves them to the right.
+        """
+        x = np.linspace(-0.02, self._canvas.wide + 0.02, 97)
+        turn = 2 * math.pi * (x - shift * self._canvas.token) / period
+        y = level - height * (0.5 + 0.5 * np.cos(turn))
         foot = self._canvas.tall + 0.02
         return np.concatenate([np.stack([x, y], 1), [[x[-1], foot], [x[0], foot]]])
 
     def _hills(self) -> None:
-        canvas, layout = self._canvas, self._layout
-        tall = 0.12
-        canvas.fill(self._ridge(self.horizon, tall, 0.9, layout.waves), self.lit(HILL, depth=0.35))
-        canvas.fill(self._ridge(self.horizon + 0.1, tall, 0.7, 1 - layout.waves), self.lit(HILL))
-        canvas.fill(self._ridge(self.horizon + 0.22, 0.06, 0.5, layout.waves), self.lit(GRASS))
+        canvas = self._canvas
+        period = canvas.whole(1 / 2)
+        back = self._ridge(self.horizon, canvas.whole(1 / 6), period)
+        canvas.fill(back, self.lit(HILL))
+        level = self.horizon + canvas.whole(1 / 8)
+        front = self._ridge(level, canvas.token, 2 * period, shift=2)
+        canvas.fill(front, self.lit(GRASS))
 
     def _mountains(self) -> None:
-        canvas, layout = self._canvas, self._layout
+        """Two kinds of peaks in turns, their sides as steep as the diagonals of tokens."""
+        canvas = self._canvas
         foot = self.horizon + canvas.token
-        for number, depth in ((0, 0.35), (2, 0.2), (1, 0.05)):
-            x = canvas.snapped(canvas.wide * (3 + 5 * number) / 16) + canvas.token * layout.waves
-            tall = canvas.snapped(0.48 - 0.1 * (number % 2))
-            half = tall * 0.75
-            canvas.fill(
-                polygon([(x - half, foot), (x, foot - tall), (x + half, foot)]),
-                self.lit(ROCK, depth=depth),
-            )
-            cap = [(0, -1), (0.2, -0.72), (0.09, -0.64), (0, -0.72), (-0.09, -0.62), (-0.2, -0.72)]
-            snow = polygon(cap) * (half, tall) + (x, foot)
-            canvas.fill(snow, mixed(SNOW, self._light, self._strength * 0.6), detail=True)
-        canvas.fill(self._ridge(foot, 0.06, 0.7, layout.waves), self.lit(HILL))
+        step, cap = canvas.whole(3 / 8), canvas.whole(1 / 8)
+        for high in (True, False):
+            tall = canvas.whole(1 / 2) if high else step
+            for number in range(math.ceil(canvas.wide / step / 2) + 2):
+                x = step * (2 * number - high) + canvas.token
+                peak = (x, foot - tall)
+                canvas.fill(polygon([(x - tall, foot), peak, (x + tall, foot)]), self.lit(SHADED))
+                canvas.fill(
+                    polygon([(x - tall, foot), peak, (x, foot)]), self.lit(ROCK), detail=True
+                )
+                snow = polygon([(0, 0), (1, 1), (0.4, 0.8), (0, 1.2), (-0.4, 0.8), (-1, 1)])
+                colour = mixed(SNOW, self._light, self._strength * 0.6)
+                canvas.fill(moved(snow, to=peak, scale=cap), colour, detail=True)
+        canvas.fill(rectangle(-0.02, foot, canvas.wide + 0.02, canvas.tall + 0.02), self.lit(GRASS))
 
     def _forest(self) -> None:
-        canvas, layout = self._canvas, self._layout
+        """A row of pines, and the crowns of more in the gaps between them."""
+        canvas = self._canvas
         canvas.fill(
             rectangle(-0.02, self.horizon, canvas.wide + 0.02, canvas.tall + 0.02), self.lit(GRASS)
         )
-        for foot, depth, tall, step in (
-            (self.horizon, 0.5, 0.36, max(canvas.token, canvas.snapped(1 / 8))),
-            (self.horizon + canvas.token, 0.12, 0.44, max(canvas.token, canvas.snapped(1 / 4))),
-        ):
-            for number in range(math.ceil(canvas.wide / step) + 3):
-                x = step * (number - 1) + canvas.token * layout.waves
-                size = tall * (1 - 0.2 * (number % 2))
-                self._pine(x, foot, size, self.lit(PINES, depth=depth))
+        step = canvas.whole(1 / 4)
+        numbers = range(-1, math.ceil(canvas.wide / step) + 2)
+        crowns = [
+            (step * (number + share), self.horizon - step * tall)
+            for number in numbers
+            for share, tall in ((0, 0.25), (0.5, 1.75))
+        ]
+        ends = [(crowns[-1][0], self.horizon), (crowns[0][0], self.horizon)]
+        canvas.fill(polygon([*crowns, *ends]), self.lit(PINES, depth=0.5))
+        for number in numbers:
+            foot = self.horizon + canvas.token
+            self._pine(step * number, foot, 2 * step, self.lit(PINES))
 
     def _pine(self, x: float, foot: float, tall: float, colour: RGB) -> None:
         for part in things.THINGS[things.PINE].parts:
@@ -257,15 +272,12 @@ class Landscape:
     def _river(self) -> None:
         canvas, layout = self._canvas, self._layout
         self._hills()
-        start = self.horizon + 0.1
-        share = np.linspace(0, 1, 14)
-        bend = 0.16 * np.sin(math.pi * (1.6 * share + (1 + layout.river) / 3)) + canvas.wide * (
-            0.5 + 0.06 * layout.river
-        )
-        y = start + (canvas.tall + 0.02 - start) * share**1.1
-        half = 0.02 + 0.17 * share**1.4
-        bank = np.concatenate([np.stack([bend - half, y], 1), np.stack([bend + half, y], 1)[::-1]])
-        canvas.fill(bank, mixed(self.lit(WATER, depth=0.25), (255, 255, 255), 0.12))
+        top = self.horizon + canvas.token * (1 + min(layout.river, 0))
+        x = np.linspace(-0.02, canvas.wide + 0.02, 97)
+        bank = top + 0.12 * canvas.token * np.sin(math.pi * x / canvas.token)
+        below = np.stack([x, bank + canvas.whole(1 / 6)], 1)[::-1]
+        water = np.concatenate([np.stack([x, bank], 1), below])
+        canvas.fill(water, self.lit(WATER))
 
     def _city(self) -> None:
         canvas, scene = self._canvas, self._scene
@@ -306,9 +318,12 @@ class Landscape:
                 canvas.fill(at, window, detail=True)
 
     def _meadow(self) -> None:
-        canvas, layout = self._canvas, self._layout
-        canvas.fill(self._ridge(self.horizon, 0.06, 0.7, layout.waves), self.lit(HILL, depth=0.25))
-        canvas.fill(self._ridge(self.horizon + 0.1, 0.05, 0.5, 1 + layout.waves), self.lit(GRASS))
+        canvas = self._canvas
+        back = self._ridge(self.horizon, canvas.token, canvas.whole(1))
+        canvas.fill(back, self.lit(HILL))
+        canvas.fill(
+            rectangle(-0.02, self.horizon, canvas.wide + 0.02, canvas.tall + 0.02), self.lit(GRASS)
+        )
         colours = ((246, 132, 178), (252, 214, 50), (250, 250, 246), (226, 50, 46))
         for number, (x, up) in enumerate(scattered(110, canvas.wide, 0.22)):
             y, size = canvas.tall - up, 0.024 - 0.03 * up
@@ -318,7 +333,7 @@ class Landscape:
         canvas, layout = self._canvas, self._layout
         deep = mixed((20, 80, 150), (20, 140, 150), (1 + layout.mood) / 2)
         canvas.background(self.lit((96, 200, 226)), self.lit(deep))
-        floor = self._ridge(canvas.tall - 0.06, 0.05, 0.8, layout.waves)
+        floor = self._ridge(canvas.tall - 0.06, 0.05, canvas.whole(1), 2 * layout.waves)
         for number in range(4):
             x = canvas.snapped(canvas.wide * (1 + 2 * number) / 8) + canvas.token * layout.waves
             tall = 0.22 + 0.1 * math.sin(3 * number)

@@ -30,7 +30,7 @@ class Layout:
     light: int
     """Where the sun or the moon is, from left to right."""
     waves: int
-    """The phase of hills, mountains and waves."""
+    """The phase of waves and weeds."""
     facing: int
     """To the left, unless it is 1."""
     cloud: int

@@ -4,14 +4,13 @@ from hashlib import sha256
 
 import numpy as np
 
-from inference.miniature.illustrator import drawing, things
+from inference.miniature.illustrator import drawing
 from inference.miniature.illustrator.canvas import STYLES
 from inference.miniature.illustrator.outlines import SHAPES
 from inference.miniature.illustrator.palette import COLOURS
 from inference.miniature.illustrator.pictures import (
     PLACES,
     RELATIONS,
-    SETTINGS,
     SKY_THINGS,
     TIMES,
     WEATHERS,
@@ -23,15 +22,33 @@ from inference.miniature.illustrator.pictures import (
 )
 
 HELD_OUT_SHARE = 0.12
-STYLE_SHARES = (0.48, 0.15, 0.13, 0.12, 0.12)
+STYLE_SHARES = (0.42, 0.16, 0.15, 0.15, 0.12)
 NEON_CITIES = 0.3
 SHAPE_PICTURES = 0.4
 SCENES_WITH_SETTING = 0.8
 SCENES_WITH_SUBJECT, CITIES_WITH_SUBJECT = 0.8, 0.48
 COUNT_SHARES = (0.5, 0.28, 0.22)
 """Of one, two and three of a subject: two cats are learned apart from one."""
-CITIES = 0.2
-"""Of the settings, before lots are drawn among all: a city has more to learn than any other."""
+SETTING_SHARES = {
+    "forest": 0.28,
+    "mountains": 0.22,
+    "city": 0.2,
+    "hills": 0.075,
+    "sea": 0.075,
+    "river": 0.075,
+    "meadow": 0.075,
+}
+"""The first three have more to learn than the others. Under water there are fish, and they alone."""
+SUBJECT_SHARES = {
+    "fox": 0.18,
+    "bird": 0.16,
+    "cat": 0.13,
+    "house": 0.13,
+    "fish": 0.1,
+    "boat": 0.1,
+    "flower": 0.1,
+    "tree": 0.1,
+}
 
 
 def is_held_out(shape: str, colour: str, background: str) -> bool:
@@ -112,11 +129,11 @@ def _scene(rng: np.random.Generator) -> Scene:
 
 
 def _setting(rng: np.random.Generator) -> str:
-    return "city" if rng.random() < CITIES else _pick(rng, SETTINGS[:-1])
+    return _weighted(rng, SETTING_SHARES)
 
 
 def _subject(rng: np.random.Generator) -> Subject:
-    name = _pick(rng, things.subjects())
+    name = _weighted(rng, SUBJECT_SHARES)
     colour = _pick(rng, tuple(COLOURS)) if rng.random() < 0.4 else None  # noqa: PLR2004
     return Subject(name, colour, int(rng.choice([1, 2, 3], p=COUNT_SHARES)))
 

@@ -106,25 +106,16 @@ def _cat() -> tuple[Part, ...]:
 
 
 def _bird() -> tuple[Part, ...]:
-    body = [
-        (0.4, -0.5),
-        (0.75, 0.0),
-        (0.5, 0.5),
-        (0, 0.66),
-        (-0.6, 0.36),
-        (-0.95, 0.05),
-        (-0.2, -0.1),
-    ]
-    wing = [(0.25, -0.05), (-0.1, -0.8), (-0.75, -1.0), (-0.62, -0.2), (-0.3, 0.25), (0.1, 0.25)]
-    tail = [(-0.7, 0.0), (-1.5, -0.25), (-1.4, 0.3), (-0.6, 0.42)]
+    body = [(0.85, -0.35), (0.8, 0.15), (0.35, 0.6), (-0.3, 0.55), (-0.9, 0.15), (-0.3, -0.15)]
+    wing = [(0.3, 0.1), (0.1, -0.7), (-0.55, -1.15), (-0.75, -0.5), (-0.5, 0.15), (-0.1, 0.35)]
+    tail = [(-0.55, 0.0), (-1.5, -0.3), (-1.5, 0.35), (-0.5, 0.45)]
     return (
-        Part(polygon([(0.85, -0.52), (1.32, -0.3), (0.85, -0.18)]), COLOURS["orange"]),
-        Part(polygon(tail), DARK, 0.25),
+        Part(polygon([(0.8, -0.5), (1.4, -0.2), (0.8, 0.05)]), COLOURS["orange"]),
+        Part(polygon(tail), DARK, 0.35),
         Part(smooth(body)),
-        Part(ellipse(0.58, -0.42, 0.4, 0.38)),
-        Part(smooth(wing), DARK, 0.25),
-        Part(ellipse(0.68, -0.48, 0.13, 0.13), CREAM, detail=True),
-        Part(ellipse(0.71, -0.48, 0.07, 0.07), DARK, detail=True),
+        Part(ellipse(0.55, -0.28, 0.46, 0.44)),
+        Part(smooth(wing), CREAM, 0.55),
+        Part(ellipse(0.68, -0.36, 0.11, 0.11), DARK, detail=True),
     )
 
 
@@ -205,16 +196,16 @@ def _tree() -> tuple[Part, ...]:
 
 def _pine() -> tuple[Part, ...]:
     return (
-        Part(rectangle(-0.1, 0.5, 0.1, 1), WOOD),
-        Part(polygon([(-0.62, 0.66), (0, -0.35), (0.62, 0.66)])),
-        Part(polygon([(-0.48, 0.05), (0, -1), (0.48, 0.05)])),
+        Part(rectangle(-0.09, 0.6, 0.09, 1), WOOD),
+        Part(polygon([(-0.5, 0.7), (0, -0.4), (0.5, 0.7)])),
+        Part(polygon([(-0.42, 0.05), (0, -1), (0.42, 0.05)])),
     )
 
 
 THINGS: dict[str, Thing] = {
     "fox": Thing(_fox(), "orange", 0.5),
     "cat": Thing(_cat(), "black", 0.48),
-    "bird": Thing(_bird(), "blue", 0.34, floats=True),
+    "bird": Thing(_bird(), "blue", 0.44, floats=True),
     "fish": Thing(_fish(), "orange", 0.36, floats=True),
     "house": Thing(_house(), "white", 0.44),
     "boat": Thing(_boat(), "red", 0.44),

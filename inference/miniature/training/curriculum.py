@@ -61,7 +61,7 @@ STAGES = (
 )
 """From nothing."""
 FURTHER = (
-    Stage(0.6, levels=(0.92, 0.08, 0, 0), shapes=0.25),
+    Stage(0.6, levels=(0.92, 0.08, 0, 0), shapes=0.2),
     Stage(0.4, levels=(0.75, 0.12, 0.08, 0.05), shapes=0.45),
 )
 """From a checkpoint that draws shapes."""

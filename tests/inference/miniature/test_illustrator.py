@@ -111,6 +111,20 @@ def test_every_setting_looks_different_at_every_hour(setting: str, weather: str 
     assert len(set(pictures)) == len(TIMES)
 
 
+@pytest.mark.parametrize("setting", ["hills", "mountains", "forest", "meadow"])
+def test_the_seed_moves_no_landscape_from_side_to_side(setting: str) -> None:
+    known = draw(Scene(setting), MIDDLE, width=512, height=512)
+    for step in (-1, 1):
+        seen = draw(Scene(setting), replace(MIDDLE, waves=step), width=512, height=512)
+        assert (seen == known).all()
+
+
+def test_pines_repeat_after_two_tokens() -> None:
+    forest = draw(Scene("forest"), MIDDLE, width=512, height=512)
+    assert (forest[:, :-128] == forest[:, 128:]).all()
+    assert (forest[:, :-64] != forest[:, 64:]).any()
+
+
 @pytest.mark.parametrize("name", subjects())
 def test_every_subject_stands_on_the_picture_in_its_colour(name: str) -> None:
     scene = Scene("meadow", subject=Subject(name, "purple"))
