@@ -189,6 +189,11 @@ class Landscape:
         foot = self._canvas.tall + 0.02
         return np.concatenate([np.stack([x, y], 1), [[x[-1], foot], [x[0], foot]]])
 
+    def _ground(self, level: float, colour: RGB) -> None:
+        """Everything below `level`."""
+        right, bottom = self._canvas.wide + 0.02, self._canvas.tall + 0.02
+        self._canvas.fill(rectangle(-0.02, level, right, bottom), colour)
+
     def _hills(self) -> None:
         canvas = self._canvas
         period = canvas.whole(1 / 2)
@@ -215,14 +220,12 @@ class Landscape:
                 snow = polygon([(0, 0), (1, 1), (0.4, 0.8), (0, 1.2), (-0.4, 0.8), (-1, 1)])
                 colour = mixed(SNOW, self._light, self._strength * 0.6)
                 canvas.fill(moved(snow, to=peak, scale=cap), colour, detail=True)
-        canvas.fill(rectangle(-0.02, foot, canvas.wide + 0.02, canvas.tall + 0.02), self.lit(GRASS))
+        self._ground(foot, self.lit(GRASS))
 
     def _forest(self) -> None:
         """A row of pines, and the crowns of more in the gaps between them."""
         canvas = self._canvas
-        canvas.fill(
-            rectangle(-0.02, self.horizon, canvas.wide + 0.02, canvas.tall + 0.02), self.lit(GRASS)
-        )
+        self._ground(self.horizon, self.lit(GRASS))
         step = canvas.whole(1 / 4)
         numbers = range(-1, math.ceil(canvas.wide / step) + 2)
         crowns = [
@@ -263,7 +266,7 @@ class Landscape:
             top = shore + canvas.token * row
             depth = 0.3 * (1 - row / rows)
             colour = mixed(self.lit(WATER, depth=depth), SKIES[self._scene.hour][1], 0.12)
-            canvas.fill(rectangle(-0.02, top, canvas.wide + 0.02, canvas.tall + 0.02), colour)
+            self._ground(top, colour)
 
     def _rows(self, shore: float) -> int:
         """How many rows of tokens are below `shore`."""
@@ -272,6 +275,7 @@ class Landscape:
     def _river(self) -> None:
         canvas, layout = self._canvas, self._layout
         self._hills()
+        # No lower at 1 than at 0: below the lowest horizon it would leave the picture.
         top = self.horizon + canvas.token * (1 + min(layout.river, 0))
         x = np.linspace(-0.02, canvas.wide + 0.02, 97)
         bank = top + 0.12 * canvas.token * np.sin(math.pi * x / canvas.token)
@@ -283,9 +287,7 @@ class Landscape:
         canvas, scene = self._canvas, self._scene
         water = scene.reflections
         foot = self.horizon + canvas.token * (1 if water else 2)
-        canvas.fill(
-            rectangle(-0.02, foot, canvas.wide + 0.02, canvas.tall + 0.02), self.lit((92, 96, 108))
-        )
+        self._ground(foot, self.lit((92, 96, 108)))
         self._towers(foot, depth=0.4, tall=0.54)
         self._towers(foot, depth=0.0, tall=0.36)
         if water:
@@ -321,9 +323,7 @@ class Landscape:
         canvas = self._canvas
         back = self._ridge(self.horizon, canvas.token, canvas.whole(1))
         canvas.fill(back, self.lit(HILL))
-        canvas.fill(
-            rectangle(-0.02, self.horizon, canvas.wide + 0.02, canvas.tall + 0.02), self.lit(GRASS)
-        )
+        self._ground(self.horizon, self.lit(GRASS))
         colours = ((246, 132, 178), (252, 214, 50), (250, 250, 246), (226, 50, 46))
         for number, (x, up) in enumerate(scattered(110, canvas.wide, 0.22)):
             y, size = canvas.tall - up, 0.024 - 0.03 * up

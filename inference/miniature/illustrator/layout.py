@@ -38,7 +38,7 @@ class Layout:
     towers: int
     """Which of the towers are tall."""
     river: int
-    """Which way a river bends."""
+    """Whether a river is at the horizon (-1) or nearer."""
 
     @classmethod
     def of(cls, numbers: NDArray[np.floating]) -> "Layout":

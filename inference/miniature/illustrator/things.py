@@ -4,7 +4,6 @@ Each stands on (0, 1), reaches up to about -1 and faces right; the parts lie on 
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 from inference.miniature.illustrator.canvas import Canvas
 from inference.miniature.illustrator.outlines import (
@@ -216,9 +215,3 @@ THINGS: dict[str, Thing] = {
 
 PINE = "pine"
 THINGS[PINE] = Thing(_pine(), "green", 0.5)
-
-
-@lru_cache(maxsize=1)
-def subjects() -> tuple[str, ...]:
-    """The names that may stand for a picture's subject."""
-    return tuple(name for name in THINGS if name != PINE)

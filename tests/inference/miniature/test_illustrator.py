@@ -21,8 +21,7 @@ from inference.miniature.illustrator.pictures import (
     ShapePicture,
     Subject,
 )
-from inference.miniature.illustrator.sampling import invent, is_held_out
-from inference.miniature.illustrator.things import subjects
+from inference.miniature.illustrator.sampling import SUBJECT_SHARES, invent, is_held_out
 
 MIDDLE = Layout.of(np.full(NUMBERS, 0.5))
 OTHER = Layout.of(np.linspace(0.05, 0.95, NUMBERS))
@@ -125,7 +124,7 @@ def test_pines_repeat_after_two_tokens() -> None:
     assert (forest[:, :-64] != forest[:, 64:]).any()
 
 
-@pytest.mark.parametrize("name", subjects())
+@pytest.mark.parametrize("name", SUBJECT_SHARES)
 def test_every_subject_stands_on_the_picture_in_its_colour(name: str) -> None:
     scene = Scene("meadow", subject=Subject(name, "purple"))
     with_it = draw(scene, MIDDLE, width=256, height=256)
