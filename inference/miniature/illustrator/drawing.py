@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from inference.miniature.illustrator import palette, things
 from inference.miniature.illustrator.canvas import Canvas
-from inference.miniature.illustrator.landscape import Landscape
+from inference.miniature.illustrator.landscape import FOOT, Landscape
 from inference.miniature.illustrator.layout import Layout
 from inference.miniature.illustrator.outlines import SHAPES, moved
 from inference.miniature.illustrator.palette import COLOURS, RGB
@@ -36,8 +36,6 @@ IN_A_GROUP = 2 / 3
 GROUPS = {1: ((0.0, 0),), 2: ((-0.25, 0), (0.25, 0)), 3: ((-0.25, -1), (0.25, -1), (0.0, 0))}
 FLOATING = GROUPS | {3: ((-0.25, -1), (0.25, -1), (0.0, 1))}
 """Where each of so many is beside the middle, in units, and how many tokens lower."""
-FOOT, BIRDS = 7 / 8, 5 / 16
-"""Where subjects stand, and fly, in shares of the picture's height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +137,11 @@ def _draw_scene(canvas: Canvas, scene: Scene, layout: Layout) -> None:
 def _draw_group(
     canvas: Canvas, group: list[Subject], middle: tuple[float, float], *, mirrored: list[bool]
 ) -> None:
-    """One to three things beside one another: fish around `middle`, all else below or above it."""
+    """One to three things beside one another: fish around `middle`, all else standing below it."""
     for number, (subject, mirror) in enumerate(zip(group, mirrored, strict=True)):
         thing = things.THINGS[subject.name]
         across, lower = (FLOATING if thing.floats else GROUPS)[len(group)][number]
-        y = canvas.snapped(canvas.tall * (BIRDS if subject.name == "bird" else FOOT))
-        if subject.name == "fish":
-            y = middle[1]
+        y = middle[1] if thing.floats else canvas.snapped(canvas.tall * FOOT)
         at = middle[0] + across, y + canvas.token * lower
         scale = thing.height / 2 * (1 if len(group) == 1 else IN_A_GROUP)
         things.paint(canvas, subject.name, at=at, scale=scale, colour=subject.colour, mirror=mirror)

@@ -48,6 +48,8 @@ MIST: RGB = (232, 236, 240)
 GOLDEN = 0.618034
 HORIZON = 0.6
 """Where land or water begins, in shares of the picture's height: a token above or below, too."""
+FOOT = 7 / 8
+"""Where subjects stand."""
 MOST = 4 / 3
 """The longest side of any picture, in units."""
 
@@ -117,7 +119,7 @@ class Landscape:
         match self._scene.weather:
             case "mist":
                 colour = mixed(MIST, self._light, self._strength * 0.7)
-                self._canvas.haze(self.horizon - 0.28, self.horizon + 0.32, colour, 0.75)
+                self._canvas.haze(self.horizon - 0.16, self.horizon + 0.36, colour, 0.75)
             case "rain":
                 streak = polygon([(0.02, -0.36), (0.18, -0.36), (-0.02, 0.36), (-0.18, 0.36)])
                 self._everywhere(streak, (206, 226, 246))
@@ -273,13 +275,14 @@ class Landscape:
         return round((self._canvas.tall - shore) / self._canvas.token)
 
     def _river(self) -> None:
-        canvas, layout = self._canvas, self._layout
+        """A band of water whose near bank is where subjects stand, wherever the horizon is."""
+        canvas = self._canvas
         self._hills()
-        # No lower at 1 than at 0: below the lowest horizon it would leave the picture.
-        top = self.horizon + canvas.token * (1 + min(layout.river, 0))
+        wide = canvas.whole(1 / 6)
+        top = canvas.snapped(canvas.tall * FOOT) - wide
         x = np.linspace(-0.02, canvas.wide + 0.02, 97)
         bank = top + 0.12 * canvas.token * np.sin(math.pi * x / canvas.token)
-        below = np.stack([x, bank + canvas.whole(1 / 6)], 1)[::-1]
+        below = np.stack([x, bank + wide], 1)[::-1]
         water = np.concatenate([np.stack([x, bank], 1), below])
         canvas.fill(water, self.lit(WATER))
 

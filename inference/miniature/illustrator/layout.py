@@ -37,8 +37,6 @@ class Layout:
     """Where clouds hang."""
     towers: int
     """Which of the towers are tall."""
-    river: int
-    """Whether a river is at the horizon (-1) or nearer."""
 
     @classmethod
     def of(cls, numbers: NDArray[np.floating]) -> "Layout":

@@ -55,6 +55,11 @@ def moved(
     return placed
 
 
+def mirrored(outline: Outline) -> Outline:
+    """Left for right."""
+    return outline * (-1, 1)
+
+
 def _star() -> Outline:
     turn = np.arange(10) * math.pi / 5 - math.pi / 2
     radius = np.where(np.arange(10) % 2 == 0, 1.1, 0.48)

@@ -40,14 +40,14 @@ SETTING_SHARES = {
 }
 """The first three have more to learn than the others. Under water there are fish, and they alone."""
 SUBJECT_SHARES = {
-    "fox": 0.18,
-    "bird": 0.16,
-    "cat": 0.13,
-    "house": 0.13,
+    "fox": 0.17,
+    "bird": 0.2,
+    "cat": 0.12,
+    "house": 0.12,
     "fish": 0.1,
     "boat": 0.1,
     "flower": 0.1,
-    "tree": 0.1,
+    "tree": 0.09,
 }
 
 

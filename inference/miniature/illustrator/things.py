@@ -9,6 +9,7 @@ from inference.miniature.illustrator.canvas import Canvas
 from inference.miniature.illustrator.outlines import (
     Outline,
     ellipse,
+    mirrored,
     moved,
     polygon,
     rectangle,
@@ -42,7 +43,7 @@ class Thing:
     height: float
     """In units of the canvas, when it is alone."""
     floats: bool = False
-    """Keeps to the water or the air: its middle, not its foot, is where it is put."""
+    """Keeps to the water: its middle, not its foot, is where it is put."""
 
 
 def paint(
@@ -105,16 +106,20 @@ def _cat() -> tuple[Part, ...]:
 
 
 def _bird() -> tuple[Part, ...]:
-    body = [(0.85, -0.35), (0.8, 0.15), (0.35, 0.6), (-0.3, 0.55), (-0.9, 0.15), (-0.3, -0.15)]
-    wing = [(0.3, 0.1), (0.1, -0.7), (-0.55, -1.15), (-0.75, -0.5), (-0.5, 0.15), (-0.1, 0.35)]
-    tail = [(-0.55, 0.0), (-1.5, -0.3), (-1.5, 0.35), (-0.5, 0.45)]
+    wing = [(0.3, -0.15), (0.85, -0.62), (1.3, -0.85), (1.22, -0.1), (0.9, 0.4), (0.3, 0.5)]
+    eye = ellipse(0.29, -0.56, 0.18, 0.2)
+    pupil = ellipse(0.29, -0.54, 0.08, 0.1)
     return (
-        Part(polygon([(0.8, -0.5), (1.4, -0.2), (0.8, 0.05)]), COLOURS["orange"]),
-        Part(polygon(tail), DARK, 0.35),
-        Part(smooth(body)),
-        Part(ellipse(0.55, -0.28, 0.46, 0.44)),
-        Part(smooth(wing), CREAM, 0.55),
-        Part(ellipse(0.68, -0.36, 0.11, 0.11), DARK, detail=True),
+        Part(polygon([(-0.36, 0.6), (0.36, 0.6), (0.5, 1), (-0.5, 1)]), DARK, 0.45),
+        Part(smooth(wing), DARK, 0.45),
+        Part(mirrored(smooth(wing)), DARK, 0.45),
+        Part(ellipse(0, -0.05, 0.62, 0.95)),
+        Part(ellipse(0, 0.3, 0.4, 0.5), CREAM, detail=True),
+        Part(eye, CREAM, detail=True),
+        Part(mirrored(eye), CREAM, detail=True),
+        Part(pupil, DARK, detail=True),
+        Part(mirrored(pupil), DARK, detail=True),
+        Part(polygon([(-0.2, -0.4), (0.2, -0.4), (0, 0.0)]), COLOURS["yellow"], detail=True),
     )
 
 
@@ -204,7 +209,7 @@ def _pine() -> tuple[Part, ...]:
 THINGS: dict[str, Thing] = {
     "fox": Thing(_fox(), "orange", 0.5),
     "cat": Thing(_cat(), "black", 0.48),
-    "bird": Thing(_bird(), "blue", 0.44, floats=True),
+    "bird": Thing(_bird(), "red", 0.5),
     "fish": Thing(_fish(), "orange", 0.36, floats=True),
     "house": Thing(_house(), "white", 0.44),
     "boat": Thing(_boat(), "red", 0.44),

@@ -61,7 +61,7 @@ STAGES = (
 )
 """From nothing."""
 FURTHER = (
-    Stage(0.5, levels=(0.92, 0.08, 0, 0), shapes=0.2),
+    Stage(0.5, levels=(0.92, 0.08, 0, 0), shapes=0.3),
     Stage(0.5, levels=(0.8, 0.1, 0.06, 0.04), shapes=0.43),
 )
 """From a checkpoint that draws shapes."""
