@@ -63,19 +63,17 @@ def test_orphans_of_a_killed_web_server_end(platform: Platform) -> None:
     platform.wait_for(lambda: platform.status("/healthz") == 200, "back")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_stopping_leaves_no_process(
-    start_platform: Callable[..., Platform], number: signal.Signals
+def test_closing_the_terminals_window_leaves_no_process(
+    start_platform: Callable[..., Platform],
 ) -> None:
-    """Ctrl-C, and the terminal's window closed."""
     blank = start_platform(INFERENCE_ENGINE="blank", WEB_CONCURRENCY="1")
     assert blank.everything()
-    blank.stop(number)
+    blank.stop(signal.SIGHUP)
     assert blank.process.returncode == 0
     assert not blank.everything()
 
 
-def test_after_a_killed_supervisor_the_next_up_cleans_up(
+def test_after_a_killed_supervisor_the_next_up_cleans_up_and_ctrl_c_leaves_no_process(
     start_platform: Callable[..., Platform],
 ) -> None:
     blank = start_platform(INFERENCE_ENGINE="blank", WEB_CONCURRENCY="1")
@@ -87,7 +85,8 @@ def test_after_a_killed_supervisor_the_next_up_cleans_up(
     assert len(blank.pids("beat")) == 1
     assert blank.manage("create_account", "second@example.com", "--json").returncode == 0
     assert key not in blank.terminal
-    blank.stop()
+    blank.stop(signal.SIGINT)
+    assert blank.process.returncode == 0
     assert not blank.everything()
 
 
