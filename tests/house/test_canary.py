@@ -118,6 +118,8 @@ class Stage:
             "set": redis.smembers,
             "hash": redis.hgetall,
             "zset": lambda name: redis.zrange(name, 0, -1, withscores=True),
+            # Its time ran out since it was listed.
+            "none": lambda _name: None,
         }
         for name in redis.scan_iter():
             yield "redis key", name

@@ -38,6 +38,11 @@ def rectangle(left: float, top: float, right: float, bottom: float) -> Outline:
     return polygon([(left, top), (right, top), (right, bottom), (left, bottom)])
 
 
+def mirrored(outline: Outline) -> Outline:
+    """Left for right."""
+    return outline * (-1, 1)
+
+
 def moved(
     outline: Outline,
     *,
@@ -47,17 +52,11 @@ def moved(
     turn: float = 0,
 ) -> Outline:
     """`outline` scaled, mirrored left to right, turned by `turn` radians and put at `to`."""
-    x = -outline[:, 0] if mirror else outline[:, 0]
-    y = outline[:, 1]
+    x, y = (mirrored(outline) if mirror else outline).T
     cosine, sine = math.cos(turn), math.sin(turn)
     turned = np.stack([x * cosine - y * sine, x * sine + y * cosine], 1)
     placed: Outline = turned * scale + np.asarray(to)
     return placed
-
-
-def mirrored(outline: Outline) -> Outline:
-    """Left for right."""
-    return outline * (-1, 1)
 
 
 def _star() -> Outline:
