@@ -14,7 +14,7 @@ from inference.miniature.training import autoencoder, curriculum, flow, latents,
 
 AUTOENCODER_STEPS, AUTOENCODER_FURTHER_STEPS = 3_000, 1_000
 READING_STEPS = 600
-FLOW_STEPS = 15_000
+FLOW_STEPS = 12_000
 
 TIME_IS_UP = "Time is up: run the same command again to go on."
 

@@ -55,9 +55,9 @@ class Stage:
 
 
 STAGES = (
-    Stage(0.3, levels=(1, 0, 0, 0), shapes=1),
-    Stage(0.3, levels=(0.94, 0.06, 0, 0), shapes=0.4),
-    Stage(0.4, levels=(0.75, 0.12, 0.08, 0.05), shapes=0.35),
+    Stage(0.225, levels=(1, 0, 0, 0), shapes=1),
+    Stage(0.325, levels=(0.94, 0.06, 0, 0), shapes=0.4),
+    Stage(0.45, levels=(0.8, 0.1, 0.06, 0.04), shapes=0.43),
 )
 """From nothing."""
 FURTHER = (
