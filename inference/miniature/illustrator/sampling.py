@@ -6,7 +6,6 @@ import numpy as np
 
 from inference.miniature.illustrator import drawing
 from inference.miniature.illustrator.canvas import STYLES
-from inference.miniature.illustrator.outlines import SHAPES
 from inference.miniature.illustrator.palette import COLOURS
 from inference.miniature.illustrator.pictures import (
     PLACES,
@@ -24,7 +23,23 @@ from inference.miniature.illustrator.pictures import (
 HELD_OUT_SHARE = 0.12
 STYLE_SHARES = (0.42, 0.16, 0.15, 0.15, 0.12)
 NEON_CITIES = 0.3
-SHAPE_PICTURES = 0.4
+SHAPE_PICTURES = 0.45
+SHAPE_SHARES = {
+    "star": 0.16,
+    "ring": 0.16,
+    "cross": 0.16,
+    "circle": 0.104,
+    "square": 0.104,
+    "triangle": 0.104,
+    "heart": 0.104,
+    "diamond": 0.104,
+}
+"""The first three have the most edges, and are drawn right last."""
+KIND_SHARES = {"alone": 0.27, "placed": 0.25, "row": 0.3, "pair": 0.18}
+SIDES = 0.68
+"""Of what is placed, the share at a side, not in a corner: along it the layout moves things."""
+ROW_SHARES = {"2": 0.2, "3": 0.25, "4": 0.35, "5": 0.2}
+SIZE_SHARES = {"medium": 0.5, "small": 0.28, "large": 0.22}
 SCENES_WITH_SETTING = 0.8
 SCENES_WITH_SUBJECT, CITIES_WITH_SUBJECT = 0.8, 0.48
 COUNT_SHARES = (0.5, 0.28, 0.22)
@@ -81,15 +96,16 @@ def _any_shapes(rng: np.random.Generator) -> ShapePicture:
     style = _style(rng) if rng.random() < 0.5 else "flat"  # noqa: PLR2004
     background = _pick(rng, tuple(COLOURS)) if rng.random() < 0.86 else None  # noqa: PLR2004
     shape = _shape(rng)
-    match _weighted(rng, {"alone": 0.2, "placed": 0.28, "row": 0.27, "pair": 0.25}):
+    match _weighted(rng, KIND_SHARES):
         case "row":
-            return ShapePicture(shape, background, count=int(rng.integers(2, 6)), style=style)
+            count = int(_weighted(rng, ROW_SHARES))
+            return ShapePicture(shape, background, count=count, style=style)
         case "pair":
             return ShapePicture(
                 shape, background, other=_shape(rng), relation=_pick(rng, RELATIONS), style=style
             )
         case "placed":
-            place = _pick(rng, PLACES[1:])
+            place = _place(rng)
             return ShapePicture(shape, background, place=place, size=_size(rng), style=style)
         case _:
             return ShapePicture(shape, background, size=_size(rng), style=style)
@@ -97,11 +113,16 @@ def _any_shapes(rng: np.random.Generator) -> ShapePicture:
 
 def _shape(rng: np.random.Generator) -> Shape:
     colour = _pick(rng, tuple(COLOURS)) if rng.random() < 0.92 else None  # noqa: PLR2004
-    return Shape(_pick(rng, tuple(SHAPES)), colour)
+    return Shape(_weighted(rng, SHAPE_SHARES), colour)
+
+
+def _place(rng: np.random.Generator) -> str:
+    at_a_side = rng.random() < SIDES
+    return _pick(rng, tuple(place for place in PLACES[1:] if (" " in place) != at_a_side))
 
 
 def _size(rng: np.random.Generator) -> str:
-    return _weighted(rng, {"medium": 0.6, "small": 0.2, "large": 0.2})
+    return _weighted(rng, SIZE_SHARES)
 
 
 def _scene(rng: np.random.Generator) -> Scene:

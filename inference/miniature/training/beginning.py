@@ -27,8 +27,10 @@ from inference.miniature.training.stream import (
     MEAN_COLUMN,
     MEAN_ROW,
     MIDDLE,
+    MOVES,
     NOTHING,
     ROW,
+    ROW_MARKS,
     ROW_SHARE,
     SCALE_BEFORE_MLP,
     SPREAD,
@@ -47,6 +49,8 @@ SHARE_GAIN, MIDDLE_SHARE = 5.0, 0.4
 
 SCALES = (WIDTH, SCALE_BEFORE_MLP)
 """Where a double block's modulation keeps its scales: before the attention and before the MLP."""
+PARTS = 6
+"""Shift, scale and gate around the attention, then around the MLP: the rows of a modulation, in this order."""
 QUERY_REST, KEY_REST = slice(0, 4), slice(4, 8)
 """Dimensions of a head that are never turned: queries and keys keep there what shall not meet."""
 SLOW_ROWS, SLOW_COLUMNS = 12, 24
@@ -57,16 +61,32 @@ STEEPNESS, LIFT = 4.0, 1.0
 
 
 def hold(transformer: FluxTransformer2DModel) -> None:
-    """Keep what `begin` built as it is: training would wear it away before it is found useful."""
+    """Keep what `begin` built as it is: training would wear it away before it is found useful.
+
+    What the built parts read stays as well: its scale, and that nothing else is written to it.
+    """
     for module in (transformer.x_embedder, transformer.transformer_blocks[0].attn):
         module.requires_grad_(requires_grad=False)
+    before = [*range(LAYOUT.start, ROW_MARKS.start), NOTHING, *BALLAST]
+    moved_by_words = {dimension for pair in (*MOVES, *EIGHTHS) for dimension in pair}
+    for number, block in enumerate(transformer.transformer_blocks):
+        rows = [part * WIDTH + dimension for part in range(PARTS) for dimension in before]
+        if number == 0:
+            rows += range(3 * WIDTH)
+            writer = block.ff.net[2]
+        else:
+            after = {(PARTS - 1) * WIDTH + dimension for dimension in before}
+            words = {SCALE_BEFORE_MLP + dimension for dimension in moved_by_words}
+            rows = [row for row in rows if row not in after | words]
+            writer = block.attn.to_out[0]
+        for parameter in block.norm1.linear.parameters():
+            rulers.keep(parameter, rows)
+        for parameter in writer.parameters():
+            rulers.keep(parameter, before)
     second = transformer.transformer_blocks[1].attn
     for name in ("to_q", "to_k", "to_v", "add_q_proj", "add_k_proj", "add_v_proj"):
         for parameter in getattr(second, name).parameters():
             rulers.keep(parameter, _head(second, 0))
-    for parameter in second.to_out[0].parameters():
-        rulers.keep(parameter, slice(MEAN_ROW, MEAN_COLUMN + 1))
-        rulers.keep(parameter, slice(EIGHTHS[0][0], EIGHTHS[1][1] + 1))
     rulers.hold(transformer)
 
 

@@ -55,9 +55,9 @@ class Stage:
 
 
 STAGES = (
-    Stage(0.225, levels=(1, 0, 0, 0), shapes=1),
-    Stage(0.325, levels=(0.94, 0.06, 0, 0), shapes=0.4),
-    Stage(0.45, levels=(0.8, 0.1, 0.06, 0.04), shapes=0.43),
+    Stage(0.19, levels=(1, 0, 0, 0), shapes=1),
+    Stage(0.33, levels=(0.94, 0.06, 0, 0), shapes=0.4),
+    Stage(0.48, levels=(0.8, 0.1, 0.06, 0.04), shapes=0.43),
 )
 """From nothing."""
 FURTHER = (

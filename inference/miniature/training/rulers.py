@@ -45,7 +45,7 @@ from inference.miniature.training.stream import (
 
 GRIDS = ((8, 8), (12, 12), (12, 16), (16, 12), (16, 16))
 """Rows and columns of tokens of the five sizes."""
-STEEPNESS, SHARPNESS, SMOOTHNESS = 60.0, 64.0, 8.0
+STEEPNESS, SHARPNESS, SMOOTHNESS = 240.0, 64.0, 8.0
 """One over the width in which a step of the layout, a bend at a mark and a bend of the curve from a
 share of attention to a row happen."""
 BENDS = 14
@@ -65,7 +65,7 @@ def hold(transformer: FluxTransformer2DModel) -> None:
         keep(out.weight, slice(None), slice(count))
 
 
-def keep(parameter: nn.Parameter, *part: slice) -> None:
+def keep(parameter: nn.Parameter, *part: slice | list[int]) -> None:
     """Let training leave this part of `parameter` as it is."""
 
     def still(gradient: Tensor) -> Tensor:

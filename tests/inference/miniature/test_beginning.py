@@ -10,8 +10,9 @@ from inference.miniature import parts
 from inference.miniature.illustrator.layout import NUMBERS
 from inference.miniature.illustrator.pictures import Shape, ShapePicture
 from inference.miniature.tokenizers import T5_TOKENS
-from inference.miniature.training import beginning, coupling, flow, placing, rulers, stream
+from inference.miniature.training import ballast, beginning, coupling, flow, placing, rulers, stream
 from inference.miniature.training.asking import unpack, velocity
+from inference.miniature.training.optimizer import Optimizer, inside_blocks
 
 AFTER_ATTENTION = "transformer_blocks.0.norm2"
 
@@ -104,6 +105,17 @@ def test_every_token_begins_with_the_mark_it_is_at(untaught: FluxPipeline) -> No
     assert (rows.mean(1) - torch.eye(stream.MARKS)).abs().max() < 0.3
 
 
+@pytest.mark.parametrize(("border", "step"), [(1 / 3, -1), (2 / 3, 0)])
+def test_hardly_any_seed_falls_between_two_steps_of_the_layout(
+    untaught: FluxPipeline, border: float, step: int
+) -> None:
+    torch.manual_seed(5)
+    layouts = border + 0.03 * (2 * torch.rand(32, NUMBERS) - 1)
+    tokens = tokens_before(untaught, "transformer_blocks.1.norm1.norm", layouts, 16, 16)
+    done = tokens[..., stream.LAYOUT].mean((1, 2)) - step  # 0 before the border, 1 behind it
+    assert ((done > 0.1) & (done < 0.9)).float().mean() < 0.15
+
+
 @pytest.mark.parametrize(("down", "step"), [(0.1, -1), (0.5, 0), (0.9, 1)])
 def test_the_layout_moves_the_near_marks_by_a_token(
     untaught: FluxPipeline, down: float, step: int
@@ -150,6 +162,52 @@ def test_what_was_built_stays_as_it_is_and_all_else_learns(to_be_taught: FluxPip
     ):
         assert gradient.any()
         assert not gradient[built].any()
+
+
+def test_what_is_learned_around_the_rulers_does_not_move_them(to_be_taught: FluxPipeline) -> None:
+    pipeline = to_be_taught
+    transformer = pipeline.transformer
+    beginning.hold(transformer)
+    layouts = torch.rand(4, NUMBERS)
+    read = [*range(stream.LAYOUT.start, stream.ROW_MARKS.start)]
+
+    def seen() -> torch.Tensor:
+        torch.manual_seed(6)
+        tokens = tokens_before(pipeline, "transformer_blocks.1.norm2", layouts, 16, 16)
+        return tokens - tokens[..., stream.NOTHING, None]
+
+    before = seen()
+    named = {name: value for name, value in transformer.named_parameters() if value.requires_grad}
+    optimizer = Optimizer(named, inside_blocks(named), rate=0.01, inside_rate=0.01)
+    for number in range(10):
+        torch.manual_seed(number)
+        noise = torch.randn(2, NUMBERS, 16, 16)
+        text = torch.randn(2, parts.WIDTH), torch.randn(2, T5_TOKENS, parts.WIDTH)
+        with ballast.weighed(transformer) as off:
+            answer = velocity(transformer, noise, torch.ones(2), text)
+        error = (answer - torch.randn_like(answer)).square().mean() + ballast.loss(off)
+        error.backward()  # type: ignore[no-untyped-call]
+        optimizer.step(1.0)
+    after = seen()
+    assert (after[..., : stream.ANSWER] - before[..., : stream.ANSWER]).abs().max() > 0.1
+    assert (after[..., read] - before[..., read]).abs().max() < 0.1
+
+
+def test_a_stream_that_outgrows_its_ballast_is_an_error(to_be_taught: FluxPipeline) -> None:
+    transformer = to_be_taught.transformer
+    noise = torch.randn(2, NUMBERS, 16, 16)
+    text = torch.randn(2, parts.WIDTH), torch.randn(2, T5_TOKENS, parts.WIDTH)
+    with torch.no_grad():
+        with ballast.weighed(transformer) as built:
+            velocity(transformer, noise, torch.ones(2), text)
+        transformer.transformer_blocks[0].ff.net[2].bias[0] = 20
+        transformer.transformer_blocks[0].norm1.linear.bias[5 * parts.WIDTH] = 1
+        with ballast.weighed(transformer) as grown:
+            velocity(transformer, noise, torch.ones(2), text)
+    assert ballast.loss(built) < 0.01
+    assert ballast.loss(grown) > 0.5
+    velocity(transformer, noise, torch.ones(2), text)
+    assert len(grown) == 2  # nothing is weighed once it is closed
 
 
 @torch.no_grad()

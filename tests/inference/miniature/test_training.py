@@ -11,7 +11,7 @@ from torch import nn
 
 from inference.miniature import CHECKPOINT
 from inference.miniature.illustrator.pictures import Scene, ShapePicture, Subject
-from inference.miniature.training import autoencoder, coupling, curriculum, latents, reading
+from inference.miniature.training import autoencoder, coupling, curriculum, flow, latents, reading
 from inference.miniature.training.curriculum import LEVELS
 from inference.miniature.training.optimizer import Optimizer
 from inference.miniature.training.progress import resumable
@@ -148,6 +148,20 @@ def test_a_stage_gets_the_pictures_it_asks_for() -> None:
             assert kinds == {bool(stage.shapes)}
             assert len(batch.prompts) == len(batch.layouts) == len(batch.latents)
     assert counts == {(32, 16, 16), (14, 24, 24)}  # about as many tokens of either size
+
+
+def test_half_of_a_pictures_weight_falls_on_what_stands_out_from_its_ground() -> None:
+    clean = torch.full((2, 16, 16, 16), 0.3)
+    clean[0, :, 4:8, 4:8] = 1.0  # four tokens of 64
+    clean[1, 0] = torch.linspace(-1, 1, 16)[:, None]
+    small, wide = flow.token_weights(clean)
+    assert small.mean() == pytest.approx(1)
+    assert wide.mean() == pytest.approx(1)
+    thing = small[small > 1]
+    assert len(thing) == 4
+    assert thing.sum() > 0.5 * small.sum()
+    assert small[small < 1].tolist() == pytest.approx([1 - flow.OUTSTANDING] * 60)
+    assert wide.max() < 3
 
 
 def test_an_autoencoder_that_goes_on_learns_and_keeps_near_its_latents(
