@@ -61,9 +61,13 @@ def train(
     *,
     stages: Sequence[Stage],
     steps: int,
+    from_nothing: bool,
     deadline: float | None = None,
 ) -> None:
-    """Teach the transformer, and leave its averaged weights in it, finished or as far as it came."""
+    """Teach the transformer, and leave its averaged weights in it, finished or as far as it came.
+
+    One `from_nothing` keeps the scale of its stream. The checkpoint's has long outgrown its ballast.
+    """
     transformer = pipeline.transformer.eval()  # no dropout
     averaged = deepcopy(transformer)
     quicken(pipeline)
@@ -78,7 +82,9 @@ def train(
     def step(number: int) -> float:
         torch.manual_seed(SEED * 1_000_003 + number)
         rng = np.random.default_rng((SEED, number))
-        loss = flow_loss(pipeline, library.choose(stage_at(stages, number / steps), rng))
+        batch = library.choose(stage_at(stages, number / steps), rng)
+        loss, outgrown = flow_losses(pipeline, batch)
+        loss = loss + outgrown if from_nothing else loss
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(transformer.parameters(), 1.0)
         optimizer.step(learning_share(number, steps))
@@ -115,8 +121,8 @@ def learning_share(number: int, steps: int) -> float:
     return max(0.0, min(1.0, up, down))
 
 
-def flow_loss(pipeline: FluxPipeline, batch: Batch) -> Tensor:
-    """Mean square error of the velocity, of where the words put things, and of the stream's scale."""
+def flow_losses(pipeline: FluxPipeline, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Mean square error of the velocity and of where the words put things; and of the stream's scale."""
     clean, level = batch.latents, batch.levels
     noise = coupling.noise_for(batch.layouts, torch.randn_like(clean))
     with precision.quickest():
@@ -131,7 +137,7 @@ def flow_loss(pipeline: FluxPipeline, batch: Batch) -> Tensor:
     errors = unpack(errors, *clean.shape[-2:]).mean((0, 2, 3))
     importance = torch.ones(len(errors))
     importance[: autoencoder.COLOURS] = COLOUR_IMPORTANCE
-    return errors @ (importance / importance.sum()) + misplaced + ballast.loss(off)
+    return errors @ (importance / importance.sum()) + misplaced, ballast.loss(off)
 
 
 def token_weights(clean: Tensor) -> Tensor:
