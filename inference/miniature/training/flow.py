@@ -149,7 +149,8 @@ def token_weights(clean: Tensor) -> Tensor:
     tokens = pack(clean)
     distances = (tokens - tokens.median(1, keepdim=True).values).norm(dim=2, keepdim=True)
     outstanding = distances / distances.mean(1, keepdim=True).clamp_min(1e-6)
-    return 1 + OUTSTANDING * (outstanding - 1)
+    weights: Tensor = 1 + OUTSTANDING * (outstanding - 1)
+    return weights
 
 
 def read_prompts(pipeline: FluxPipeline, prompts: list[str]) -> tuple[Tensor, Tensor]:
