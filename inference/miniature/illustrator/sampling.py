@@ -38,7 +38,8 @@ SHAPE_SHARES = {
 KIND_SHARES = {"alone": 0.27, "placed": 0.25, "row": 0.3, "pair": 0.18}
 SIDES = 0.68
 """Of what is placed, the share at a side, not in a corner: along it the layout moves things."""
-ROW_SHARES = {"2": 0.2, "3": 0.25, "4": 0.35, "5": 0.2}
+ROW_SHARES = (0.2, 0.25, 0.35, 0.2)
+"""Of two, three, four and five in a row."""
 SIZE_SHARES = {"medium": 0.5, "small": 0.28, "large": 0.22}
 SCENES_WITH_SETTING = 0.8
 SCENES_WITH_SUBJECT, CITIES_WITH_SUBJECT = 0.8, 0.48
@@ -98,7 +99,7 @@ def _any_shapes(rng: np.random.Generator) -> ShapePicture:
     shape = _shape(rng)
     match _weighted(rng, KIND_SHARES):
         case "row":
-            count = int(_weighted(rng, ROW_SHARES))
+            count = int(rng.choice([2, 3, 4, 5], p=ROW_SHARES))
             return ShapePicture(shape, background, count=count, style=style)
         case "pair":
             return ShapePicture(

@@ -38,14 +38,7 @@ def main() -> None:
         pipeline.vae, folder, {size: kept.pictures for size, kept in curriculum.SIZES.items()}
     )
     stages = curriculum.FURTHER if arguments.further else curriculum.STAGES
-    flow.train(
-        pipeline,
-        folder,
-        stages=stages,
-        steps=arguments.steps,
-        from_nothing=not arguments.further,
-        deadline=deadline,
-    )
+    flow.train(pipeline, folder, stages=stages, steps=arguments.steps, deadline=deadline)
     saving.save(pipeline, arguments.checkpoint)
     engine = FluxEngine(str(arguments.checkpoint))
     engine.load()

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from inference.miniature.training.stream import SPREAD
 
+OUTGROWN = 1.0
+"""Where what is divided by is twice as large as it was built, or there are such tokens."""
+
 
 @contextmanager
 def weighed(transformer: FluxTransformer2DModel) -> Iterator[list[Tensor]]:
@@ -31,6 +34,11 @@ def weighed(transformer: FluxTransformer2DModel) -> Iterator[list[Tensor]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def outgrown(errors: list[Tensor]) -> bool:
+    """Whether it is too late for the lesson: a model that was taught without it has to stay as it is."""
+    return loss(errors).item() > OUTGROWN
 
 
 def loss(errors: list[Tensor]) -> Tensor:

@@ -8,6 +8,7 @@ write is smooth; `rulers` turns it into marks.
 """
 
 import math
+from collections.abc import Iterable, Sequence
 
 import torch
 from diffusers import FluxTransformer2DModel
@@ -29,8 +30,8 @@ from inference.miniature.training.stream import (
     MIDDLE,
     MOVES,
     NOTHING,
+    READ,
     ROW,
-    ROW_MARKS,
     ROW_SHARE,
     SCALE_BEFORE_MLP,
     SPREAD,
@@ -49,8 +50,10 @@ SHARE_GAIN, MIDDLE_SHARE = 5.0, 0.4
 
 SCALES = (WIDTH, SCALE_BEFORE_MLP)
 """Where a double block's modulation keeps its scales: before the attention and before the MLP."""
-PARTS = 6
-"""Shift, scale and gate around the attention, then around the MLP: the rows of a modulation, in this order."""
+SHIFT_BEFORE_MLP = 3 * WIDTH
+AROUND_ATTENTION = range(0, SHIFT_BEFORE_MLP, WIDTH)
+AROUND_MLP = range(SHIFT_BEFORE_MLP, 6 * WIDTH, WIDTH)
+"""Where it keeps shift, scale and gate, in this order."""
 QUERY_REST, KEY_REST = slice(0, 4), slice(4, 8)
 """Dimensions of a head that are never turned: queries and keys keep there what shall not meet."""
 SLOW_ROWS, SLOW_COLUMNS = 12, 24
@@ -67,26 +70,18 @@ def hold(transformer: FluxTransformer2DModel) -> None:
     """
     for module in (transformer.x_embedder, transformer.transformer_blocks[0].attn):
         module.requires_grad_(requires_grad=False)
-    before = [*range(LAYOUT.start, ROW_MARKS.start), NOTHING, *BALLAST]
-    moved_by_words = {dimension for pair in (*MOVES, *EIGHTHS) for dimension in pair}
-    for number, block in enumerate(transformer.transformer_blocks):
-        rows = [part * WIDTH + dimension for part in range(PARTS) for dimension in before]
-        if number == 0:
-            rows += range(3 * WIDTH)
-            writer = block.ff.net[2]
-        else:
-            after = {(PARTS - 1) * WIDTH + dimension for dimension in before}
-            words = {SCALE_BEFORE_MLP + dimension for dimension in moved_by_words}
-            rows = [row for row in rows if row not in after | words]
-            writer = block.attn.to_out[0]
-        for parameter in block.norm1.linear.parameters():
-            rulers.keep(parameter, rows)
-        for parameter in writer.parameters():
-            rulers.keep(parameter, before)
-    second = transformer.transformer_blocks[1].attn
+    first, second = transformer.transformer_blocks
+    by_words = {dimension for pair in (*MOVES, *EIGHTHS) for dimension in pair}  # see `placing`
+    still = [dimension for dimension in READ if dimension not in by_words]
+    _keep_rows(first.norm1.linear, [*range(SHIFT_BEFORE_MLP), *_rows(AROUND_MLP, READ)])
+    _keep_rows(first.ff.net[2], READ)
+    _keep_rows(
+        second.norm1.linear,
+        [*_rows((*AROUND_ATTENTION, SHIFT_BEFORE_MLP), READ), *_rows((SCALE_BEFORE_MLP,), still)],
+    )
+    _keep_rows(second.attn.to_out[0], READ)
     for name in ("to_q", "to_k", "to_v", "add_q_proj", "add_k_proj", "add_v_proj"):
-        for parameter in getattr(second, name).parameters():
-            rulers.keep(parameter, _head(second, 0))
+        _keep_rows(getattr(second.attn, name), range(WIDTH)[_head(second.attn, 0)])
     rulers.hold(transformer)
 
 
@@ -201,6 +196,16 @@ def _open_gate(transformer: FluxTransformer2DModel, block: int, dimensions: rang
 
 def _head(attention: FluxAttention, number: int) -> slice:
     return slice(number * attention.head_dim, (number + 1) * attention.head_dim)
+
+
+def _rows(parts: Iterable[int], dimensions: Iterable[int]) -> list[int]:
+    """The rows of a modulation for these dimensions in each of these parts of it."""
+    return [part + dimension for part in parts for dimension in dimensions]
+
+
+def _keep_rows(module: nn.Linear, rows: Sequence[int]) -> None:
+    for parameter in module.parameters():
+        rulers.keep(parameter, list(rows))
 
 
 def _clear(module: nn.Linear) -> None:

@@ -61,13 +61,9 @@ def train(
     *,
     stages: Sequence[Stage],
     steps: int,
-    from_nothing: bool,
     deadline: float | None = None,
 ) -> None:
-    """Teach the transformer, and leave its averaged weights in it, finished or as far as it came.
-
-    One `from_nothing` keeps the scale of its stream. The checkpoint's has long outgrown its ballast.
-    """
+    """Teach the transformer, and leave its averaged weights in it, finished or as far as it came."""
     transformer = pipeline.transformer.eval()  # no dropout
     averaged = deepcopy(transformer)
     quicken(pipeline)
@@ -79,12 +75,18 @@ def train(
     )
     means, values = list(averaged.parameters()), list(transformer.parameters())
 
-    def step(number: int) -> float:
+    def losses(number: int) -> tuple[Tensor, list[Tensor]]:
         torch.manual_seed(SEED * 1_000_003 + number)
         rng = np.random.default_rng((SEED, number))
-        batch = library.choose(stage_at(stages, number / steps), rng)
-        loss, outgrown = flow_losses(pipeline, batch)
-        loss = loss + outgrown if from_nothing else loss
+        return flow_losses(pipeline, library.choose(stage_at(stages, number / steps), rng))
+
+    with torch.no_grad():
+        keeps_its_scale = not ballast.outgrown(losses(0)[1])
+
+    def step(number: int) -> float:
+        loss, off = losses(number)
+        if keeps_its_scale:
+            loss = loss + ballast.loss(off)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(transformer.parameters(), 1.0)
         optimizer.step(learning_share(number, steps))
@@ -121,8 +123,8 @@ def learning_share(number: int, steps: int) -> float:
     return max(0.0, min(1.0, up, down))
 
 
-def flow_losses(pipeline: FluxPipeline, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Mean square error of the velocity and of where the words put things; and of the stream's scale."""
+def flow_losses(pipeline: FluxPipeline, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+    """Mean square error of the velocity and of where the words put things; what `ballast` weighed."""
     clean, level = batch.latents, batch.levels
     noise = coupling.noise_for(batch.layouts, torch.randn_like(clean))
     with precision.quickest():
@@ -137,7 +139,7 @@ def flow_losses(pipeline: FluxPipeline, batch: Batch) -> tuple[Tensor, Tensor]:
     errors = unpack(errors, *clean.shape[-2:]).mean((0, 2, 3))
     importance = torch.ones(len(errors))
     importance[: autoencoder.COLOURS] = COLOUR_IMPORTANCE
-    return errors @ (importance / importance.sum()) + misplaced, ballast.loss(off)
+    return errors @ (importance / importance.sum()) + misplaced, off
 
 
 def token_weights(clean: Tensor) -> Tensor:

@@ -34,6 +34,8 @@ NOTHING = 125
 """Always 0: what a normalisation makes of it is what it took off everything."""
 BALLAST = (126, 127)
 """Always the same, and heavy: what else is in the stream hardly moves what normalisations divide by."""
+READ = (*range(LAYOUT.start, ROW_MARKS.start), NOTHING, *BALLAST)
+"""What the built units of the first two blocks read: nothing else is written there before they have."""
 WEIGHT = 16.0
 SPREAD = ((ANSWER + len(BALLAST) * WEIGHT**2) / WIDTH) ** 0.5
 """What they divide by."""
