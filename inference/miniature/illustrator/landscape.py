@@ -129,11 +129,15 @@ class Landscape:
                 pass
 
     def _everywhere(self, outline: Outline, colour: RGB) -> None:
-        """`outline`, in tokens, twice in every token."""
+        """`outline`, in tokens, twice in every token; the other way round in the right half.
+
+        Everywhere alike it would be the chequerboard in which `training.coupling` hides layouts.
+        """
         token = self._canvas.token
         rows, columns = (round(side / token) for side in (self._canvas.tall, self._canvas.wide))
         for row, column, (x, y) in product(range(rows), range(columns), ((0.25, 0.3), (0.75, 0.8))):
-            at = token * (column + x), token * (row + y)
+            across = 1 - x if column >= columns / 2 else x
+            at = token * (column + across), token * (row + y)
             self._canvas.fill(moved(outline, to=at, scale=token), colour, detail=True)
 
     def lit(self, colour: RGB, *, depth: float = 0) -> RGB:

@@ -31,6 +31,8 @@ COLOUR_IMPORTANCE = 2.0
 OUTSTANDING = 0.5
 """The share of each picture's weight that falls on what stands out from its ground. Spread evenly, four
 small stars have a sixteenth of it, and are learned last."""
+DRIFT = 0.25
+"""How much it counts that an answer leads away from the layout, which the later steps read again."""
 LEARNING_RATE, INSIDE_RATE = 2e-3, 4e-3
 WARM_UP = 100
 COOL_DOWN = 0.3
@@ -124,8 +126,11 @@ def learning_share(number: int, steps: int) -> float:
 
 
 def flow_losses(pipeline: FluxPipeline, batch: Batch) -> tuple[Tensor, list[Tensor]]:
-    """Mean square error of the velocity and of where the words put things; what `ballast` weighed."""
-    clean, level = batch.latents, batch.levels
+    """Mean square errors of the velocity, of what it does to the layout, of where the words put things.
+
+    And what `ballast` weighed.
+    """
+    clean, level = coupling.picture_for(batch.layouts, batch.latents), batch.levels
     noise = coupling.noise_for(batch.layouts, torch.randn_like(clean))
     with precision.quickest():
         with torch.no_grad():
@@ -135,11 +140,12 @@ def flow_losses(pipeline: FluxPipeline, batch: Batch) -> tuple[Tensor, list[Tens
                 pipeline.transformer, clean.lerp(noise, level[:, None, None, None]), level, text
             )
         misplaced = placing.loss(pipeline.transformer, level, text[0], batch.pictures)
-    errors = (answer.float() - pack(noise - clean)).square() * token_weights(clean)
-    errors = unpack(errors, *clean.shape[-2:]).mean((0, 2, 3))
+    wrong, size = answer.float() - pack(noise - clean), clean.shape[-2:]
+    errors = unpack(wrong.square() * token_weights(clean), *size).mean((0, 2, 3))
     importance = torch.ones(len(errors))
     importance[: autoencoder.COLOURS] = COLOUR_IMPORTANCE
-    return errors @ (importance / importance.sum()) + misplaced, off
+    drifts = coupling.projections(unpack(wrong, *size)).square().mean()
+    return errors @ (importance / importance.sum()) + misplaced + DRIFT * drifts, off
 
 
 def token_weights(clean: Tensor) -> Tensor:

@@ -177,6 +177,22 @@ def test_weather_falls_behind_the_subject(weather: str) -> None:
     assert (wet == COLOURS["purple"]).all()
 
 
+@pytest.mark.parametrize("weather", ["rain", "snow"])
+@pytest.mark.parametrize(("width", "height"), [(512, 512), (1024, 768)])
+def test_no_weather_is_the_chequerboard_that_hides_layouts(
+    weather: str, width: int, height: int
+) -> None:
+    dry, wet = (
+        draw(Scene(weather=fallen), MIDDLE, width=width, height=height).astype(float)
+        for fallen in (None, weather)
+    )
+    drops = np.abs(wet - dry).mean(2)
+    fallen = drops.reshape(height // 32, 32, width // 32, 32).mean((1, 3))
+    rows, columns = np.indices(fallen.shape)
+    assert fallen.max() > 1
+    assert abs((fallen * (-1) ** (rows + columns)).sum()) < 0.1 * fallen.sum()
+
+
 def test_what_the_words_leave_open_gets_the_usual_colour() -> None:
     heart = draw(ShapePicture(Shape("heart")), MIDDLE, width=128, height=128)
     assert tuple(heart[0, 0]) == PAPER

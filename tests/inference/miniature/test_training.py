@@ -9,8 +9,9 @@ import torch
 from diffusers import AutoencoderKL
 from torch import nn
 
-from inference.miniature import CHECKPOINT
-from inference.miniature.illustrator.pictures import Scene, ShapePicture, Subject
+from inference.miniature import CHECKPOINT, parts
+from inference.miniature.illustrator.layout import STEPS, Layout
+from inference.miniature.illustrator.pictures import Scene, Shape, ShapePicture, Subject
 from inference.miniature.training import autoencoder, coupling, curriculum, flow, latents, reading
 from inference.miniature.training.curriculum import LEVELS
 from inference.miniature.training.optimizer import Optimizer
@@ -18,6 +19,7 @@ from inference.miniature.training.progress import resumable
 from inference.miniature.training.reading import FACTS, facts
 
 SHAPE = (500, 16, 8, 12)
+LAYOUT = len(Layout.__dataclass_fields__)
 
 
 def test_the_layout_can_be_read_from_the_noise_at_any_size() -> None:
@@ -46,6 +48,51 @@ def test_nothing_but_the_layout_changes_in_the_noise() -> None:
         layouts > 1 - coupling.EDGE
     )  # pulled in: infinity is near
     assert torch.allclose(before[~far_out], again[~far_out], atol=1e-3)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_picture_that_is_half_drawn_still_tells_its_layout(level: float) -> None:
+    torch.manual_seed(5)
+    layouts, drawn = torch.rand(SHAPE[:2]), 5 * torch.randn(SHAPE)
+    mixture = coupling.picture_for(layouts, drawn).lerp(
+        coupling.noise_for(layouts, torch.randn(SHAPE)), level
+    )
+    told = coupling.layouts_in(mixture)[:, :LAYOUT]
+    near_a_border = ((layouts[:, :LAYOUT] * STEPS + 0.5) % 1 - 0.5).abs() < 1e-3
+    same = (told * STEPS).floor() == (layouts[:, :LAYOUT] * STEPS).floor()
+    assert (same | near_a_border).all()
+
+
+def test_a_picture_that_tells_its_layout_differs_by_the_pattern_alone() -> None:
+    torch.manual_seed(6)
+    before = torch.randn(SHAPE)
+    after = coupling.picture_for(torch.rand(SHAPE[:2]), before)
+    assert coupling.projections(after)[:, LAYOUT:].abs().max() < 1e-4
+    assert torch.allclose(coupling.moved(after, coupling.projections(before)), before, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype")
+def test_an_answer_that_leads_away_from_the_layout_is_a_great_error() -> None:
+    pipeline = flow.untrained(parts.autoencoder())
+    batch = curriculum.Batch(
+        latents=torch.randn(2, 16, 16, 16),
+        levels=torch.ones(2),
+        pictures=[ShapePicture(Shape("star"))] * 2,
+        prompts=["a star"] * 2,
+        layouts=torch.rand(2, 16),
+    )
+
+    def loss() -> float:
+        torch.manual_seed(8)
+        with torch.no_grad():
+            return flow.flow_losses(pipeline, batch)[0].item()
+
+    before = loss()
+    bias = pipeline.transformer.proj_out.bias
+    with torch.no_grad():
+        bias += 0.5 * torch.tensor([1.0, -1.0, -1.0, 1.0]).repeat(16)
+    # Half the pattern in each of 64 tokens: a projection of 8, and but a quarter more of each error.
+    assert loss() > before + 0.5 * flow.DRIFT * 8**2
 
 
 def lesson(folder: Path, *, steps: int, deadline: float | None = None) -> tuple[bool, nn.Module]:
