@@ -30,6 +30,10 @@ up: .venv/run.stamp ## install and start everything on this machine; Ctrl-C stop
 test: .venv/dev.stamp ## run the tests that need nothing but this checkout
 	@$(PYTEST) -n $(WORKERS)
 
+.PHONY: test-flows
+test-flows: .venv/dev.stamp ## start the whole platform as `make up` does, and use it
+	@$(PYTEST) -m flows
+
 .PHONY: test-services
 test-services: .venv/dev.stamp ## run the money and job tests on PostgreSQL, and those of real services
 	@$(PYTEST) --postgres -m "services or not (browser or faults or flows or gate)" tests/accounts tests/billing tests/images tests/services

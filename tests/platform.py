@@ -88,9 +88,13 @@ class Platform:
 
     def stop(self, number: int = signal.SIGINT) -> None:
         """Ctrl-C; returns when it has ended."""
+        self.send(number)
+        self.process.wait(STOP_SECONDS)
+
+    def send(self, number: int) -> None:
+        """What a terminal sends to all that runs in its foreground."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, number)
-        self.process.wait(STOP_SECONDS)
 
     def manage(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a `manage.py` command beside it."""
@@ -163,7 +167,10 @@ def start_platform() -> Iterator[Callable[..., Platform]]:
     yield start
     left = []
     for platform in started:
-        platform.stop()
+        platform.send(signal.SIGINT)
+    for platform in started:
+        platform.process.wait(STOP_SECONDS)
+        assert platform.process.returncode == 0, platform.last_words
         left += platform.everything()
         shutil.rmtree(platform.var_dir.parent, ignore_errors=True)
     assert not left, "processes outlived their platform"

@@ -217,6 +217,8 @@ def test_an_autoencoder_that_goes_on_learns_and_keeps_near_its_latents(
     monkeypatch.setattr(autoencoder, "POOL", 4)
     pictures = autoencoder._pool.__wrapped__()
     monkeypatch.setattr(autoencoder, "_pool", lambda: pictures)
+    monkeypatch.setattr(autoencoder, "PIXELS_A_STEP", 256 * 256)
+    monkeypatch.setattr(autoencoder, "CROPS", (128,))
     start = AutoencoderKL.from_pretrained(CHECKPOINT / "vae", dtype=torch.float32)
     model = autoencoder.train(tmp_path, steps=3, start=start)
     assert model is not None
