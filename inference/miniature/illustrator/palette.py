@@ -35,7 +35,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "white": ("ivory",),
 }
 
-PAPER: RGB = (247, 243, 232)
+PAPER: RGB = (240, 228, 200)
 """What lies behind a picture that names no background."""
 INK: RGB = (38, 36, 52)
 

@@ -35,7 +35,7 @@ SHAPE_SHARES = {
     "diamond": 0.104,
 }
 """The first three have the most edges, and are drawn right last."""
-KIND_SHARES = {"alone": 0.27, "placed": 0.25, "row": 0.3, "pair": 0.18}
+KIND_SHARES = {"alone": 0.24, "placed": 0.24, "row": 0.3, "pair": 0.22}
 SIDES = 0.68
 """Of what is placed, the share at a side, not in a corner: along it the layout moves things."""
 ROW_SHARES = (0.2, 0.25, 0.35, 0.2)
@@ -45,6 +45,8 @@ SCENES_WITH_SETTING = 0.8
 SCENES_WITH_SUBJECT, CITIES_WITH_SUBJECT = 0.8, 0.48
 COUNT_SHARES = (0.5, 0.28, 0.22)
 """Of one, two and three of a subject: two cats are learned apart from one."""
+SKY_SHARES = {"sun": 0.4, "moon": 0.2, "stars": 0.2, "clouds": 0.2}
+"""The sun of the day is not seen beside the moon, nor at the other hours."""
 SETTING_SHARES = {
     "forest": 0.28,
     "mountains": 0.22,
@@ -163,7 +165,7 @@ def _subject(rng: np.random.Generator) -> Subject:
 def _sky(rng: np.random.Generator, time: str | None) -> tuple[str, ...]:
     fitting = {"night": ("moon", "stars", "clouds"), "day": ("sun", "clouds"), None: SKY_THINGS}
     choices = fitting.get(time, ("sun", "clouds"))
-    return tuple(thing for thing in choices if rng.random() < 0.2)  # noqa: PLR2004
+    return tuple(thing for thing in choices if rng.random() < SKY_SHARES[thing])
 
 
 def _style(rng: np.random.Generator) -> str:

@@ -1,13 +1,15 @@
 """The examination: a checker that sees what is there, and questions nobody has practised."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
-from inference.miniature.evaluation.checker import look
+from inference.miniature.evaluation.checker import look, nearest_colour
 from inference.miniature.evaluation.examination import Marks, mark, questions
 from inference.miniature.illustrator.drawing import draw
 from inference.miniature.illustrator.layout import NUMBERS, Layout
-from inference.miniature.illustrator.palette import COLOURS
+from inference.miniature.illustrator.palette import COLOURS, PAPER, RGB
 from inference.miniature.illustrator.pictures import Shape, ShapePicture
 from inference.miniature.illustrator.sampling import is_held_out
 
@@ -37,6 +39,12 @@ def test_a_picture_without_shapes_has_none() -> None:
     plain = np.full((128, 128, 3), COLOURS["teal"], dtype=np.uint8)
     finding = look(plain)
     assert (finding.background, finding.shape, finding.count) == ("teal", None, 0)
+
+
+@pytest.mark.parametrize(("name", "colour"), [*COLOURS.items(), (None, PAPER)])
+def test_a_colour_a_little_off_keeps_its_name(name: str | None, colour: RGB) -> None:
+    for signs in product((-1, 1), repeat=3):
+        assert nearest_colour(np.array(colour) + 12.0 * np.array(signs)) == name
 
 
 def test_a_smear_is_no_shape() -> None:
