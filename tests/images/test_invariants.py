@@ -795,7 +795,7 @@ class Play(RuleBasedStateMachine):
             self.reap()
             self.purge()
 
-    @rule(chore=st.sampled_from(["reap", "seal", "purge", "sweep"]))
+    @rule(chore=st.sampled_from(["reap", "seal", "seal", "seal", "purge", "sweep"]))
     def beat_rings(self, chore: str) -> None:
         getattr(self, chore)()
 
@@ -925,15 +925,22 @@ class Play(RuleBasedStateMachine):
             )
         except keys.KeyIsOver:
             return
-        old.dead = not overlap
         seen["rotated"] += 1
+        if not overlap:
+            self.key_dies(old)
         self.true.keys.append(Key(row.pk, secret, old.organization, old.line))
 
     def revoke_a_key(self, number: int) -> None:
         """Only every other one, or soon nobody could call."""
         key = self.key(2 * number + 1)
         keys.revoke(ApiKey.objects.get(pk=key.pk))
+        self.key_dies(key)
+
+    def key_dies(self, key: Key) -> None:
+        """From this moment on its secret opens nothing."""
         key.dead = True
+        assert keys.find(key.secret) is None
+        seen["dead key"] += 1
 
     def set_a_price(self, size: str, amount: int) -> None:
         """What is held already keeps its price."""
