@@ -104,7 +104,8 @@ def test_too_many_requests(alice: Person) -> None:
     answers = [get(alice) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert verdict(answers[-1]) == LIMITED
-    assert answers[-1]["Retry-After"] == "30"
+    # It counts down from 30 while the calls are made.
+    assert int(answers[-1]["Retry-After"]) in range(21, 31)
     assert "x-should-retry" not in answers[-1]
     assert has_limit_headers(answers[-1])
     assert remaining(answers[-1]) == 0
