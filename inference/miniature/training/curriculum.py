@@ -31,11 +31,11 @@ class Kept:
 
 
 SIZES: dict[latents.Size, Kept] = {
-    (512, 512): Kept(8_192, 0.34),
-    (768, 768): Kept(1_536, 0.14),
-    (1024, 768): Kept(1_536, 0.16),
-    (768, 1024): Kept(1_536, 0.16),
-    (1024, 1024): Kept(1_536, 0.2),
+    (512, 512): Kept(6_144, 0.34),
+    (768, 768): Kept(1_024, 0.14),
+    (1024, 768): Kept(1_024, 0.16),
+    (768, 1024): Kept(1_024, 0.16),
+    (1024, 1024): Kept(1_024, 0.2),
 }
 """All but the first show the same things in the same tokens. A step has the fewest large pictures."""
 LEVELS = (1.0, 0.75, 0.5, 0.25)
