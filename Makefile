@@ -61,6 +61,10 @@ coverage: .venv/dev.stamp ## run the tests and show the lines that none reaches
 bench-fairness: .venv/dev.stamp ## measure how long one image waits beside another customer's burst
 	@$(PYTHON) -m benchmarks.fairness
 
+.PHONY: bench-loading
+bench-loading: .venv/dev.stamp ## measure how long a GPU worker takes until it can draw
+	@$(PYTHON) -m benchmarks.loading
+
 # --- the miniature: hours of work for a CPU, kept in var/miniature between runs ---------------------
 
 .PHONY: miniature

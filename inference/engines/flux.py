@@ -25,6 +25,10 @@ from inference.engines.base import (
     OutOfMemory,
 )
 
+quiet.hush()
+# Here, not at the first load: the libraries take seconds to import, a checkpoint a fraction of one.
+from diffusers import FluxPipeline  # noqa: E402 - talks while it is imported, so after the hush
+
 WARM_UP_PROMPT = "a red circle"
 # What from_pretrained raises for files that are missing, unreadable, of other shapes or too big.
 LOADING_ERRORS = (
@@ -63,7 +67,7 @@ class FluxEngine:
         self._model = model
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._dtype = torch.bfloat16 if self._device.type == "cuda" else torch.float32
-        self._loaded_pipeline: diffusers.FluxPipeline | None = None
+        self._loaded_pipeline: FluxPipeline | None = None
         self._fingerprint = ""
 
     @property
@@ -73,7 +77,7 @@ class FluxEngine:
         return self._fingerprint
 
     @property
-    def _pipeline(self) -> "diffusers.FluxPipeline":  # quoted: not imported before the hush
+    def _pipeline(self) -> FluxPipeline:
         if self._loaded_pipeline is None:
             message = "No checkpoint is loaded: call load() first."
             raise EngineUnavailable(message)
@@ -84,11 +88,10 @@ class FluxEngine:
 
         Raises `EngineUnavailable`.
         """
-        quiet.hush()
         try:
             folder = _folder_of(self._model)
             index = checkpoint.read_index(folder)
-            pipeline = diffusers.FluxPipeline.from_pretrained(
+            pipeline = FluxPipeline.from_pretrained(
                 folder,
                 dtype=self._dtype,
                 local_files_only=True,
@@ -208,7 +211,7 @@ def _folder_of(model: str) -> Path:
     if model.startswith(("/", ".", "~")) or model.count("/") != 1:
         message = f"FLUX_MODEL is {model!r}: no such folder, and no hub id (owner/name) either."
         raise EngineUnavailable(message)
-    return Path(diffusers.FluxPipeline.download(model, use_safetensors=True))
+    return Path(FluxPipeline.download(model, use_safetensors=True))
 
 
 def _in_brief(error: BaseException) -> str:
