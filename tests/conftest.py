@@ -32,6 +32,9 @@ def prepare_environment() -> None:
         # Nobody listens there until a test starts the sandbox.
         "STRIPE_SANDBOX_PORT": str(servers.free_port()),
     }
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Each process of a parallel run has one core: torch would give each of them all.
+        os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def prepare_django() -> None:
