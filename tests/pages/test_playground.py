@@ -125,6 +125,18 @@ def test_the_page_says_which_checkpoint_draws(
     assert (honest in page) if honest else ("not FLUX.1 Schnell" not in page)
 
 
+def test_a_picture_says_what_drew_it_and_does_not_explain_it_a_second_time(
+    alice: Person, alices: Client
+) -> None:
+    job = jobs.succeeded(alice)
+    Generation.objects.filter(pk=job.pk).update(engine="flux-miniature; weights=1")
+    section = alices.get(f"/playground/{job.pk}", headers=HTMX).content.decode()
+    assert "flux-miniature; weights=1" in section
+    assert "a miniature checkpoint, not FLUX.1 Schnell" in section
+    assert "do not judge the model" not in section
+    assert "do not judge the model" in alices.get(f"/dashboard/requests/{job.pk}").content.decode()
+
+
 def test_out_of_credit_is_told_in_words_with_a_way_on(paupers: Client) -> None:
     for headers in ({}, HTMX):
         answer = paupers.post("/playground", FOX, headers=headers)
