@@ -1,4 +1,4 @@
-"""The second account of jobs and money that `test_invariants` keeps beside the database, in plain Python."""
+"""The second account of jobs and money, kept beside the database in plain Python."""
 
 from collections import Counter
 from dataclasses import dataclass, field
