@@ -5,6 +5,7 @@ loaded and keep only the vocabulary, the merges and the names of the special tok
 relies on anything else (a normaliser of our own would be lost).
 """
 
+import string
 from collections import Counter
 from itertools import pairwise
 
@@ -26,13 +27,17 @@ END_OF_WORD = "</w>"
 WORD_SCORE, ENDING_SCORE, CHARACTER_SCORE = -4.0, -6.0, -10.0
 SPACE = "▁"
 
+# Byte pairs know no beginning of a word: "inspired" would end in "red", and "wandering" in "ring".
+# These pairs go first, and leave an "r" to those words' own pairs only where it begins a word.
+NOT_RED = [(letter, "r") for letter in "r" + string.ascii_lowercase.replace("r", "")]
+
 
 def clip_tokenizer() -> CLIPTokenizer:
     """Byte-level BPE: every byte is a token, so no text is unknown to it; known words are one each.
 
     Lower-cases and joins white space, as CLIP's own does.
     """
-    merges = _merges(vocabulary.words())
+    merges = [*NOT_RED, *_merges(vocabulary.words())]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     pieces = [
         *alphabet,
@@ -61,6 +66,8 @@ def _merges(words: list[str]) -> list[tuple[str, str]]:
     Ties go by the alphabet, so that the same words always give the same merges.
     """
     spellings = [(*word[:-1], word[-1] + END_OF_WORD) for word in words]
+    for pair in NOT_RED:
+        spellings = [_merged(pieces, pair) for pieces in spellings]
     merges = []
     while pairs := Counter(pair for pieces in spellings for pair in pairwise(pieces)):
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))

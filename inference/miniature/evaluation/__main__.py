@@ -3,7 +3,9 @@
 import argparse
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, fields
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,13 @@ from inference.engines.flux import FluxEngine
 from inference.miniature import CHECKPOINT
 from inference.miniature.evaluation import contact_sheet
 from inference.miniature.evaluation.checker import look
-from inference.miniature.evaluation.examination import QUESTIONS, Marks, mark, questions
+from inference.miniature.evaluation.examination import (
+    AMONG_STRANGERS,
+    QUESTIONS,
+    Marks,
+    mark,
+    questions,
+)
 from inference.miniature.illustrator.captions import plain
 from inference.miniature.illustrator.drawing import draw
 from inference.miniature.illustrator.layout import NUMBERS, Layout
@@ -39,8 +47,10 @@ def main() -> None:
     _print("the checker on the illustrator's own", *_checker(shuffled=False, count=len(asked)))
     _print("the checker, captions shuffled", *_checker(shuffled=True, count=len(asked)))
     _print(f"{SIZE[0]}x{SIZE[1]}", *_examine(engine, SIZE, len(asked)))
+    count = min(len(asked), QUESTIONS_OF_OTHER_SIZES)
+    strange = _examine(engine, SIZE, count, forms=AMONG_STRANGERS)
+    _print(f"{SIZE[0]}x{SIZE[1]}, among strange words", *strange)
     for size in OTHER_SIZES:
-        count = min(len(asked), QUESTIONS_OF_OTHER_SIZES)
         _print(f"{size[0]}x{size[1]}", *_examine(engine, size, count))
     if arguments.sheets is not None:
         _draw_sheets(engine, arguments.sheets)
@@ -59,13 +69,13 @@ def _checker(*, shuffled: bool, count: int) -> tuple[Marks, int, float | None]:
 
 
 def _examine(
-    engine: FluxEngine, size: tuple[int, int], count: int
+    engine: FluxEngine, size: tuple[int, int], count: int, *, forms: Sequence[str] = ("{}",)
 ) -> tuple[Marks, int, float | None]:
     asked = questions(count)
     started = time.perf_counter()
     drawings = [
-        engine.draw(plain(picture), width=size[0], height=size[1], seed=seed).pixels
-        for seed, picture in enumerate(asked)
+        engine.draw(form.format(plain(picture)), width=size[0], height=size[1], seed=seed).pixels
+        for seed, (picture, form) in enumerate(zip(asked, cycle(forms), strict=False))
     ]
     seconds = (time.perf_counter() - started) / count
     return mark(asked, [look(pixels) for pixels in drawings]), count, seconds

@@ -16,6 +16,16 @@ QUESTIONS = 400
 BORDER = 5 / 16
 """Half way between where a shape to the left stands, and one in the middle that the layout moves left."""
 
+AMONG_STRANGERS = (
+    "{}, inspired by nature",
+    "{} --ar 16:9 --v 6 [8k]",
+    "{}, 美しい 絵",
+    "zorblax quixotry {}",
+    "{}, Übergröße",
+    "{} 🎨✨",
+)
+"""What people write around a prompt, and nobody taught the miniature. It must do no harm."""
+
 
 def questions(count: int = QUESTIONS) -> list[ShapePicture]:
     """`count` different pictures of held-out combinations: alone, in a place or in a row."""

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, FluxPipeline
 from inference.engines.flux import FluxEngine
 from inference.miniature import CHECKPOINT, saving
 from inference.miniature.evaluation import contact_sheet
-from inference.miniature.training import autoencoder, curriculum, flow, latents, reading
+from inference.miniature.training import autoencoder, curriculum, flow, latents, reading, untaught
 
 AUTOENCODER_STEPS, AUTOENCODER_FURTHER_STEPS = 3_000, 1_000
 READING_STEPS = 600
@@ -39,6 +39,7 @@ def main() -> None:
     )
     stages = curriculum.FURTHER if arguments.further else curriculum.STAGES
     flow.train(pipeline, folder, stages=stages, steps=arguments.steps, deadline=deadline)
+    untaught.settle(pipeline)
     saving.save(pipeline, arguments.checkpoint)
     engine = FluxEngine(str(arguments.checkpoint))
     engine.load()

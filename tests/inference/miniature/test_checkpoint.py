@@ -10,6 +10,7 @@ from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokeniz
 from inference.engines.flux import FluxEngine
 from inference.miniature import tokenizers, vocabulary
 from inference.miniature.evaluation.checker import look
+from inference.miniature.evaluation.examination import AMONG_STRANGERS
 
 LIMIT_BYTES = 16_000_000
 PROMPTS = [
@@ -116,6 +117,29 @@ def test_what_is_drawn_has_its_colour_and_stands_where_the_prompt_says(
     assert seen.colour == colour
     assert seen.centre is not None
     assert seen.centre[0] < side if side < 0.5 else seen.centre[0] > side
+
+
+@pytest.mark.parametrize("form", [*AMONG_STRANGERS, "A textured, layered picture: {}"])
+def test_words_that_it_does_not_know_do_no_harm(engine: FluxEngine, form: str) -> None:
+    prompt = form.format("a blue heart on a yellow background")
+    seen = look(engine.draw(prompt, width=512, height=512, seed=1).pixels)
+    assert (seen.colour, seen.shape, seen.background) == ("blue", "heart", "yellow")
+
+
+def test_capitals_change_nothing(engine: FluxEngine) -> None:
+    first, second = (
+        engine.draw(prompt, width=512, height=512, seed=1).pixels
+        for prompt in ("a red square on a green background", "A Red Square On A Green Background")
+    )
+    assert (first == second).all()
+
+
+@pytest.mark.parametrize(
+    "word", ["inspired", "layered", "scattered", "hundred", "barred", "string", "wandering"]
+)
+def test_the_end_of_an_unknown_word_is_no_word_of_its_own(word: str) -> None:
+    pieces = tokenizers.clip_tokenizer().tokenize(word)
+    assert not {"red</w>", "ring</w>"} & set(pieces)
 
 
 def test_an_hour_changes_the_sky(engine: FluxEngine) -> None:
