@@ -37,7 +37,7 @@ def clip_tokenizer() -> CLIPTokenizer:
 
     Lower-cases and joins white space, as CLIP's own does.
     """
-    merges = [*NOT_RED, *_merges(vocabulary.words())]
+    merges = _merges(vocabulary.words())
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     pieces = [
         *alphabet,
@@ -61,14 +61,14 @@ def clip_tokenizer() -> CLIPTokenizer:
 
 
 def _merges(words: list[str]) -> list[tuple[str, str]]:
-    """Byte-pair merges, most frequent pair first, until each word is a single piece.
+    """Byte-pair merges: `NOT_RED`, then the most frequent pair first, until each word is one piece.
 
     Ties go by the alphabet, so that the same words always give the same merges.
     """
     spellings = [(*word[:-1], word[-1] + END_OF_WORD) for word in words]
-    for pair in NOT_RED:
+    merges = list(NOT_RED)
+    for pair in merges:
         spellings = [_merged(pieces, pair) for pieces in spellings]
-    merges = []
     while pairs := Counter(pair for pieces in spellings for pair in pairwise(pieces)):
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
         merges.append(best)

@@ -17,7 +17,7 @@ from inference.miniature.illustrator.sampling import invent
 from inference.miniature.tokenizers import SPACE
 
 CAPTIONS = 40_000
-"""More change nothing: what is not in these is rarer than once in four sheets of a training."""
+"""A training sees several times as many: what is not among these was met seldom or never."""
 
 SEED = 11
 
