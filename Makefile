@@ -36,7 +36,7 @@ test-flows: .venv/dev.stamp ## start the whole platform as `make up` does, and u
 
 .PHONY: test-services
 test-services: .venv/dev.stamp ## run the money and job tests on PostgreSQL, and those of real services
-	@$(PYTEST) --postgres -m "services or not (browser or faults or flows or gate)" tests/accounts tests/billing tests/images tests/services
+	@$(PYTEST) --postgres -m "services or not (attacks or browser or faults or flows or gate)" tests/accounts tests/billing tests/images tests/services
 
 .PHONY: test-browser
 test-browser: .venv/dev.stamp ## run the journeys in a real browser (needs Chromium)
@@ -45,6 +45,10 @@ test-browser: .venv/dev.stamp ## run the journeys in a real browser (needs Chrom
 .PHONY: test-faults
 test-faults: .venv/dev.stamp ## kill processes while they work, then check the books
 	@$(PYTEST) -m faults
+
+.PHONY: test-attacks
+test-attacks: .venv/dev.stamp ## attack the running platform as a stranger would (short; FULL=1 for the whole measure)
+	@$(PYTEST) -m attacks $(if $(FULL),--full)
 
 .PHONY: test-gate
 test-gate: .venv/dev.stamp ## send crowds through limits, caps and repeated calls, on SQLite and on PostgreSQL

@@ -102,6 +102,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--postgres", action="store_true", help="run on a PostgreSQL of this run's own"
     )
+    parser.addoption(
+        "--full",
+        action="store_true",
+        help="attack at full size and length, for half an hour and more",
+    )
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether attacks run at full size (`make test-attacks FULL=1`) or in a form short enough for CI."""
+    return bool(request.config.getoption("--full"))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
