@@ -1,12 +1,16 @@
-"""What every answer carries: a request id, its time, one line in the log, and CORS for API clients."""
+"""What every answer carries: a request id, its time, one line in the log, whether caches may keep it, and
+CORS for API clients.
+"""
 
 import logging
 import re
 import time
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_cache_control
 
 from accounts.refusals import Refusal
 from ecohash import errors
@@ -63,6 +67,10 @@ class RequestMiddleware:
                 response["openai-processing-ms"] = str(milliseconds)
                 response["Access-Control-Allow-Origin"] = "*"
                 response["Access-Control-Expose-Headers"] = ", ".join(EXPOSED)
+                # Hosted pictures say themselves how long they may be kept.
+                response.headers.setdefault("Cache-Control", "no-store")
+            elif is_personal(request, response):
+                patch_cache_control(response, private=True, no_store=True)
             logger.info(
                 "request",
                 extra={
@@ -87,6 +95,21 @@ def route_of(request: HttpRequest) -> str:
     """
     match = request.resolver_match
     return match.route if match else "none"
+
+
+def is_personal(request: HttpRequest, response: HttpResponseBase) -> bool:
+    """Whether a page is for one reader: it needs a sign-in, the reader has a session, or it sets a cookie.
+
+    Whatever holds a form sets one, for its CSRF token. Public pages are personal too once somebody has
+    signed in, for they name the account. Static files say that they are public.
+    """
+    if "public" in response.headers.get("Cache-Control", ""):
+        return False
+    match = request.resolver_match
+    needs_sign_in = match is not None and getattr(match.func, "login_required", True)
+    return (
+        needs_sign_in or settings.SESSION_COOKIE_NAME in request.COOKIES or bool(response.cookies)
+    )
 
 
 def preflight(request: HttpRequest) -> HttpResponse:
