@@ -294,6 +294,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
         "interval_start": 0,
     }
 )
+CELERY_BEAT_SCHEDULER = "ecohash.beat:Scheduler"
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
 CELERY_BEAT_SCHEDULE = chores.schedule(seal_seconds=number("USAGE_SEAL_SECONDS", 60))
 
