@@ -22,6 +22,7 @@ def schedule(*, seal_seconds: int) -> dict[str, Any]:
         "send refunds": every(10, "billing.stripe.refund"),
         "prove usage": every(60, "billing.stripe.prove"),
         "keep subscriptions": every(300, "billing.stripe.keep"),
+        "clear expired sessions": every(3600, "ecohash.clear_sessions"),
         # In a quiet hour of the largest markets.
         "reconcile": {"task": "ecohash.reconcile", "schedule": crontab(hour=8, minute=30)},
     }

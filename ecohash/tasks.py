@@ -1,10 +1,18 @@
 """The chores that span the apps."""
 
+import time
+
 from celery import shared_task
+from django.contrib.sessions.models import Session
+from django.utils import timezone
 
 from billing import tasks
 from billing.models import UsageBatch
 from ecohash import reconcile
+
+# SQLite has one writer: each batch is a short one. After the shift the sweeper and the reaper come first.
+SESSIONS_AT_ONCE = 1_000
+SHIFT_SECONDS = 1.0
 
 
 @shared_task(name="ecohash.reconcile")
@@ -14,3 +22,15 @@ def check_books() -> None:
     used = UsageBatch.objects.order_by().values_list("organization", flat=True).distinct()
     for organization_id in used.iterator():
         tasks.compare.delay(organization_id)
+
+
+@shared_task(name="ecohash.clear_sessions")
+def clear_sessions() -> None:
+    """Remove sessions that have expired; the rest of very many is left to the next message."""
+    shift_ends = time.monotonic() + SHIFT_SECONDS
+    expired = Session.objects.filter(expire_date__lt=timezone.now())
+    while keys := list(expired.values_list("pk", flat=True)[:SESSIONS_AT_ONCE]):
+        Session.objects.filter(pk__in=keys).delete()
+        if time.monotonic() > shift_ends:
+            clear_sessions.delay()
+            return
