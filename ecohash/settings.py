@@ -214,6 +214,11 @@ else:
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
 DATABASES = {"default": database}
+# Of SQLite only. 0: none is made but by hand, and none is removed.
+BACKUP_DAYS = number("BACKUP_DAYS", 7)
+if BACKUP_DAYS < 0:
+    message = "BACKUP_DAYS must be 0 or more."
+    raise ImproperlyConfigured(message)
 
 # --- accounts -------------------------------------------------------------------------------------
 

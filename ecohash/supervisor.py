@@ -23,6 +23,7 @@ from pathlib import Path
 import redis
 from django.conf import settings
 
+from ecohash import backups
 from images.catalog import FLUX_SCHNELL
 
 # supervisord closes every handle from 5 up when it starts and from 3 up in each child, so a lock
@@ -149,6 +150,8 @@ def programs() -> list[Program]:
         ),
         Program("announce", python("announce", "manage.py", "announce"), 40, talks=True, once=True),
     ]
+    if backups.is_possible() and settings.BACKUP_DAYS:
+        found.append(Program("backup", python("backup", "-m", "ecohash.backups"), 40))
     return found
 
 
