@@ -8,13 +8,14 @@ import hashlib
 import hmac
 import re
 import zlib
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import TypedDict, Unpack
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Max, Q
 from django.utils import timezone
 
 from accounts import base62
@@ -28,6 +29,8 @@ LAST_USED_PRECISION = timedelta(minutes=1)
 EXPIRES_SOON = timedelta(days=7)
 # A rotation keeps the expiry date if it leaves the new key this long: a week beyond the longest overlap.
 KEEPS_ITS_DATE = timedelta(days=14)
+# Of one organization. A key stays a row for good, so that a leaked one is recognized: none are made in a loop.
+NEW_KEYS_AN_HOUR = 30
 
 
 class Terms(TypedDict, total=False):
@@ -84,6 +87,10 @@ class KeyIsOver(Exception):
         self.status = status
 
 
+class TooManyKeys(Exception):
+    """The organization may make no key now. The text says why, and what to do."""
+
+
 def checksum(body: str) -> str:
     """CRC-32 of the random part, in base 62."""
     return base62.encode(zlib.crc32(body.encode()), CHECKSUM_LENGTH)
@@ -114,23 +121,67 @@ def mint(
     """Make a key; returns its row and the secret, which can never be had again.
 
     `root` is the first key of the line that it continues. Without terms it may do everything.
+
+    Raises:
+        TooManyKeys: the organization has as many working keys as it may have, or made too many just now.
     """
     body = base62.random(RANDOM_LENGTH)
     secret = f"{PREFIX}{body}{checksum(body)}"
     version = max(settings.KEY_PEPPERS)
-    key = ApiKey.objects.create(
-        organization=organization,
-        name=name,
-        prefix=secret[:8],
-        last_four=secret[-4:],
-        digest=digest(secret, settings.KEY_PEPPERS[version]),
-        pepper_version=version,
-        created_by=created_by,
-        expires_at=expires_at,
-        root=root,
-        **terms,
-    )
+    with transaction.atomic():
+        _require_room(organization, replaces=root is not None)
+        key = ApiKey.objects.create(
+            organization=organization,
+            name=name,
+            prefix=secret[:8],
+            last_four=secret[-4:],
+            digest=digest(secret, settings.KEY_PEPPERS[version]),
+            pepper_version=version,
+            created_by=created_by,
+            expires_at=expires_at,
+            root=root,
+            **terms,
+        )
     return key, secret
+
+
+def is_full(organization: Organization) -> bool:
+    """Whether it has as many working keys as it may have; a key and what replaced it count as one."""
+    working = ApiKey.objects.filter(organization=organization).live()
+    return working.count_lines() >= settings.API_KEYS_PER_ORGANIZATION
+
+
+def _require_room(organization: Organization, *, replaces: bool) -> None:
+    """Let pass who may make one more key; the row of the organization is locked until the caller's commit.
+
+    A rotation is possible also with the last key that the limit allows, for it adds none once the old
+    one has ended. What is still running out may double the number of working keys, and no more.
+
+    Raises:
+        TooManyKeys
+    """
+    Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+    made = ApiKey.objects.filter(organization=organization)
+    limit = settings.API_KEYS_PER_ORGANIZATION
+    if not replaces and is_full(organization):
+        raise TooManyKeys(
+            f"Your organization has reached its limit of {limit} working API keys. "
+            "Revoke one that is no longer needed, then make this one."
+        )
+    if replaces and made.live().count() >= 2 * limit:
+        raise TooManyKeys(
+            "Too many keys that were rotated before still work. "
+            "Revoke those that are no longer needed, then rotate this one."
+        )
+    newest = made.order_by("-created_at").values_list("created_at", flat=True)
+    since = newest[NEW_KEYS_AN_HOUR - 1 : NEW_KEYS_AN_HOUR].first()
+    wait = since + timedelta(hours=1) - timezone.now() if since else timedelta(0)
+    if wait > timedelta(0):
+        minutes = wait // timedelta(minutes=1) + 1
+        raise TooManyKeys(
+            f"Your organization has made {NEW_KEYS_AN_HOUR} API keys within an hour, which is the most "
+            f"it may make. Try again in {minutes} minute{'' if minutes == 1 else 's'}."
+        )
 
 
 def find(secret: str) -> ApiKey | None:
@@ -208,6 +259,7 @@ def rotate(*, key: ApiKey, overlap: timedelta, created_by: User | None) -> tuple
 
     Raises:
         KeyIsOver: it is not live, or another key replaced it.
+        TooManyKeys: too many of the organization's rotated keys still work, or it made too many just now.
     """
     with transaction.atomic():
         old = _usable(key)
@@ -265,6 +317,13 @@ def status_of(key: ApiKey, *, rotated: bool) -> Status:
     if key.expires_at and key.expires_at - timezone.now() < EXPIRES_SOON:
         return Status.EXPIRES_SOON
     return Status.ACTIVE
+
+
+def with_status(rows: Sequence[ApiKey]) -> list[tuple[ApiKey, Status]]:
+    """Each of these keys with where it is in its life."""
+    later = ApiKey.objects.filter(root__in={key.line_id for key in rows}).order_by()
+    newest = dict(later.values_list("root").annotate(Max("pk")))
+    return [(key, status_of(key, rotated=newest.get(key.line_id, key.pk) > key.pk)) for key in rows]
 
 
 def _usable(key: ApiKey) -> ApiKey:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Lower
+from django.db.models import Case, Q, When
+from django.db.models.functions import Coalesce, Lower
 from django.utils import timezone
 
 if TYPE_CHECKING:
@@ -139,6 +139,25 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         """Those that still open the door: neither revoked nor suspended nor expired."""
         unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
         return self.filter(unexpired, revoked_at=None, suspended_at=None)
+
+    def count_lines(self) -> int:
+        """How many these are where a key and those that it was rotated to count as one."""
+        lines = self.order_by().annotate(line=Coalesce("root_id", "pk"))
+        return lines.values("line").distinct().count()
+
+    def ended_last(self) -> Self:
+        """Those that are revoked or expired last, and within both groups the newest first.
+
+        `ended` is 1 for them and 0 for others. A suspended key still needs somebody, so it is not among them.
+        """
+        ended = Q(revoked_at__isnull=False) | Q(suspended_at=None, expires_at__lte=timezone.now())
+        group = Case(When(ended, then=1), default=0, output_field=models.SmallIntegerField())
+        return self.annotate(ended=group).order_by("ended", "-created_at", "-pk")
+
+    def after(self, last: Any) -> Self:
+        """What follows that key in the order of `ended_last`; both must come from it."""
+        older = Q(created_at__lt=last.created_at) | Q(created_at=last.created_at, pk__lt=last.pk)
+        return self.filter(Q(ended__gt=last.ended) | Q(older, ended=last.ended))
 
 
 class ApiKey(models.Model):

@@ -25,7 +25,9 @@ from accounts import leaks
 from accounts.access import OrganizationRequest
 from accounts.doors import may_make_keys, members_only, require_key_maker
 from accounts.forms import KeyForm, KeySettingsForm, RotationForm
-from accounts.models import ApiKey
+from accounts.models import ApiKey, Organization
+
+PAGE_LENGTH = 25
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -44,30 +46,48 @@ def make_key(request: OrganizationRequest) -> HttpResponse:
     form = KeyForm(request.POST, organization=request.organization)
     if not form.is_valid():
         return key_list(request, form, status=422)
-    key, secret = api_keys.mint(
-        organization=request.organization,
-        name=form.cleaned_data["name"],
-        created_by=request.user,
-        expires_at=form.cleaned_data["expires_at"],
-        **form.terms(),
-    )
+    try:
+        key, secret = api_keys.mint(
+            organization=request.organization,
+            name=form.cleaned_data["name"],
+            created_by=request.user,
+            expires_at=form.cleaned_data["expires_at"],
+            **form.terms(),
+        )
+    except api_keys.TooManyKeys as refusal:
+        form.add_error(None, str(refusal))
+        return key_list(request, form, status=422)
     return render(request, "dashboard/keys/made.html", {"key": key, "secret": secret})
 
 
 def key_list(request: OrganizationRequest, form: KeyForm, status: int = 200) -> HttpResponse:
-    """The page of all keys, with the form that makes one."""
-    rows = ApiKey.objects.for_organization(request.organization)
-    newest: dict[int, int] = {}
-    for key in rows:
-        newest.setdefault(key.line_id, key.pk)
-    told = [(key, api_keys.status_of(key, rotated=key.pk != newest[key.line_id])) for key in rows]
-    told.sort(key=lambda each: each[1].is_final)
+    """A page of the keys, with the form that makes one."""
+    after = request.GET.get("after", "")
+    page = key_page_after(request.organization, after)
     context = {
-        "keys": told,
+        "keys": api_keys.with_status(page[:PAGE_LENGTH]),
+        "next": page[PAGE_LENGTH - 1].pk if len(page) > PAGE_LENGTH else None,
+        "first_page": not after,
         "form": form,
         "may_make_keys": may_make_keys(request.membership),
+        "full": api_keys.is_full(request.organization),
+        "limit": settings.API_KEYS_PER_ORGANIZATION,
     }
     return render(request, "dashboard/keys/list.html", context, status=status)
+
+
+def key_page_after(organization: Organization, after: str) -> list[ApiKey]:
+    """The keys that follow the one of that number, and one more than a page where there are more.
+
+    Raises:
+        Http404: the organization has no such key.
+    """
+    rows = ApiKey.objects.for_organization(organization).ended_last()
+    if after:
+        if not (after.isascii() and after.isdigit()):
+            raise Http404
+        rows = rows.after(get_object_or_404(rows, pk=int(after[:18])))
+    return list(rows[: PAGE_LENGTH + 1])
 
 
 def key_of(request: OrganizationRequest, pk: int) -> ApiKey:
@@ -144,8 +164,8 @@ def rotate_key(request: OrganizationRequest, pk: int) -> HttpResponse:
         return render(request, "dashboard/keys/rotate.html", context, status=status)
     try:
         new, secret = api_keys.rotate(key=old, overlap=form.chosen, created_by=request.user)
-    except api_keys.KeyIsOver as over:
-        messages.error(request, f"No new key was made. {over}")
+    except (api_keys.KeyIsOver, api_keys.TooManyKeys) as refusal:
+        messages.error(request, f"No new key was made. {refusal}")
         return redirect("key", old.pk)
     old.refresh_from_db()
     context = {"key": new, "secret": secret, "old": old, "old_works": old.is_live}

@@ -246,6 +246,10 @@ ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_LOGOUT_REDIRECT_URL = "/"
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = urlsplit(BASE_URL).scheme
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
+API_KEYS_PER_ORGANIZATION = number("API_KEYS_PER_ORGANIZATION", 100)
+if API_KEYS_PER_ORGANIZATION < 1:
+    message = "API_KEYS_PER_ORGANIZATION must be 1 or more."
+    raise ImproperlyConfigured(message)
 # A file of the keys that sign reports of leaked keys; unset shuts their door.
 LEAK_REPORT_PUBLIC_KEYS = setting("LEAK_REPORT_PUBLIC_KEYS")
 

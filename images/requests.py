@@ -14,6 +14,7 @@ from images.models import Generation, GenerationQuerySet
 from images.timings import timings_of
 
 PAGE_LENGTH = 25
+KEYS_TO_CHOOSE = 100
 PLAYGROUND = "playground"
 
 
@@ -21,7 +22,6 @@ PLAYGROUND = "playground"
 @members_only
 def index(request: OrganizationRequest) -> HttpResponse:
     """The organisation's requests, the newest first, filtered by status and key."""
-    keys = ApiKey.objects.for_organization(request.organization)
     status, key = request.GET.get("status", ""), request.GET.get("key", "")
     rows = filtered(request, status=status, key=key)
     page = list(before(rows, request.GET.get("before", ""))[: PAGE_LENGTH + 1])
@@ -31,7 +31,7 @@ def index(request: OrganizationRequest) -> HttpResponse:
         "first_page": "before" not in request.GET,
         "filtered": bool(status or key),
         "statuses": Generation.Status.choices,
-        "keys": keys,
+        "keys": keys_to_choose(request, chosen=key),
         "status": status,
         "key": key,
     }
@@ -49,6 +49,15 @@ def filtered(request: OrganizationRequest, *, status: str, key: str) -> Generati
     elif key:
         rows = rows.filter(api_key_id=int(key[:18])) if key.isdecimal() else rows.none()
     return rows
+
+
+def keys_to_choose(request: OrganizationRequest, *, chosen: str) -> list[ApiKey]:
+    """The keys that the filter offers: not thousands, and in any case the one that is chosen."""
+    keys = ApiKey.objects.for_organization(request.organization)
+    offered = list(keys.ended_last()[:KEYS_TO_CHOOSE])
+    if chosen.isdecimal() and all(str(key.pk) != chosen for key in offered):
+        offered += keys.filter(pk=int(chosen[:18]))
+    return offered
 
 
 def before(rows: GenerationQuerySet, pk: str) -> GenerationQuerySet:

@@ -1,9 +1,11 @@
 """API keys: their form, their digest, and how long they live."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
 from accounts import base62, keys, networks
 from accounts.models import ApiKey
@@ -260,3 +262,107 @@ def test_two_people_who_rotate_a_key_at_once_make_one(alice: Person) -> None:
     made = [result for result in results if isinstance(result, ApiKey)]
     assert made == [keys.successor_of(alice.key)]
     assert sum(isinstance(result, keys.KeyIsOver) for result in results) == 3
+
+
+def fill(person: Person, number: int) -> None:
+    """So many more working keys, made long ago."""
+    rows = ApiKey.objects.bulk_create(
+        ApiKey(organization=person.organization, name=f"n{n}", digest=f"{n}", pepper_version=1)
+        for n in range(number)
+    )
+    ApiKey.objects.filter(pk__in=[row.pk for row in rows]).update(
+        created_at=timezone.now() - timedelta(days=2)
+    )
+
+
+def test_an_organization_has_so_many_working_keys_and_no_more(
+    alice: Person, charlie: Person, settings: Settings
+) -> None:
+    settings.API_KEYS_PER_ORGANIZATION = 3
+    fill(alice, 2)
+    with pytest.raises(keys.TooManyKeys, match=r"3 working API keys.*Revoke one"):
+        keys.mint(organization=alice.organization, name="Fourth")
+    keys.mint(organization=charlie.organization, name="Another organization's")
+    assert alice.organization.api_keys.count() == 3
+
+
+@pytest.mark.parametrize("over", ["revoked_at", "suspended_at", "expires_at"])
+def test_a_key_that_opens_nothing_does_not_count(
+    alice: Person, settings: Settings, over: str
+) -> None:
+    settings.API_KEYS_PER_ORGANIZATION = 1
+    ApiKey.objects.filter(pk=alice.key.pk).update(**{over: timezone.now()})
+    keys.mint(organization=alice.organization, name="In its place")
+    assert keys.is_full(alice.organization)
+
+
+def test_the_last_key_that_the_limit_allows_is_rotated_too_and_counts_once(
+    alice: Person, settings: Settings
+) -> None:
+    settings.API_KEYS_PER_ORGANIZATION = 2
+    keys.rotate(key=alice.key, overlap=timedelta(hours=1), created_by=None)
+    assert not keys.is_full(alice.organization)
+    other, _ = keys.mint(organization=alice.organization, name="Second")
+    keys.rotate(key=other, overlap=timedelta(hours=1), created_by=None)
+    assert ApiKey.objects.live().count() == 4 and keys.is_full(alice.organization)
+
+
+def test_what_is_running_out_at_most_doubles_the_working_keys(
+    alice: Person, settings: Settings
+) -> None:
+    settings.API_KEYS_PER_ORGANIZATION = 1
+    new, _ = keys.rotate(key=alice.key, overlap=timedelta(hours=1), created_by=None)
+    with pytest.raises(keys.TooManyKeys, match="rotated before still work"):
+        keys.rotate(key=new, overlap=timedelta(hours=1), created_by=None)
+    keys.revoke(alice.key)
+    keys.rotate(key=new, overlap=timedelta(hours=1), created_by=None)
+
+
+def test_making_and_revoking_in_a_loop_ends_within_the_hour(alice: Person, charlie: Person) -> None:
+    for _ in range(keys.NEW_KEYS_AN_HOUR - 1):
+        keys.revoke(keys.mint(organization=alice.organization, name="Loop")[0])
+    with pytest.raises(keys.TooManyKeys, match=r"30 API keys within an hour.*in 60 minutes"):
+        keys.mint(organization=alice.organization, name="Loop")
+    with pytest.raises(keys.TooManyKeys, match="within an hour"):
+        keys.rotate(key=alice.key, overlap=timedelta(0), created_by=None)
+    assert keys.find(alice.secret) == alice.key
+    keys.mint(organization=charlie.organization, name="Another organization's")
+    ApiKey.objects.filter(pk=alice.key.pk).update(created_at=timezone.now() - timedelta(hours=1))
+    keys.mint(organization=alice.organization, name="An hour later")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_people_who_make_the_last_key_at_once_make_one(
+    alice: Person, settings: Settings
+) -> None:
+    settings.API_KEYS_PER_ORGANIZATION = 2
+
+    def make() -> ApiKey:
+        return keys.mint(organization=alice.organization, name="Last")[0]
+
+    results = at_once(*[make] * 4)
+    assert sum(isinstance(result, ApiKey) for result in results) == 1
+    assert sum(isinstance(result, keys.TooManyKeys) for result in results) == 3
+
+
+def test_the_order_of_the_list_agrees_with_what_is_said_of_each_key(alice: Person) -> None:
+    now = timezone.now()
+    past, soon = now - timedelta(days=1), now + timedelta(days=1)
+    changes: list[dict[str, object]] = [
+        {},
+        {"revoked_at": past},
+        {"expires_at": past},
+        {"expires_at": soon},
+        {"suspended_at": past},
+        {"suspended_at": past, "expires_at": past},
+        {"suspended_at": past, "revoked_at": past},
+    ]
+    for change in changes:
+        key, _ = keys.mint(organization=alice.organization, name="x")
+        ApiKey.objects.filter(pk=key.pk).update(**change)
+    keys.rotate(key=alice.key, overlap=timedelta(hours=1), created_by=None)
+    rows: list[Any] = list(ApiKey.objects.for_organization(alice.organization).ended_last())
+    told = keys.with_status(rows)
+    assert [status.is_final for _, status in told] == [bool(row.ended) for row in rows]
+    assert sorted(row.ended for row in rows) == [row.ended for row in rows]
+    assert [key for key, status in told if status == keys.Status.ROTATED] == [alice.key]

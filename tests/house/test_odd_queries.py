@@ -7,7 +7,12 @@ from tests.cast import Person
 
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 PAGES = ("/playground?like=", "/dashboard/requests?status=", "/dashboard/requests?key=")
-MORE = ("/dashboard/requests?before=", "/dashboard/usage?month=", "/dashboard/billing?before=")
+MORE = (
+    "/dashboard/requests?before=",
+    "/dashboard/usage?month=",
+    "/dashboard/billing?before=",
+    "/dashboard/keys?after=",
+)
 
 
 @pytest.mark.parametrize("page", PAGES + MORE)

@@ -91,7 +91,7 @@ class Office(Ground):
             row, secret = keys.rotate(
                 key=ApiKey.objects.get(pk=old.pk), overlap=overlap, created_by=None
             )
-        except keys.KeyIsOver:
+        except (keys.KeyIsOver, keys.TooManyKeys):
             return
         seen["rotated"] += 1
         if not overlap:
