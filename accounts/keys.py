@@ -29,8 +29,9 @@ LAST_USED_PRECISION = timedelta(minutes=1)
 EXPIRES_SOON = timedelta(days=7)
 # A rotation keeps the expiry date if it leaves the new key this long: a week beyond the longest overlap.
 KEEPS_ITS_DATE = timedelta(days=14)
-# Of one organization. A key stays a row for good, so that a leaked one is recognized: none are made in a loop.
-NEW_KEYS_AN_HOUR = 30
+# Of one organization, above the limit on working keys. A key stays a row for good, so that a leaked one is
+# recognized: none are made in a loop.
+NEW_KEYS_AN_HOUR = 120
 
 
 class Terms(TypedDict, total=False):
