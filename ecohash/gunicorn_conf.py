@@ -10,7 +10,6 @@ import threading
 from typing import Any
 
 import django
-from gunicorn.workers.gthread import ThreadWorker
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ecohash.settings")
 django.setup()
@@ -19,23 +18,7 @@ from django.conf import settings  # noqa: E402 - after setup, so that the log fi
 from django.core.checks import ERROR  # noqa: E402 - the same
 
 from billing.checks import stripe_settings  # noqa: E402 - the same
-
-
-class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """gthread, except that an orphan lets go of the port at once.
-
-    A worker whose master was killed first answers what it has accepted, which may take a minute.
-    Holding the listening socket meanwhile would keep a new master from binding.
-    """
-
-    def is_parent_alive(self) -> bool:
-        alive: bool = super().is_parent_alive()
-        if not alive:
-            self.set_accept_enabled(False)
-            for listener in self.sockets:
-                listener.close()
-        return alive
-
+from ecohash.web_worker import Worker  # noqa: E402 - the same
 
 # In production a load balancer on another host comes in; a development machine serves itself alone.
 bind = f"{'0.0.0.0' if settings.PRODUCTION else '127.0.0.1'}:{settings.PORT}"  # noqa: S104
@@ -43,7 +26,7 @@ worker_class = Worker
 workers = settings.WEB_CONCURRENCY
 threads = settings.WAITING_LIMIT + settings.PAGE_THREADS
 
-# gthread accepts nothing more at this many connections, kept-alive ones included (default 1,000):
+# The worker accepts nothing more at this many connections, kept-alive ones included (default 1,000):
 # room for every thread, and for idle callers out of the file handles that are left over.
 IDLE_ROOM = max(settings.PAGE_THREADS, min(1_000, settings.OPEN_FILES - 256 - 2 * threads))
 worker_connections = threads + IDLE_ROOM

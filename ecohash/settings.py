@@ -382,6 +382,11 @@ OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 PAGE_THREADS = 64
 # A waiting caller costs one socket; reading its picture costs a second file for a moment.
 WAITING_LIMIT = max(64, min(2_000, (OPEN_FILES - 256) // 2 - PAGE_THREADS))
+# Of one address in one web process, without those whose request is being worked on.
+CONNECTIONS_PER_ADDRESS = number("CONNECTIONS_PER_ADDRESS", 256)
+if CONNECTIONS_PER_ADDRESS < 8:  # noqa: PLR2004 - one browser opens six
+    message = "CONNECTIONS_PER_ADDRESS must be at least 8: one browser opens six."
+    raise ImproperlyConfigured(message)
 
 # --- logs: JSON, with the request id; never a key, a prompt or a signature -------------------------
 
