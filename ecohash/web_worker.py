@@ -180,17 +180,24 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError as error:
-                # The kernel has no handle or memory for it. The listener stays readable, so trying
-                # again at once would be a loop without end.
+                # The kernel has no handle or memory for another one.
                 self.log.warning("a connection was not accepted: %s", os.strerror(error.errno or 0))
-                self.rests_until = time.monotonic() + REST_SECONDS
-                if self.quiet:
-                    self.close(self.quiet.pop())
+                self.make_room()
                 return
             line = Line(plain.family, plain.type, plain.proto, fileno=plain.detach())
             line.settimeout(0)
             self.nr_conns += 1
             self.receive(Connection(self.cfg, line, client, listener.getsockname()))
+
+    def make_room(self) -> None:
+        """Give the oldest connections up; where there are none, accept nothing for a moment.
+
+        The listener stays readable, so trying again at once would be a loop without end.
+        """
+        for _ in range(min(len(self.quiet), SPARE_CONNECTIONS // 4)):
+            self.close(self.quiet.pop())
+        if not self.quiet:
+            self.rests_until = time.monotonic() + REST_SECONDS
 
     def on_readable(self, connection: Connection) -> None:
         if connection.queue is self.closing:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -88,7 +89,9 @@ def unfinished_form(platform: Platform) -> bytes:
     token = re.search(rb'name="csrfmiddlewaretoken" value="(\w+)"', answer.read())[1]
     connection.close()
     form = ("Content-Type: application/x-www-form-urlencoded", "Content-Length: 2000")
-    return head("POST /login", f"Cookie: {cookie}", *form) + b"csrfmiddlewaretoken=" + token + b"&a="
+    return (
+        head("POST /login", f"Cookie: {cookie}", *form) + b"csrfmiddlewaretoken=" + token + b"&a="
+    )
 
 
 def image(platform: Platform) -> bytes:
@@ -135,7 +138,7 @@ def greeted(port: int, stranger: Stranger, source: str) -> socket.socket:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1_400)
     line.bind((source, 0))
-    line.setblocking(False)
+    line.settimeout(0)
     line.connect_ex(("127.0.0.1", port))
     ready = select.poll()
     ready.register(line, select.POLLOUT)
@@ -168,13 +171,14 @@ def check(
     opening = len(sources) / OPENED_PER_SECOND
     with held(platform, stranger, sources):
         took = slowest(platform, opening + (30 if full else 2.5))
-    print(f"{len(sources)} x {what}: " + ", ".join(f"{n} {s:.2f} s" for n, s in took.items()))
+    figures = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in took.items())
+    print(f"{len(sources)} x {what}: {figures}")  # noqa: T201 - seen with `pytest -s`
     assert max(took.values()) < (1 if full else 2), took
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sockets_of_one_address_hold_nobody_up(
-    platform: Platform, strangers: dict[str, Stranger], kind: str, full: bool
+    platform: Platform, strangers: dict[str, Stranger], kind: str, *, full: bool
 ) -> None:
     for count in (40, 400, 4_000) if full else (400,):
         check(platform, strangers[kind], ["127.0.0.1"] * count, kind, full=full)
@@ -182,7 +186,7 @@ def test_sockets_of_one_address_hold_nobody_up(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sockets_of_many_addresses_hold_nobody_up(
-    platform: Platform, strangers: dict[str, Stranger], kind: str, full: bool
+    platform: Platform, strangers: dict[str, Stranger], kind: str, *, full: bool
 ) -> None:
     if not full and kind != "slow reader of an image":
         pytest.skip("in short, the kind that holds most")
@@ -206,6 +210,5 @@ def test_the_worker_keeps_no_more_of_one_address_than_the_limit(
 
 def connections(port: int) -> int:
     """Those that the server's side of this machine has established."""
-    with open("/proc/net/tcp") as table:
-        rows = [line.split() for line in table.readlines()[1:]]
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return sum(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
