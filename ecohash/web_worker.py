@@ -190,14 +190,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.receive(Connection(self.cfg, line, client, listener.getsockname()))
 
     def make_room(self) -> None:
-        """Give the oldest connections up; where there are none, accept nothing for a moment.
+        """Give the oldest connections up, and accept nothing for a moment: requests need files too.
 
         The listener stays readable, so trying again at once would be a loop without end.
         """
+        self.rests_until = time.monotonic() + REST_SECONDS
         for _ in range(min(len(self.quiet), SPARE_CONNECTIONS // 4)):
             self.close(self.quiet.pop())
-        if not self.quiet:
-            self.rests_until = time.monotonic() + REST_SECONDS
 
     def on_readable(self, connection: Connection) -> None:
         if connection.queue is self.closing:
