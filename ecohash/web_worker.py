@@ -39,7 +39,9 @@ SPARE_THREADS = settings.PAGE_THREADS // 2
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """One web process. Methods that are not about threads run in its main thread, the loop."""
+    """One web process. All but `work` and `handle` runs in its main thread, the loop."""
+
+    alive: bool
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -64,13 +64,14 @@ def serving(folder: Path, limit_files: Callable[[], None] | None = None) -> Iter
         "DATABASE_URL": "",
     }
     words = ["-m", "gunicorn", "-c", "python:ecohash.gunicorn_conf", "ecohash.wsgi"]
-    process = subprocess.Popen(
-        [sys.executable, *words],
-        cwd=servers.ROOT,
-        env=environment,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=limit_files,  # noqa: PLW1509 - this thread alone runs here
-    )
+    with (folder / "web.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, *words],
+            cwd=servers.ROOT,
+            env=environment,
+            stderr=log,
+            preexec_fn=limit_files,  # noqa: PLW1509 - this thread alone runs here
+        )
     server = Server(process, port)
     try:
         wait_for(server.is_up)
@@ -138,11 +139,9 @@ def test_an_idle_connection_does_not_keep_the_server_from_stopping(tmp_path: Pat
         silent.send(b"GET /hea")
         idle.send(GET)
         idle.recv(4_096)
-        started = time.monotonic()
         server.process.terminate()
+        # Not the 75 s for which an idle one may stay.
         assert server.process.wait(PATIENCE_SECONDS) == 0
-        # Not the time that either could have stayed for.
-        assert time.monotonic() - started < 9
 
 
 def test_a_process_out_of_files_goes_on_when_there_are_some_again(tmp_path: Path) -> None:
@@ -151,12 +150,12 @@ def test_a_process_out_of_files_goes_on_when_there_are_some_again(tmp_path: Path
 
     with serving(tmp_path, few) as server:
         lines = [server.connect() for _ in range(80)]
-        try:
-            wait_for(server.is_up)
-        finally:
-            for line in lines:
-                line.close()
+        log = tmp_path / "web.log"
+        wait_for(lambda: "a connection was not accepted: Too many open files" in log.read_text())
+        for line in lines:
+            line.close()
         wait_for(server.is_up)
+        assert log.read_text().count("Booting worker") == 1
 
 
 def test_a_worker_ends_on_quit_at_once(tmp_path: Path) -> None:
