@@ -6,3 +6,6 @@ from django.apps import AppConfig
 class EcohashConfig(AppConfig):
     name = "ecohash"
     verbose_name = "EcoHash"
+
+    def ready(self) -> None:
+        from ecohash import checks  # noqa: F401, PLC0415 - registers the checks

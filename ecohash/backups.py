@@ -21,6 +21,8 @@ from typing import NoReturn
 
 from django.conf import settings
 
+from ecohash import environment
+
 # Its own name also where it is run as a program.
 logger = logging.getLogger("ecohash.backups")
 
@@ -221,5 +223,6 @@ def run() -> NoReturn:
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ecohash.settings")
     # Neither models nor apps are needed: this is half the memory of a `manage.py` command.
-    logging.config.dictConfig(settings.LOGGING)
+    with environment.plainly():
+        logging.config.dictConfig(settings.LOGGING)
     sys.exit(run())

@@ -11,14 +11,17 @@ from typing import Any
 
 import django
 
+from ecohash import environment
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ecohash.settings")
-django.setup()
+with environment.plainly():
+    django.setup()
 
-from django.conf import settings  # noqa: E402 - after setup, so that the log filters can be loaded
-from django.core.checks import ERROR  # noqa: E402 - the same
+# After setup, so that the log filters can be loaded.
+from django.conf import settings
 
-from billing.checks import stripe_settings  # noqa: E402 - the same
-from ecohash.web_worker import Worker  # noqa: E402 - the same
+from ecohash import startup
+from ecohash.web_worker import Worker
 
 # In production a load balancer on another host comes in; a development machine serves itself alone.
 bind = f"{'0.0.0.0' if settings.PRODUCTION else '127.0.0.1'}:{settings.PORT}"  # noqa: S104
@@ -62,13 +65,9 @@ errorlog = "-"
 logconfig_dict = settings.LOGGING
 
 
-def on_starting(server: Any) -> None:
-    """A wrong Stripe setting stops the start, with its remedy, and not the first customer who pays."""
-    mistakes = [message for message in stripe_settings() if message.level >= ERROR]
-    for mistake in mistakes:
-        server.log.error("%s", mistake)
-    if mistakes:
-        raise SystemExit(1)
+def on_starting(_server: Any) -> None:
+    """A wrong setting stops the start, with its remedy, and not the first customer who pays."""
+    startup.check()
 
 
 def pre_fork(server: Any, _worker: Any) -> None:

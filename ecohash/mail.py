@@ -1,4 +1,4 @@
-"""Mail on a machine without a mail server: a file for each in `VAR_DIR/mail`, and printed."""
+"""Mail on a machine without a mail server: a file for each in `VAR_DIR/mail`, and printed in development."""
 
 import sys
 from collections.abc import Sequence
@@ -12,16 +12,19 @@ from django.core.mail.backends.base import BaseEmailBackend
 
 
 class FolderBackend(BaseEmailBackend):
-    """Writes `VAR_DIR/mail/<time>-<random>.eml` and prints what a person would read."""
+    """Writes `VAR_DIR/mail/<time>-<random>.eml`, and prints in development what a person would read."""
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         folder: Path = settings.VAR_DIR / "mail"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for message in email_messages:
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
             path = folder / f"{stamp}-{token_hex(3)}.eml"
             path.write_bytes(message.message().as_bytes())
             path.chmod(0o600)
+            if settings.PRODUCTION:
+                # Its log has other readers, and a link to a new password is a password.
+                continue
             print(  # noqa: T201 - the terminal of `make up` is the mail reader here
                 f"\n--- mail to {', '.join(message.to)}: {message.subject}\n{message.body}\n--- {path}\n",
                 file=sys.stdout,

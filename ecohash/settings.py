@@ -12,72 +12,71 @@ from urllib.parse import urlsplit
 
 import environ
 from csp.constants import NONE, SELF
-from django.core.exceptions import ImproperlyConfigured
 
-from ecohash import chores, development, production
+from ecohash import chores, development, environment, production
+from ecohash.environment import (
+    HIGHEST_PORT,
+    address,
+    choice,
+    folder,
+    hosts,
+    mistakes,
+    names,
+    number,
+    seconds,
+    setting,
+    switch,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 environ.Env.read_env(BASE_DIR / ".env")
 
-
-def setting(name: str, default: str = "") -> str:
-    """The value of that name as text; empty counts as unset."""
-    return os.environ.get(name, "").strip() or default
-
-
-def number(name: str, default: int) -> int:
-    """The value of that name as a whole number."""
-    text = setting(name, str(default))
-    try:
-        return int(text)
-    except ValueError:
-        message = f"{name} must be a whole number."
-        raise ImproperlyConfigured(message) from None
-
-
-def switch(name: str) -> bool:
-    """The value of that name as yes or no; unset is no."""
-    return setting(name).lower() in {"1", "true", "yes", "on"}
-
-
 # --- where and how it runs ------------------------------------------------------------------------
 
-ECOHASH_ENV = setting("ECOHASH_ENV", "development")
-if ECOHASH_ENV not in {"development", "production"}:
-    message = "ECOHASH_ENV must be development or production."
-    raise ImproperlyConfigured(message)
+ECOHASH_ENV = choice("ECOHASH_ENV", "development", ("development", "production"))
+# At once: what was meant to be production must not go on as a development machine.
+environment.refuse("EcoHash will not start:")
 PRODUCTION = ECOHASH_ENV == "production"
 DEBUG = switch("DEBUG")
-VAR_DIR = Path(setting("VAR_DIR", str(BASE_DIR / "var"))).resolve()
-PORT = number("PORT", 8000)
-BASE_URL = setting("BASE_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
-WEB_CONCURRENCY = number("WEB_CONCURRENCY", 2)
-GPU_WORKERS = number("GPU_WORKERS", 1)
-TRUSTED_PROXIES = number("TRUSTED_PROXIES", 0)
+VAR_DIR = folder("VAR_DIR", BASE_DIR / "var")
+PORT = number("PORT", 8000, most=HIGHEST_PORT)
+BASE_URL = address("BASE_URL", f"http://127.0.0.1:{PORT}", schemes=("https", "http"), bare=True)
+WEB_CONCURRENCY = number("WEB_CONCURRENCY", 2, most=512)
+GPU_WORKERS = number("GPU_WORKERS", 1, least=0, most=64)
+TRUSTED_PROXIES = number("TRUSTED_PROXIES", 0, least=0, most=10)
+# What may take the place of something real in production; everything may in development.
+ALLOWED_STAND_INS = names("ALLOWED_STAND_INS", production.NAMES)
 
 # --- secrets --------------------------------------------------------------------------------------
 
 DATABASE_URL = setting("DATABASE_URL")
 SECRET_KEY = setting("SECRET_KEY")
 key_pepper = setting("KEY_PEPPER")
+STAND_INS = production.stand_ins(setting, allowed=ALLOWED_STAND_INS)
 if PRODUCTION:
+    mistakes += [str(one) for one in STAND_INS if one.name not in ALLOWED_STAND_INS]
+    STAND_INS = [one for one in STAND_INS if one.name in ALLOWED_STAND_INS]
+standing_in = {one.name for one in STAND_INS}
+
+
+def kept_secret(name: str) -> str:
+    """That secret of this machine; the first one that cannot be had says why for all."""
     try:
-        problems = production.problems(
-            secret_key=SECRET_KEY,
-            key_pepper=key_pepper,
-            base_url=BASE_URL,
-            database_url=DATABASE_URL,
-            debug=DEBUG,
-        )
-    except ValueError:
-        problems = ["KEY_PEPPER must look like 2:<secret>,1:<older secret>."]
-    if problems:
-        raise ImproperlyConfigured("\n".join(["EcoHash will not start in production:", *problems]))
-else:
-    SECRET_KEY = SECRET_KEY or development.kept_secret(VAR_DIR, "SECRET_KEY")
-    key_pepper = key_pepper or development.kept_secret(VAR_DIR, "KEY_PEPPER")
-KEY_PEPPERS = production.parse_peppers(key_pepper)
+        if not any(mistake.startswith("VAR_DIR ") for mistake in mistakes):
+            return development.kept_secret(VAR_DIR, name)
+    except OSError as error:
+        mistakes.append(development.sentence(error))
+    return ""
+
+
+if "secrets" in standing_in:
+    SECRET_KEY = SECRET_KEY or kept_secret("SECRET_KEY")
+    key_pepper = key_pepper or kept_secret("KEY_PEPPER")
+try:
+    KEY_PEPPERS = production.parse_peppers(key_pepper)
+except ValueError as error:
+    mistakes.append(f"KEY_PEPPER {error}")
 
 # --- payment: Stripe, or until a key is set our own small server of the same form -------------------
 
@@ -85,12 +84,16 @@ STRIPE_SECRET_KEY = setting("STRIPE_SECRET_KEY")
 STRIPE_API_BASE = setting("STRIPE_API_BASE").rstrip("/")
 STRIPE_WEBHOOK_SECRET = setting("STRIPE_WEBHOOK_SECRET")
 # Far enough from PORT that a second installation on the next port finds both of its own free.
-STRIPE_SANDBOX_PORT = number("STRIPE_SANDBOX_PORT", PORT + 100)
-STRIPE_SANDBOX = not (PRODUCTION or STRIPE_SECRET_KEY or STRIPE_API_BASE)
+STRIPE_SANDBOX_PORT = number(
+    "STRIPE_SANDBOX_PORT",
+    PORT + 100 if PORT + 100 <= HIGHEST_PORT else PORT - 100,
+    most=HIGHEST_PORT,
+)
+STRIPE_SANDBOX = "stripe" in standing_in
 if STRIPE_SANDBOX:
     STRIPE_API_BASE = f"http://127.0.0.1:{STRIPE_SANDBOX_PORT}"
-    STRIPE_SECRET_KEY = f"sk_test_sandbox_{development.kept_secret(VAR_DIR, 'STRIPE_SECRET_KEY')}"
-    STRIPE_WEBHOOK_SECRET = f"whsec_{development.kept_secret(VAR_DIR, 'STRIPE_WEBHOOK_SECRET')}"
+    STRIPE_SECRET_KEY = f"sk_test_sandbox_{kept_secret('STRIPE_SECRET_KEY')}"
+    STRIPE_WEBHOOK_SECRET = f"whsec_{kept_secret('STRIPE_WEBHOOK_SECRET')}"
 STRIPE_THIN_WEBHOOK_SECRET = setting("STRIPE_THIN_WEBHOOK_SECRET", STRIPE_WEBHOOK_SECRET)
 # Where Stripe's own pages live, to which forms of ours lead.
 STRIPE_PAGES = (
@@ -163,10 +166,8 @@ STATIC_ROOT = VAR_DIR / "static" if PRODUCTION else None
 WHITENOISE_USE_FINDERS = not PRODUCTION
 WHITENOISE_AUTOREFRESH = DEBUG
 
-ALLOWED_HOSTS = [
-    urlsplit(BASE_URL).hostname or "",
-    *setting("ALLOWED_HOSTS").replace(",", " ").split(),
-]
+more_hosts = hosts("ALLOWED_HOSTS")
+ALLOWED_HOSTS = [urlsplit(BASE_URL).hostname or "", *more_hosts]
 if not PRODUCTION:
     ALLOWED_HOSTS += ["localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
@@ -196,14 +197,17 @@ CONTENT_SECURITY_POLICY = {
 # --- database: it decides; everything else carries hints ------------------------------------------
 
 ATOMIC_REQUESTS = False
+database: dict[str, Any] = {
+    "ENGINE": "ecohash.sqlite",
+    "NAME": str(VAR_DIR / "ecohash.sqlite3"),
+}
+pool_size = number("DATABASE_POOL_SIZE", 20, most=10_000)
 if DATABASE_URL:
-    database: dict[str, Any] = env.db_url_config(DATABASE_URL)
-else:
-    database = {"ENGINE": "ecohash.sqlite", "NAME": str(VAR_DIR / "ecohash.sqlite3")}
+    database = environment.database("DATABASE_URL") or database
 if database["ENGINE"] == "django.db.backends.postgresql":
     # A thread that waits holds no connection, so the pool need not match the threads.
     database["OPTIONS"] = database.get("OPTIONS", {}) | {
-        "pool": {"min_size": 0, "max_size": number("DATABASE_POOL_SIZE", 20), "timeout": 10},
+        "pool": {"min_size": 0, "max_size": pool_size, "timeout": 10},
     }
 else:
     database["ENGINE"] = "ecohash.sqlite"
@@ -215,10 +219,7 @@ else:
     }
 DATABASES = {"default": database}
 # Of SQLite only. 0: none is made but by hand, and none is removed.
-BACKUP_DAYS = number("BACKUP_DAYS", 7)
-if BACKUP_DAYS < 0:
-    message = "BACKUP_DAYS must be 0 or more."
-    raise ImproperlyConfigured(message)
+BACKUP_DAYS = number("BACKUP_DAYS", 7, least=0, most=10_000)
 
 # --- accounts -------------------------------------------------------------------------------------
 
@@ -247,17 +248,14 @@ ACCOUNT_LOGOUT_REDIRECT_URL = "/"
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = urlsplit(BASE_URL).scheme
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
 API_KEYS_PER_ORGANIZATION = number("API_KEYS_PER_ORGANIZATION", 100)
-if API_KEYS_PER_ORGANIZATION < 1:
-    message = "API_KEYS_PER_ORGANIZATION must be 1 or more."
-    raise ImproperlyConfigured(message)
 # A file of the keys that sign reports of leaked keys; unset shuts their door.
 LEAK_REPORT_PUBLIC_KEYS = setting("LEAK_REPORT_PUBLIC_KEYS")
 
 # --- mail -----------------------------------------------------------------------------------------
 
-DEFAULT_FROM_EMAIL = setting("DEFAULT_FROM_EMAIL", "EcoHash <hello@localhost>")
-if setting("EMAIL_URL"):
-    mail = env.email_url_config(setting("EMAIL_URL"))
+DEFAULT_FROM_EMAIL = setting("DEFAULT_FROM_EMAIL", production.LOCAL_SENDER)
+if email_url := address("EMAIL_URL", schemes=("smtp+tls", "smtp+ssl", "smtps", "smtp")):
+    mail = env.email_url_config(email_url)
     EMAIL_BACKEND = mail["EMAIL_BACKEND"]
     EMAIL_HOST = mail.get("EMAIL_HOST") or "localhost"
     EMAIL_PORT = mail.get("EMAIL_PORT") or 25
@@ -271,8 +269,12 @@ else:
 # --- Redis and Celery: hints, doorbells, wake-ups -------------------------------------------------
 
 REDIS_SOCKET = development.socket_path(VAR_DIR, "redis.sock")
-REDIS_URL = setting("REDIS_URL", f"unix://{REDIS_SOCKET}")
-CELERY_BROKER_URL = setting("CELERY_BROKER_URL", REDIS_URL.replace("unix://", "redis+socket://"))
+REDIS_URL = address("REDIS_URL", f"unix://{REDIS_SOCKET}", schemes=("redis", "rediss", "unix"))
+CELERY_BROKER_URL = address(
+    "CELERY_BROKER_URL",
+    REDIS_URL.replace("unix://", "redis+socket://"),
+    schemes=("redis", "rediss", "redis+socket", "amqp", "amqps", "pyamqp"),
+)
 DEFAULT_QUEUE_TASK_SECONDS = 60
 CELERY_TASK_DEFAULT_QUEUE = "default"
 # What waits for Stripe has a worker of its own: a slow answer there holds no sweep or reaper up.
@@ -305,18 +307,20 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
 )
 CELERY_BEAT_SCHEDULER = "ecohash.beat:Scheduler"
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
-CELERY_BEAT_SCHEDULE = chores.schedule(seal_seconds=number("USAGE_SEAL_SECONDS", 60))
+CELERY_BEAT_SCHEDULE = chores.schedule(seal_seconds=number("USAGE_SEAL_SECONDS", 60, most=3_600))
 
 # --- images ---------------------------------------------------------------------------------------
 
 REQUEST_DEADLINE_SECONDS = 90
-IMAGE_TIMEOUT_SECONDS = number("IMAGE_TIMEOUT_SECONDS", 30)
+IMAGE_TIMEOUT_SECONDS = number("IMAGE_TIMEOUT_SECONDS", 30, most=3_600)
 IMAGE_LIFETIME_SECONDS = 24 * 3600
 BODY_LIMIT_BYTES = 1024 * 1024
 # A file of refused terms; unset means the short list beside images/moderation.py.
 MODERATION_TERMS = setting("MODERATION_TERMS")
 S3_BUCKET = setting("S3_BUCKET")
-AWS_S3_ENDPOINT_URL = setting("AWS_S3_ENDPOINT_URL")
+AWS_S3_ENDPOINT_URL = address("AWS_S3_ENDPOINT_URL", schemes=("https", "http"))
+# Where boto3 learns the region; without one it signs for us-east-1, and other regions refuse that.
+NAME_A_REGION = ("AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_CONFIG_FILE")
 STORAGES: dict[str, dict[str, Any]] = {
     "staticfiles": {
         "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
@@ -345,11 +349,7 @@ STORAGES: dict[str, dict[str, Any]] = {
 
 INFERENCE_ENGINE = setting("INFERENCE_ENGINE", "flux")
 FLUX_MODEL = setting("FLUX_MODEL")
-try:
-    BLANK_ENGINE_SECONDS = float(setting("BLANK_ENGINE_SECONDS", "0"))
-except ValueError:
-    message = "BLANK_ENGINE_SECONDS must be a number of seconds."
-    raise ImproperlyConfigured(message) from None
+BLANK_ENGINE_SECONDS = seconds("BLANK_ENGINE_SECONDS", 0, most=3_600)
 
 # --- limits: of an organisation that has none of its own; a minute's worth may come at once ---------
 
@@ -361,7 +361,7 @@ FAILED_AUTHENTICATIONS_PER_MINUTE = 300
 
 # --- billing --------------------------------------------------------------------------------------
 
-TRIAL_CREDIT_MICROS = number("TRIAL_CREDIT_MICROS", 25 * 20_000)
+TRIAL_CREDIT_MICROS = number("TRIAL_CREDIT_MICROS", 25 * 20_000, least=0, most=10**12)
 
 # --- the API --------------------------------------------------------------------------------------
 
@@ -383,13 +383,12 @@ PAGE_THREADS = 64
 # A waiting caller costs one socket; reading its picture costs a second file for a moment.
 WAITING_LIMIT = max(64, min(2_000, (OPEN_FILES - 256) // 2 - PAGE_THREADS))
 # Of one address in one web process, without those whose request is being worked on.
-CONNECTIONS_PER_ADDRESS = number("CONNECTIONS_PER_ADDRESS", 256)
-if CONNECTIONS_PER_ADDRESS < 8:  # noqa: PLR2004 - one browser opens six
-    message = "CONNECTIONS_PER_ADDRESS must be at least 8: one browser opens six."
-    raise ImproperlyConfigured(message)
+# One browser opens six.
+CONNECTIONS_PER_ADDRESS = number("CONNECTIONS_PER_ADDRESS", 256, least=8)
 
 # --- logs: JSON, with the request id; never a key, a prompt or a signature -------------------------
 
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -409,7 +408,7 @@ LOGGING = {
             "stream": sys.stderr,
         },
     },
-    "root": {"handlers": ["stderr"], "level": setting("LOG_LEVEL", "INFO").upper()},
+    "root": {"handlers": ["stderr"], "level": choice("LOG_LEVEL", "INFO", LOG_LEVELS)},
     "loggers": {
         # Our own middleware writes one line for each request, without the query string.
         "django.server": {"level": "ERROR"},
@@ -423,3 +422,26 @@ LOGGING = {
         "celery.worker.strategy": {"level": "WARNING"},
     },
 }
+
+# --- all of it together ----------------------------------------------------------------------------
+
+if STRIPE_SANDBOX_PORT == PORT:
+    mistakes.append("STRIPE_SANDBOX_PORT must differ from PORT.")
+if AWS_S3_ENDPOINT_URL and not S3_BUCKET:
+    mistakes.append("S3_BUCKET must be set where AWS_S3_ENDPOINT_URL is.")
+if S3_BUCKET and not AWS_S3_ENDPOINT_URL and not any(map(os.environ.get, NAME_A_REGION)):
+    mistakes.append("AWS_DEFAULT_REGION must be set to the region of the bucket in S3_BUCKET.")
+if PRODUCTION:
+    mistakes += production.problems(
+        secret_key=SECRET_KEY,
+        key_pepper=key_pepper,
+        webhook_secrets=(STRIPE_WEBHOOK_SECRET, STRIPE_THIN_WEBHOOK_SECRET),
+        base_url=BASE_URL,
+        allowed_hosts=more_hosts,
+        trusted_proxies=TRUSTED_PROXIES,
+        database_url=DATABASE_URL,
+        email_url=email_url,
+        default_from_email=DEFAULT_FROM_EMAIL,
+        debug=DEBUG,
+    )
+environment.refuse(f"EcoHash will not start in {ECOHASH_ENV}:")

@@ -8,8 +8,8 @@ import torch
 from diffusers import FluxPipeline
 
 from inference.engines.checkpoint import LABEL_FILE
+from inference.miniature import NAME
 
-NAME = "flux-miniature"
 LABEL = {
     "name": NAME,
     "note": "EcoHash's own tiny checkpoint of FLUX's classes. Not FLUX.1 Schnell.",

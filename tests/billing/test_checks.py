@@ -84,7 +84,7 @@ def test_the_web_server_does_not_start_with_a_wrong_setting(tmp_path: Path) -> N
         timeout=60,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 78
     assert "billing.E002" in done.stderr
     assert "A secret key begins with sk_" in done.stderr
     assert "Traceback" not in done.stderr

@@ -10,7 +10,9 @@ from tests import servers
 
 # Read by boto3 itself, under its own names.
 BOTO3 = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"}
-READ = re.compile(r"""(?:setting|number|switch)\(\s*"([A-Z0-9_]+)\"""")
+READ = re.compile(
+    r"""(?:setting|number|seconds|switch|choice|address|folder|hosts|names)\(\s*"([A-Z0-9_]+)\""""
+)
 
 
 def test_every_setting_is_explained_and_every_explanation_has_a_setting() -> None:

@@ -1,0 +1,46 @@
+"""System checks of the app on top: what takes the place of something real, and the folder of this machine."""
+
+import stat
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
+
+from ecohash import development
+
+# These write nothing.
+KEPT_NOWHERE = {"blank", "miniature"}
+
+
+@register()
+def stand_ins(**_kwargs: Any) -> list[CheckMessage]:
+    """ecohash.W001: production runs on a stand-in, because ALLOWED_STAND_INS names it."""
+    if not settings.PRODUCTION:
+        return []
+    return [
+        Warning(
+            f"{one.problem} ALLOWED_STAND_INS allows it.", hint=f"{one.remedy}.", id="ecohash.W001"
+        )
+        for one in settings.STAND_INS
+    ]
+
+
+@register()
+def var_dir(**_kwargs: Any) -> list[CheckMessage]:
+    """ecohash.E001 and W002: the folder that holds secrets, database, images and mails."""
+    if settings.PRODUCTION and not {one.name for one in settings.STAND_INS} - KEPT_NOWHERE:
+        return []
+    try:
+        development.make_folder(settings.VAR_DIR)
+        rights = settings.VAR_DIR.stat().st_mode
+    except OSError as error:
+        return [Error(development.sentence(error), id="ecohash.E001")]
+    if rights & (stat.S_IRWXG | stat.S_IRWXO):
+        return [
+            Warning(
+                f"VAR_DIR ({settings.VAR_DIR}) is open to other users of this machine.",
+                hint=f"It holds secrets: chmod 700 {settings.VAR_DIR}",
+                id="ecohash.W002",
+            )
+        ]
+    return []
