@@ -19,11 +19,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import redis
 from django.conf import settings
 
-from ecohash import backups
+from ecohash import backups, development
+from ecohash.environment import EXIT_MISCONFIGURED
 from images.catalog import FLUX_SCHNELL
 
 # supervisord closes every handle from 5 up when it starts and from 3 up in each child, so a lock
@@ -95,8 +97,11 @@ def python(name: str, *words: str) -> list[str]:
 
 
 def mark(name: str, *, var_dir: Path | None = None) -> str:
-    """What the command line of our program of that name carries."""
-    return f"ecohash={var_dir or settings.VAR_DIR}:{name}"
+    """What the command line of our program of that name carries.
+
+    Escaped as in an address, so that spaces, quotes and other bytes survive every expander and `ps`.
+    """
+    return f"ecohash={quote(os.fsencode(var_dir or settings.VAR_DIR))}:{name}"
 
 
 def programs() -> list[Program]:
@@ -117,7 +122,7 @@ def programs() -> list[Program]:
                 20,
                 # The image in hand, its encoding and its delivery.
                 stop_seconds=settings.IMAGE_TIMEOUT_SECONDS + 15,
-                environment=f"CUDA_VISIBLE_DEVICES={device}" if device else "",
+                environment=f'CUDA_VISIBLE_DEVICES="{device}"' if device else "",
             )
         )
     if settings.STRIPE_SANDBOX:
@@ -197,22 +202,25 @@ def config(wanted: list[Program], *, terminal: str | None) -> str:
 def program_section(program: Program, *, log: Path, terminal: str | None) -> str:
     """The lines of supervisord.conf for one program."""
     own_log: dict[str, object] = {
-        "_logfile": log / f"{program.name}.log",
+        "_logfile": expanded_twice(log / f"{program.name}.log"),
         "_logfile_maxbytes": LOG_BYTES,
         "_logfile_backups": 3,
     }
     if program.talks and terminal:
         output = {f"stderr{name}": value for name, value in own_log.items()}
-        output |= {"stdout_logfile": terminal, "stdout_logfile_maxbytes": 0}
+        output |= {"stdout_logfile": expanded_twice(terminal), "stdout_logfile_maxbytes": 0}
     else:
         output = {f"stdout{name}": value for name, value in own_log.items()}
         output["redirect_stderr"] = "true"
     return section(
         f"program:{program.name}",
         command=shlex.join(program.command),
-        directory=settings.BASE_DIR,
+        # The folder that supervisord runs in is the programs' too: a path here would be one more
+        # text to expand.
         priority=program.priority,
-        autorestart="false" if program.once else "true",
+        # Whatever ends is started again, except what was ended by its settings.
+        autorestart="false" if program.once else "unexpected",
+        exitcodes=0 if program.once else EXIT_MISCONFIGURED,
         startsecs=0 if program.once else 1,
         # It waits one second longer after each failed start and never gives up.
         startretries=0 if program.once else 1_000_000,
@@ -226,8 +234,20 @@ def program_section(program: Program, *, log: Path, terminal: str | None) -> str
     )
 
 
+def expanded_twice(value: object) -> str:
+    """For the names that supervisord expands once more than it says."""
+    return str(value).replace("%", "%%")
+
+
 def section(title: str, **values: object) -> str:
-    """One section; % starts an expansion in supervisord's format."""
+    """One section; % starts an expansion in supervisord's format.
+
+    Raises:
+        NotPossible: a value has a line break, so it would be two.
+    """
+    if any(len(str(value).splitlines()) > 1 for value in values.values()):
+        message = "A path of this installation has a line break. Move it to a folder without one."
+        raise NotPossible(message)
     lines = [f"{name}={str(value).replace('%', '%%')}" for name, value in values.items()]
     return "\n".join([f"[{title}]", *lines, ""])
 
@@ -253,15 +273,15 @@ def make_folders() -> None:
     """
     for folder in (settings.VAR_DIR, settings.VAR_DIR / "log", settings.REDIS_SOCKET.parent):
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            development.make_folder(folder)
             if folder == settings.REDIS_SOCKET.parent and folder.stat().st_uid != os.geteuid():
                 message = f"{folder} belongs to another user. Set VAR_DIR to a shorter path."
                 raise NotPossible(message)
+            if folder == settings.BASE_DIR / "var":
+                # Ours by its name. Another folder may have other uses: a check warns there.
+                folder.chmod(development.PRIVATE)
         except OSError as error:
-            message = (
-                f"{folder} cannot be made ({error.strerror}). Set VAR_DIR to a folder of yours."
-            )
-            raise NotPossible(message) from error
+            raise NotPossible(development.sentence(error)) from error
 
 
 def take_lock() -> int:
@@ -292,12 +312,12 @@ def check_ports() -> None:
     Raises:
         NotPossible: something listens there.
     """
-    check_port("PORT", settings.PORT)
+    check_port("PORT", settings.PORT, host="0.0.0.0" if settings.PRODUCTION else "127.0.0.1")  # noqa: S104 - as gunicorn
     if settings.STRIPE_SANDBOX:
         check_port("STRIPE_SANDBOX_PORT", settings.STRIPE_SANDBOX_PORT)
 
 
-def check_port(name: str, port: int) -> None:
+def check_port(name: str, port: int, *, host: str = "127.0.0.1") -> None:
     """The port that this setting names is free.
 
     Raises:
@@ -306,7 +326,7 @@ def check_port(name: str, port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except (OSError, OverflowError) as error:
             reason = error.strerror if isinstance(error, OSError) else "there is no such port"
             message = (

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from pytest_django import Settings
+from supervisor import datatypes
 
-from ecohash import supervisor
+from ecohash import environment, foreground, supervisor
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_each_gpu_worker_sees_a_device_of_its_own(
     own_redis.GPU_WORKERS = 2
     config = parsed()
     seen = [config[f"program:gpu{number}"]["environment"] for number in (1, 2)]
-    assert seen == ["CUDA_VISIBLE_DEVICES=0", "CUDA_VISIBLE_DEVICES=1"]
+    assert seen == ['CUDA_VISIBLE_DEVICES="0"', 'CUDA_VISIBLE_DEVICES="1"']
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     assert supervisor.devices() == ["4", "6"]
 
@@ -94,9 +95,102 @@ def test_without_a_terminal_everything_is_logged(own_redis: Settings, tmp_path: 
     assert parsed(None)["program:web"]["stdout_logfile"] == str(tmp_path / "log" / "web.log")
 
 
-def test_a_folder_with_a_space_and_a_quote_is_one_word(own_redis: Settings) -> None:
-    own_redis.VAR_DIR /= "it's mine"
-    assert f"ecohash={own_redis.VAR_DIR}:web" in shlex.split(parsed()["program:web"]["command"])
+def as_supervisord_reads_it(text: str, folder: Path) -> foreground.Options:
+    """The configuration after all of supervisord's expansions, in the process that `up` becomes."""
+    path = folder / "supervisord.conf"
+    path.write_text(text)
+    read = foreground.Options()
+    read.configfile, read.here = str(path), str(folder)
+    read.read_config(str(path))
+    return read
+
+
+# Everything that supervisord, shlex, a shell or an address gives a meaning to.
+ODD = 'it\'s 100% %(ENV_HOME)s %s #1 ;2 "x" $HOME `é` 日本'
+
+
+def test_a_folder_with_odd_characters_reaches_each_program_unchanged(
+    own_redis: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_redis.VAR_DIR /= ODD
+    own_redis.REDIS_SOCKET = own_redis.VAR_DIR / "redis.sock"
+    own_redis.REDIS_URL = f"unix://{own_redis.REDIS_SOCKET}"
+    log = own_redis.VAR_DIR / "log"
+    log.mkdir(parents=True)
+    monkeypatch.setattr(sys, "executable", f"/opt/{ODD}/bin/python")
+    foreground.use_ours()
+    programs = supervisor.programs()
+    text = supervisor.config(programs, terminal=None)
+    read = as_supervisord_reads_it(text, own_redis.VAR_DIR).configroot.supervisord
+    assert read.logfile == str(log / "supervisord.log")
+    assert read.pidfile == str(own_redis.VAR_DIR / "supervisord.pid")
+    processes = {
+        process.name: process
+        for group in read.process_group_configs
+        for process in group.process_configs
+    }
+    assert set(processes) == {program.name for program in programs}
+    for program in programs:
+        process = processes[program.name]
+        assert shlex.split(process.command) == program.command
+        assert process.stdout_logfile == str(log / f"{program.name}.log")
+
+
+def test_the_default_folder_is_narrowed_and_another_left_as_it_is(own_redis: Settings) -> None:
+    own_redis.BASE_DIR = own_redis.VAR_DIR
+    for name, rights in (("var", 0o700), ("elsewhere", 0o755)):
+        own_redis.VAR_DIR = own_redis.BASE_DIR / name
+        own_redis.REDIS_SOCKET = own_redis.VAR_DIR / "redis.sock"
+        own_redis.VAR_DIR.mkdir(mode=0o755)
+        supervisor.make_folders()
+        assert own_redis.VAR_DIR.stat().st_mode & 0o777 == rights
+
+
+def test_the_mark_of_a_process_is_one_word_for_ps_too(own_redis: Settings) -> None:
+    own_redis.VAR_DIR /= ODD
+    assert len(supervisor.mark("web").split()) == 1
+    assert supervisor.mark("web").isascii()
+
+
+def test_a_device_with_odd_characters_reaches_its_worker(
+    own_redis: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1%s/0,GPU-2")
+    own_redis.GPU_WORKERS = 2
+    (own_redis.VAR_DIR / "log").mkdir()
+    text = supervisor.config(supervisor.programs(), terminal=None)
+    groups = as_supervisord_reads_it(text, own_redis.VAR_DIR).configroot.supervisord
+    environments = {
+        p.name: p.environment for g in groups.process_group_configs for p in g.process_configs
+    }
+    assert environments["gpu1"] == {"CUDA_VISIBLE_DEVICES": "MIG-1%s/0"}
+
+
+def test_a_config_that_fails_lists_no_name_of_the_environment(
+    own_redis: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "hush")
+    foreground.use_ours()
+    with pytest.raises(ValueError, match="cannot be expanded") as refusal:
+        as_supervisord_reads_it("[supervisord]\nlogfile=%(ENV_NO)s\n", own_redis.VAR_DIR)
+    assert "SOME_TOKEN" not in str(refusal.value)
+    assert "hush" not in str(refusal.value)
+
+
+def test_a_path_of_two_lines_is_refused(own_redis: Settings) -> None:
+    with pytest.raises(supervisor.NotPossible, match="line break"):
+        supervisor.section("program:x", command="/opt/two\nlines/python")
+
+
+def test_what_ends_for_its_settings_is_not_started_again(own_redis: Settings) -> None:
+    (own_redis.VAR_DIR / "log").mkdir()
+    text = supervisor.config(supervisor.programs(), terminal=None)
+    read = as_supervisord_reads_it(text, own_redis.VAR_DIR).configroot.supervisord
+    for group in read.process_group_configs:
+        for process in group.process_configs:
+            if process.name != "announce":
+                assert process.autorestart is datatypes.RestartWhenExitUnexpected
+                assert process.exitcodes == [environment.EXIT_MISCONFIGURED], process.name
 
 
 def test_a_second_up_in_the_same_folder_is_refused(own_redis: Settings) -> None:

@@ -6,19 +6,22 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
-from ecohash import supervisor
+from ecohash import development, startup, supervisor
 
 
 class Command(BaseCommand):
     """Start the whole platform on this machine."""
 
     help = "Start web, workers and Redis in the foreground; Ctrl-C stops them all."
+    requires_system_checks = ()  # startup.check() runs them, and tells the same as each process does
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         os.umask(0o077)
         try:
             supervisor.make_folders()
+            startup.check(writes=True)
             lock = supervisor.take_lock()
             if count := supervisor.stop_leftovers():
                 self.say(f"Stopped {count} processes that an earlier run had left behind.")
@@ -30,11 +33,22 @@ class Command(BaseCommand):
             supervisor.become_supervisord()
         except supervisor.NotPossible as refusal:
             raise CommandError(str(refusal)) from None
+        except OSError as error:
+            raise CommandError(development.sentence(error)) from None
 
     def prepare(self) -> None:
-        """The database's tables."""
+        """The database's tables, and in production the files that it serves by their digest."""
         self.say("Preparing the database ...")
-        call_command("migrate", verbosity=0, interactive=False)
+        try:
+            call_command("migrate", verbosity=0, interactive=False)
+        except DatabaseError as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise supervisor.NotPossible(
+                f"The database cannot be prepared ({reason}). Check DATABASE_URL and that its server "
+                "runs; without one, that VAR_DIR has room."
+            ) from None
+        if settings.PRODUCTION:
+            call_command("collectstatic", verbosity=0, interactive=False)
 
     def say(self, text: str) -> None:
         """One line, at once."""
