@@ -102,7 +102,9 @@ def test_two_keys_at_once_share_the_organizations_cap() -> None:
     limit_organization(person, monthly_cap_micros=6 * PRICE)
     calls = [lambda: hold_for(person), lambda: hold_for(person, other)] * 8
     assert sorted_out(at_once(*calls)) == (6, 10)
-    assert of_key(person.key)[2] + of_key(other)[2] == of_organization(person)[2] == 6
+    # Now and then one key is granted all six; the other one's row went back with its refusals.
+    lines = Budget.objects.filter(api_key__in=[person.key, other])
+    assert sum(line.in_flight for line in lines) == of_organization(person)[2] == 6
 
 
 @raced
