@@ -51,6 +51,7 @@ def hold(*, organization: Organization, api_key: ApiKey | None, price: Price) ->
     """Reserve the price of one image. Call it inside a transaction, and roll that back on a refusal.
 
     `price` is the one in force; a subscription that Stripe has not confirmed at it yet pays its older one.
+    `api_key` must have been read in this transaction, so that its cap and limits are those in force.
     Each test and its reservation are one UPDATE: a check followed by an insert lets parallel calls
     overdraw.
 
@@ -58,9 +59,8 @@ def hold(*, organization: Organization, api_key: ApiKey | None, price: Price) ->
         InsufficientQuota: nobody can pay (payers.py says why), or a spend limit (SpendLimitReached).
         TooManyInFlight: as many images are in work as the organisation or the key may have at once.
     """
-    # As they are now: the call may have been authenticated a slow upload ago.
+    # As it is now: the call may have been authenticated a slow upload ago.
     organization = Organization.objects.select_related("subscription").get(pk=organization.pk)
-    api_key = ApiKey.objects.get(pk=api_key.pk) if api_key else None
     subscription: Subscription | None = getattr(organization, "subscription", None)
     payers.refuse_frozen(subscription)
     if _covering(organization, price.amount_micros).exists():

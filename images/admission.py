@@ -4,6 +4,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from accounts import permissions
+from accounts.addresses import Address
 from accounts.buckets import retry_after
 from accounts.models import ApiKey, Organization
 from accounts.refusals import Refusal
@@ -33,17 +35,21 @@ def request_image(
     *,
     organization: Organization,
     api_key: ApiKey | None = None,
+    address: Address | None = None,
     call: Call | None = None,
     **asked: Any,
 ) -> Admitted:
-    """Find or admit the job for a call; `asked` goes to `generation.admit`.
+    """Find or admit the job for a call from that address; `asked` goes to `generation.admit`.
 
-    Who shares a job takes a request's token and no image's. A refusal for lack of credit takes neither,
-    and any other refusal of the job no image's.
+    Who shares a job takes a request's token and no image's. A refusal for lack of credit, or of a caller
+    who may not any more, takes neither, and any other refusal of the job no image's.
 
     Raises:
         IdempotencyKeyReused, RateLimitExceeded, and whatever `generation.admit` refuses.
     """
+    if api_key and call and (call.key or call.is_retry):
+        # Now that the body is there: a key that stopped meanwhile is not told of an earlier call either.
+        api_key = permissions.key_now(key=api_key, scope=permissions.GENERATE, address=address)
     who = Who(organization, api_key)
     earlier = idempotency.earlier(organization=organization, api_key=api_key, call=call)
     if earlier:
@@ -53,13 +59,20 @@ def request_image(
         for _ in range(TRIES):
             with suppress(generation.AlreadyAdmitted):
                 job = generation.admit(
-                    organization=organization, api_key=api_key, call=call, **asked
+                    organization=organization,
+                    api_key=api_key,
+                    address=address,
+                    call=call,
+                    **asked,
                 )
                 return Admitted(job, shared=False, standing=standing)
             # Its holder may have failed, and let the key go, in that very moment: then once more.
             if earlier := idempotency.holder(organization=organization, call=call):
                 return Admitted(earlier, shared=True, standing=who.given_back(images=1))
         raise generation.AlreadyAdmitted
+    except permissions.REFUSALS:
+        who.given_back(requests=1, images=1)
+        raise
     except Refusal as refusal:
         # First of all, for the next look may refuse too.
         standing = who.given_back(images=1)

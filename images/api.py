@@ -12,8 +12,10 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from accounts.addresses import Address, caller_address, within
+from accounts.addresses import caller_address
+from accounts.authentication import InvalidApiKey
 from accounts.models import ApiKey
+from accounts.permissions import check_permissions
 from accounts.refusals import Refusal
 from images import answers, rate_limits
 from images.rate_limits import Standing
@@ -24,13 +26,6 @@ logger = logging.getLogger(__name__)
 class UnknownPath(Refusal):
     status = 404
     text = "There is nothing at this address. The API's paths begin with /v1/images/generations."
-
-
-class InsufficientPermissions(Refusal):
-    """The key is valid, but not for this call."""
-
-    status = 403
-    code = "insufficient_permissions"
 
 
 class AlwaysJson(BaseContentNegotiation):
@@ -79,6 +74,9 @@ class ApiView(APIView):
         self.standing = rate_limits.take(organization=key.organization, api_key=key)
 
     def handle_exception(self, exc: Exception) -> Any:
+        if isinstance(exc, InvalidApiKey):
+            # It was live when the call began: what is left is no business of its holder any more.
+            self.key = None
         # A refusal at the limits has just looked at them.
         self.standing = getattr(exc, "standing", None) or self.standing
         return super().handle_exception(exc)
@@ -109,25 +107,6 @@ class ApiView(APIView):
     @property
     def allowed_methods(self) -> list[str]:
         return [name.upper() for name in ("get", "post", "delete") if hasattr(self, name)]
-
-
-def check_permissions(*, key: ApiKey, scope: str | None, address: Address | None) -> None:
-    """Whether the key may be used for this, and from there.
-
-    Raises:
-        InsufficientPermissions: it lacks the scope, or the address is in none of its networks.
-    """
-    if scope is not None and scope not in key.scopes:
-        raise InsufficientPermissions(
-            f"This API key lacks the scope '{scope}'. "
-            "Allow it on the dashboard's Keys page, or use another key."
-        )
-    if key.allowed_networks and not within(address, key.allowed_networks):
-        came_from = f"came from {address}" if address else "came from no known address"
-        raise InsufficientPermissions(
-            f"This API key works from certain networks only, and this call {came_from}. "
-            "Call from one of them, or add your network on the dashboard's Keys page."
-        )
 
 
 def caller_key(request: Request) -> ApiKey:

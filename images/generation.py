@@ -29,6 +29,8 @@ from django.db import (
 from django.db.models import Q
 from django.utils import timezone
 
+from accounts import permissions
+from accounts.addresses import Address
 from accounts.buckets import retry_after
 from accounts.models import ApiKey, Organization, User
 from accounts.refusals import Refusal
@@ -135,6 +137,7 @@ def admit(
     request_id: str,
     api_key: ApiKey | None = None,
     user: User | None = None,
+    address: Address | None = None,
     response_format: str = "b64_json",
     deadline_seconds: float = DEADLINE_SECONDS,
     call: Call | None = None,
@@ -146,6 +149,7 @@ def admit(
 
     Raises:
         ContentPolicyViolation: the prompt is refused.
+        InvalidApiKey, InsufficientPermissions, NotAMember: the caller may not, or not any more.
         InsufficientQuota: the organisation cannot pay, or a spend limit is reached.
         TooManyInFlight: as many images are in work as may be at once.
         DeadlineImpossible: the queue is longer than that.
@@ -174,6 +178,13 @@ def admit(
     outlook = turns.outlook(MODELS[model])
     try:
         with turnstile.through(organization.pk, _give_connection_back), transaction.atomic():
+            # Judged at the door too; since then the caller could make us wait for its body.
+            if api_key:
+                api_key = permissions.key_now(
+                    key=api_key, scope=permissions.GENERATE, address=address, lock=True
+                )
+            elif user:
+                permissions.lock_member(user=user, organization=organization)
             job.hold = ledger.hold(organization=organization, api_key=api_key, price=price)
             job.save(force_insert=True)
             refuse_hopeless(job, outlook, deadline_seconds)

@@ -7,13 +7,16 @@ is fetched again and again from `state` until the run has ended.
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import OrganizationRequest
 from accounts.doors import members_only
+from accounts.permissions import NotAMember
 from accounts.refusals import Refusal
 from billing import pricing
 from billing.ledger import InsufficientQuota
@@ -60,6 +63,8 @@ def draw(request: OrganizationRequest) -> HttpResponse:
             user=request.user,
             response_format="url",
         )
+    except NotAMember as refusal:
+        raise PermissionDenied(str(refusal)) from None
     except Refusal as refusal:
         form.add_error(None, str(refusal))
         return refused(request, form, out_of_credit=isinstance(refusal, InsufficientQuota))

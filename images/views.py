@@ -15,6 +15,8 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.request import Request
 
+from accounts.addresses import caller_address
+from accounts.permissions import GENERATE
 from accounts.refusals import Refusal
 from images import (
     admission,
@@ -40,7 +42,7 @@ LONGEST_NUMBER = 10  # digits; int() is slow beyond reason with thousands
 class ImageGenerations(ApiView):
     """POST /v1/images/generations: one prompt in, one picture out."""
 
-    scope = "generate"
+    scope = GENERATE
 
     def post(self, request: Request) -> HttpResponseBase:
         key, caller = caller_key(request), Caller.of(request.META)
@@ -52,6 +54,7 @@ class ImageGenerations(ApiView):
             admitted = admission.request_image(
                 organization=key.organization,
                 api_key=key,
+                address=caller_address(request.META),
                 call=call,
                 request_id=request_id.current(),
                 deadline_seconds=deadline_seconds,
@@ -74,7 +77,7 @@ class ImageGenerations(ApiView):
 class ImageGeneration(ApiView):
     """/v1/images/generations/{id}: the job and, while it lives, its picture; DELETE cancels what is queued."""
 
-    scope = "generate"
+    scope = GENERATE
 
     def get(self, request: Request, generation_id: str) -> HttpResponseBase:
         return answers.job_answer(self.find(request, generation_id))

@@ -25,7 +25,8 @@ def hold_for(person: Person, key: ApiKey | None = None) -> Hold:
     """Alone in its transaction, so that a refusal takes everything back."""
     price = pricing.price_of(model="flux-1-schnell", size="512x512")
     with transaction.atomic():
-        return ledger.hold(organization=person.organization, api_key=key or person.key, price=price)
+        row = ApiKey.objects.get(pk=(key or person.key).pk)
+        return ledger.hold(organization=person.organization, api_key=row, price=price)
 
 
 def end(verb: Any, hold: Hold) -> bool:

@@ -1,14 +1,23 @@
 """Before a job: the limits, and what a refusal gives back."""
 
+import threading
+from datetime import timedelta
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
 from django.http.response import HttpResponse
+from django.utils import timezone
 
+from accounts import keys, permissions
+from accounts.authentication import InvalidApiKey
+from accounts.models import ApiKey, Membership, User
+from accounts.permissions import InsufficientPermissions, NotAMember
 from billing.ledger import InsufficientQuota, SpendLimitReached, TooManyInFlight
 from billing.models import Budget, Hold
-from images import admission, generation, hints, rate_limits, turns
+from images import admission, generation, hints, idempotency, rate_limits, turns
 from images.catalog import FLUX_SCHNELL
+from images.models import Generation
 from images.rate_limits import RateLimitExceeded, Standing
 from tests.at_once import at_once
 from tests.calls import BODY, GENERATIONS, call
@@ -30,9 +39,8 @@ def ask(person: Person, **asked: Any) -> admission.Admitted:
         "size": "512x512",
         "seed": 1,
     }
-    return admission.request_image(
-        organization=person.organization, api_key=person.key, request_id="req", **fields | asked
-    )
+    fields |= {"organization": person.organization, "api_key": person.key, "request_id": "req"}
+    return admission.request_image(**fields | asked)
 
 
 def left(person: Person) -> tuple[int, int]:
@@ -152,3 +160,92 @@ def test_a_place_is_free_again_however_the_job_ends(alice: Person) -> None:
     job = ask(alice).job
     generation.expire(job)
     assert ask(alice).job != job
+
+
+# What may change between the look at a key and the end of the body that it came with.
+STOPPED: dict[str, tuple[dict[str, Any], type[Exception]]] = {
+    "revoked": ({"revoked_at": timezone.now()}, InvalidApiKey),
+    "suspended": ({"suspended_at": timezone.now()}, InvalidApiKey),
+    "expired": ({"expires_at": timezone.now() - timedelta(seconds=1)}, InvalidApiKey),
+    "without the scope": ({"may_generate": False}, InsufficientPermissions),
+    "elsewhere": ({"allowed_networks": ["203.0.113.0/24"]}, InsufficientPermissions),
+}
+
+
+@pytest.mark.parametrize("how", STOPPED)
+@pytest.mark.parametrize("key", [None, "k"])
+def test_a_key_that_stopped_since_it_was_looked_at_is_refused_without_a_trace(
+    alice: Person, how: str, key: str | None
+) -> None:
+    changes, refusal = STOPPED[how]
+    before = left(alice)
+    ApiKey.objects.filter(pk=alice.key.pk).update(**changes)
+    call_ = idempotency.Call("digest", key, is_retry=False)
+    with pytest.raises(refusal):
+        ask(alice, call=call_, address=ip_address("198.51.100.7"))
+    assert left(alice) == before
+    assert not Hold.objects.exists()
+    assert not Generation.objects.exists()
+
+
+@pytest.mark.parametrize("how", STOPPED)
+@pytest.mark.parametrize("is_retry", [False, True])
+def test_a_key_that_stopped_is_not_given_an_earlier_calls_image(
+    alice: Person, how: str, *, is_retry: bool
+) -> None:
+    changes, refusal = STOPPED[how]
+    call_ = idempotency.Call("digest", None if is_retry else "k", is_retry=is_retry)
+    earlier = ask(alice, call=call_).job
+    ApiKey.objects.filter(pk=alice.key.pk).update(**changes)
+    with pytest.raises(refusal):
+        ask(alice, call=call_)
+    assert jobs.now(earlier).joined_at is None
+    # Nor is it told that the name was used for something else.
+    with pytest.raises(refusal):
+        ask(alice, call=idempotency.Call("another", call_.key, is_retry=is_retry))
+
+
+def test_a_key_works_from_its_networks(alice: Person) -> None:
+    ApiKey.objects.filter(pk=alice.key.pk).update(allowed_networks=["203.0.113.0/24"])
+    assert ask(alice, address=ip_address("203.0.113.5")).job
+
+
+@pytest.mark.parametrize("how", ["deactivated", "removed"])
+def test_who_is_no_member_any_more_draws_nothing_in_the_playground(alice: Person, how: str) -> None:
+    if how == "deactivated":
+        User.objects.filter(pk=alice.user.pk).update(is_active=False)
+    else:
+        Membership.objects.filter(user=alice.user).delete()
+    before = left(alice)
+    with pytest.raises(NotAMember):
+        ask(alice, api_key=None, user=alice.user)
+    assert left(alice) == before
+    assert not Hold.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_admitted_after_a_revocation_has_returned(
+    alice: Person, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row is locked from the look at it to the COMMIT."""
+    settings.IMAGES_PER_MINUTE = settings.REQUESTS_PER_MINUTE = 10_000
+    looked, revoked = threading.Event(), threading.Event()
+    look = permissions.key_now
+
+    def look_slowly(**asked: Any) -> ApiKey:
+        row = look(**asked)
+        looked.set()
+        # Nobody can revoke it now; where somebody could, this would be admitted after that.
+        assert not revoked.wait(0.5)
+        return row
+
+    def revoke() -> int:
+        looked.wait()
+        keys.revoke(alice.key)
+        revoked.set()
+        return Hold.objects.count()
+
+    monkeypatch.setattr(permissions, "key_now", look_slowly)
+    admitted, held_at_revocation = at_once(lambda: ask(alice), revoke)
+    assert isinstance(admitted, admission.Admitted), admitted
+    assert held_at_revocation == Hold.objects.count() == 1
