@@ -8,7 +8,8 @@ I4  the ledger agrees with the grants, captures and refunds that it records
 I5  each image that a subscription pays is in one usage batch, and each batch holds what it says
 I6  Stripe has counted and billed what the batches hold (billing/books.py)
 I7  one idempotency key of an organisation has at most one job and one capture
-I8  what was given up was not charged
+I8  what was given up was not charged; the one refusal after which a job may still be charged is that of a
+    deadline which passed while it was drawn, and it says so
 """
 
 from collections.abc import Callable, Iterator
@@ -23,12 +24,19 @@ from django.utils import timezone
 
 from billing import books, metering
 from billing.models import Budget, Credit, Hold, LedgerEntry, UsageBatch
+from images import leases
 from images.models import Generation, Image
 
 # Use is sealed each minute.
 LONGEST_OPEN = timedelta(minutes=10)
-# The deadline, the reaper's grace and its interval, and as much again for a machine under load.
-LONGEST_JOB = timedelta(seconds=2 * settings.REQUEST_DEADLINE_SECONDS)
+# A job waits for a worker until its deadline at most. An attempt that has begun by then goes on for as long
+# as its lease may be renewed, and is not repeated. A minute more, for the reaper on a machine under load.
+LONGEST_JOB = (
+    timedelta(seconds=settings.REQUEST_DEADLINE_SECONDS)
+    + leases.LONGEST_ATTEMPT
+    + leases.LEASE
+    + timedelta(minutes=1)
+)
 
 Differences = Iterator[str]
 

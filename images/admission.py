@@ -18,8 +18,6 @@ from images.rate_limits import SECONDS_IN_A_MINUTE, Standing
 TRIES = 3
 # What is said when nobody can know: before the first picture, or without a worker.
 UNKNOWN_WAIT_SECONDS = 5.0
-# Storing a drawn picture and charging for it, generously.
-DELIVERY_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def request_image(
         IdempotencyKeyReused, RateLimitExceeded, and whatever `generation.admit` refuses.
     """
     if api_key and call and (call.key or call.is_retry):
-        # Now that the body is there: a key that stopped meanwhile is not told of an earlier call either.
+        # The whole body is there now. A key that was stopped meanwhile is not told of an earlier call either.
         api_key = permissions.key_now(key=api_key, scope=permissions.GENERATE, address=address)
     who = Who(organization, api_key)
     earlier = idempotency.earlier(organization=organization, api_key=api_key, call=call)
@@ -115,7 +113,7 @@ def _until_free(refusal: TooManyInFlight, who: Who, standing: Standing) -> float
     if refusal.of_key and who.api_key:
         jobs = jobs.filter(api_key=who.api_key)
     ends = turns.seconds_until_one_ends(jobs)
-    place = UNKNOWN_WAIT_SECONDS if ends is None else ends + DELIVERY_SECONDS
+    place = UNKNOWN_WAIT_SECONDS if ends is None else ends + turns.DELIVERY_SECONDS
     # The refused request has taken its token.
     level = standing.requests
     request = SECONDS_IN_A_MINUTE / level.limit if level and not level.remaining else 0.0

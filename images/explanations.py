@@ -12,7 +12,7 @@ WHAT_TO_DO = {
     Generation.Status.MODERATED: "Change the prompt, then run it again.",
     Generation.Status.CANCELED: "Run it again whenever you like.",
     Generation.Status.EXPIRED: (
-        "No worker came to it in time. Run it again; a later moment may find a shorter queue."
+        "No worker could generate it in time. Run it again; a later moment may find a shorter queue."
     ),
 }
 

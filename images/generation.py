@@ -7,7 +7,8 @@ its status, so that of two ends only one can ever happen:
 
     queued → running(attempt, lease) → succeeded | failed | moderated | canceled | expired
 
-Delivered and charged are one transaction, and so are given up and not charged.
+Delivered and charged are one transaction, and so are given up and not charged. Deadlines and callers
+who leave end what is queued; what is being drawn is finished and charged.
 """
 
 import logging
@@ -57,12 +58,25 @@ class DeadlinePassed(Refusal):
 
 
 class StillRunning(DeadlinePassed):
-    """The deadline of somebody who shares another call's job: that one goes on, and may be charged."""
+    """The caller's deadline passed, and the job goes on: it was begun, or somebody else waits for it.
+    Or nobody knows, while the database is away.
 
-    text = (
-        "The image was not ready within your deadline. It belongs to an earlier call and goes on: "
-        "send the same request again to get it."
-    )
+    The only refusal that may be followed by a charge, and the only one that carries the id of a job.
+    """
+
+    def __init__(self, job: Generation) -> None:
+        begun = job.status == Generation.Status.RUNNING
+        state = "being generated" if begun else "still in the queue"
+        again = " or send the same request with the same Idempotency-Key again"
+        super().__init__(
+            f"The image was not ready within the deadline. It is {state}, and will be charged when it is "
+            f"delivered. Get it with GET /v1/images/generations/{job.id}"
+            f"{again if job.idempotency_key else ''}; it is kept for 24 hours."
+        )
+        self.headers = {
+            "Retry-After": str(RETRY_AFTER_SECONDS),
+            "x-ecohash-generation-id": job.id,
+        }
 
 
 class DeadlineImpossible(Refusal):
@@ -145,7 +159,7 @@ def admit(
     """Hold the price, queue the job and ring for a worker. Returns at once.
 
     API and playground both come here by way of admission.py; there is no third way in. All values
-    must have been validated.
+    must have been validated. `address` is where a call with a key comes from.
 
     Raises:
         ContentPolicyViolation: the prompt is refused.
@@ -178,7 +192,7 @@ def admit(
     outlook = turns.outlook(MODELS[model])
     try:
         with turnstile.through(organization.pk, _give_connection_back), transaction.atomic():
-            # Judged at the door too; since then the caller could make us wait for its body.
+            # Judged before the body was read, too; the caller decides how long that takes.
             if api_key:
                 api_key = permissions.key_now(
                     key=api_key, scope=permissions.GENERATE, address=address, lock=True
@@ -211,11 +225,11 @@ def refuse_hopeless(job: Generation, outlook: turns.Outlook, deadline_seconds: f
     Raises:
         DeadlineImpossible: the jobs ahead take too long.
     """
-    most = outlook.whole_seconds(outlook.backlog, job.size)
+    most = outlook.delivered_seconds(outlook.backlog, job.size)
     own_deadline = deadline_seconds < DEADLINE_SECONDS
     if most is None or (most < deadline_seconds / 2 and not own_deadline):
         return
-    seconds = outlook.whole_seconds(turns.jobs_ahead(job, MODELS[job.model]), job.size)
+    seconds = outlook.delivered_seconds(turns.jobs_ahead(job, MODELS[job.model]), job.size)
     if seconds is not None and seconds > deadline_seconds:
         raise DeadlineImpossible(deadline_seconds=deadline_seconds, seconds=seconds)
 
@@ -225,16 +239,16 @@ def await_end(
 ) -> Generation:
     """Wait until the job has ended, at most until its deadline; returns the row as it then is.
 
-    No database connection is held meanwhile. At the deadline the job is given up and its money
-    released, unless it ended in that very moment: then that end counts. Who shares another's job may
-    wait for fewer `seconds`; then the job goes on, and the row returned is unfinished.
+    No database connection is held meanwhile. At the deadline a job that is still queued is given up
+    and its money released. One that is being drawn goes on, will be charged, and the row returned is
+    unfinished. Who shares another's job waits for `seconds` of its own; the same holds for that row.
 
     Raises:
         CallerLeft: the caller hung up. A queued job that nobody else waits for is canceled, free of
             charge; one that is being drawn is finished, charged, and can be fetched by its id.
     """
     job_ends = time.monotonic() + (job.deadline_at - timezone.now()).total_seconds()
-    until = job_ends if seconds is None else min(job_ends, time.monotonic() + seconds)
+    until = job_ends if seconds is None else time.monotonic() + seconds
     caller = caller or Caller(None)
     with waiting.watch(job.id) as woken, caller.watched(woken.set):
         # The waiter is registered by now, so an end after the first look will wake it.
@@ -242,14 +256,16 @@ def await_end(
             if caller.has_left:
                 leave(job)
                 raise CallerLeft
-            left = until - time.monotonic()
-            if left <= 0 or not woken.wait(left):
+            clock = time.monotonic()
+            is_queued = now.status == Generation.Status.QUEUED
+            if is_queued and clock >= job_ends and _expire_if_possible(job):
+                continue
+            if clock >= until:
                 break
+            woken.wait((min(until, job_ends) if is_queued else until) - clock)
             woken.clear()
-    if not now.is_finished and time.monotonic() >= job_ends:
-        expire(job)
-        now = _look(job)
-    return now
+    # A worker may have taken it up, or finished it, in that very moment.
+    return now if now.is_finished else _look_if_possible(job)
 
 
 def _look(job: Generation) -> Generation:
@@ -276,8 +292,23 @@ def _look_if_possible(job: Generation) -> Generation:
 
 
 def expire(job: Generation) -> bool:
-    """Give up on an unfinished job and release its money; False where it had ended before."""
-    return give_up(job, Generation.Status.EXPIRED, "deadline_passed")
+    """Give up on a queued job, free of charge; False where it is being drawn or has ended.
+
+    What has begun is finished and charged, whatever the deadline: a caller who could let drawings go to
+    waste for nothing would have a GPU for nothing.
+    """
+    queued = Q(status=Generation.Status.QUEUED)
+    return give_up(job, Generation.Status.EXPIRED, "deadline_passed", only=queued)
+
+
+def _expire_if_possible(job: Generation) -> bool:
+    """The same; False also while the database is away, for then the job may be drawn and charged later."""
+    try:
+        return expire(job)
+    except (DatabaseError, InterfaceError) as error:
+        logger.warning("deadline not noted", extra={"error": type(error).__name__})
+        connection.close()
+        return False
 
 
 def cancel(job: Generation) -> bool:

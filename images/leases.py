@@ -23,7 +23,10 @@ logger = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=20)
 MAX_ATTEMPTS = 2
-# The caller's own thread ends a job at its deadline; the reaper takes over where that thread died.
+# Drawing, as long as the watchdog lets it, and then storing and delivering, a picture before it too. No
+# deadline ends what is being drawn, so a storage that never answers must not keep its hold for ever.
+LONGEST_ATTEMPT = timedelta(seconds=settings.IMAGE_TIMEOUT_SECONDS + 120)
+# The caller's own thread ends a queued job at its deadline; the reaper takes over where that thread died.
 DEADLINE_GRACE = timedelta(seconds=3)
 PURGE_BATCH = 500
 # Links end first, so that nobody reads a file while it is removed.
@@ -79,8 +82,9 @@ def _take(job: Generation, worker: str) -> bool:
 
 
 def renew(job: Generation) -> bool:
-    """Extend the lease; False where the job is no longer this attempt's."""
-    return bool(_held(job).update(lease_until=Now() + LEASE))
+    """Extend the lease; False where the job is no longer this attempt's, or that has taken too long."""
+    in_time = _held(job).filter(started_at__gt=Now() - LONGEST_ATTEMPT)
+    return bool(in_time.update(lease_until=Now() + LEASE))
 
 
 def deliver(job: Generation, picture: Picture) -> bool:
@@ -118,13 +122,16 @@ def deliver(job: Generation, picture: Picture) -> bool:
 
 
 def hand_back(job: Generation, error_code: str) -> None:
-    """An attempt failed: queue the job once more, or give it up when it had its attempts.
+    """An attempt failed: queue the job once more, or give it up when it had its attempts or its deadline.
 
     Does nothing to a job that is no longer this attempt's.
     """
+    mine = Q(status=Generation.Status.RUNNING, attempt=job.attempt)
+    overdue = mine & Q(deadline_at__lte=Now())
     if job.attempt >= MAX_ATTEMPTS:
-        mine = Q(status=Generation.Status.RUNNING, attempt=job.attempt)
         lost = generation.give_up(job, Generation.Status.FAILED, error_code, only=mine)
+    elif generation.give_up(job, Generation.Status.EXPIRED, error_code, only=overdue):
+        lost = True
     else:
         requeued = {"status": Generation.Status.QUEUED, "lease_until": None}
         lost = bool(_held(job).update(**requeued, error_code=error_code))
@@ -153,8 +160,11 @@ def sweep() -> int:
 def reap() -> int:
     """End what nobody works on any more; returns how many jobs it touched. Safe to run twice at once."""
     touched = 0
-    overdue = Q(deadline_at__lt=Now() - DEADLINE_GRACE)
-    for job in Generation.objects.unfinished().filter(overdue).select_related("hold"):
+    # What is being drawn is finished, for as long as its worker renews the lease.
+    overdue = Generation.objects.filter(
+        status=Generation.Status.QUEUED, deadline_at__lt=Now() - DEADLINE_GRACE
+    )
+    for job in overdue.select_related("hold"):
         touched += generation.expire(job)
     dead = Generation.objects.filter(status=Generation.Status.RUNNING, lease_until__lt=Now())
     for job in dead.select_related("hold"):

@@ -175,6 +175,8 @@ def run_context(job: Generation) -> dict[str, Any]:
         "place": turns.place_of(job),
         "progress": hints.step_of(job.pk) if job.status == Generation.Status.RUNNING else None,
         "steps": MODELS[job.model].steps,
+        "deadline_seconds": settings.REQUEST_DEADLINE_SECONDS,
+        "is_late": job.status == Generation.Status.RUNNING and job.deadline_at < timezone.now(),
         "anyone_there": job.is_finished or bool(hints.live_workers()),
         "timings": timings_of(job),
         "explanation": explain(job),

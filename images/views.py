@@ -62,9 +62,10 @@ class ImageGenerations(ApiView):
             )
             self.standing = admitted.standing
             try:
-                job = generation.await_end(admitted.job, caller=caller, seconds=deadline_seconds)
+                seconds = deadline_seconds if admitted.shared else None
+                job = generation.await_end(admitted.job, caller=caller, seconds=seconds)
                 if not job.is_finished:
-                    raise generation.StillRunning
+                    raise generation.StillRunning(job)
             except Refusal:
                 if admitted.shared:
                     idempotency.let_go(admitted.job)

@@ -47,7 +47,7 @@ def new_owner(
     }
 
 
-def has_passed_the_door(*, key: int) -> bool:
+def was_let_in(*, key: int) -> bool:
     """Whether a call with this key was let in."""
     return ApiKey.objects.filter(pk=key, last_used_at__isnull=False).exists()
 

@@ -111,7 +111,7 @@ def upload(
     call = uploads.api_call(
         platform.port, owner["secret"], body, moment.headers, chunked=moment.chunked
     )
-    platform.wait_for(lambda: beside("has_passed_the_door", key=owner["key"]), "let in")
+    platform.wait_for(lambda: beside("was_let_in", key=owner["key"]), "let in")
     return call
 
 

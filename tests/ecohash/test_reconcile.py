@@ -294,7 +294,7 @@ def test_two_jobs_of_one_idempotency_key_are_found(alice: Person, charlie: Perso
         assert (status, len(lines)) == (1, 1)
         assert f"I7 organization {alice.organization.pk}: 2 jobs share" in lines[0]
         assert "order 66" not in lines[0]
-        generation.expire(second)
+        generation.give_up(second, Generation.Status.FAILED, "test")
         assert reconcile()[0] == 0
         Generation.objects.update(idempotency_key=None)
 

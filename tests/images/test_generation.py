@@ -94,9 +94,8 @@ def test_a_delivery_whose_commit_gave_no_answer_charges_once(
     assert LedgerEntry.objects.filter(hold=job.hold).count() == 1
 
 
-@pytest.mark.parametrize("begun", [False, True])
-def test_giving_up_ends_the_job_and_releases_its_money(alice: Person, *, begun: bool) -> None:
-    job = jobs.running(alice) if begun else jobs.queued(alice)
+def test_giving_up_ends_the_job_and_releases_its_money(alice: Person) -> None:
+    job = jobs.queued(alice)
     assert generation.expire(job)
     assert state(job)[::2] == ("expired", "released")
     assert jobs.now(job).error_code == "deadline_passed"
@@ -110,9 +109,19 @@ def test_what_was_delivered_cannot_be_given_up(alice: Person) -> None:
     assert state(job) == ("succeeded", 1, "captured")
 
 
+def test_a_deadline_does_not_end_what_has_begun(alice: Person) -> None:
+    job = jobs.running(alice)
+    jobs.deadline_passed(job)
+    assert not generation.expire(job)
+    assert state(job) == ("running", 1, "pending")
+    assert leases.deliver(job, jobs.stored(job))
+    assert books(alice) == (0, PRICE)
+
+
 def test_what_was_given_up_cannot_be_delivered(alice: Person) -> None:
     job = jobs.running(alice)
-    assert generation.expire(job)
+    jobs.deadline_passed(job)
+    leases.hand_back(job, "engine_failed")
     assert not leases.deliver(job, jobs.stored(job))
     assert state(job) == ("expired", 1, "released")
     assert not Image.objects.exists()
@@ -132,17 +141,20 @@ def test_an_attempt_gives_up_only_itself(alice: Person) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("_round", range(5))
-def test_deadline_against_delivery_has_one_winner(alice: Person, _round: int) -> None:
-    job = jobs.running(alice)
-    picture = jobs.stored(job)
-    expired, delivered = at_once(
-        lambda: generation.expire(jobs.now(job)), lambda: leases.deliver(job, picture)
+def test_deadline_against_claim_has_one_winner(alice: Person, _round: int) -> None:
+    """Expired and free, or begun and charged: never drawn for nothing."""
+    job = jobs.queued(alice)
+    expired, claimed = at_once(
+        lambda: generation.expire(jobs.now(job)),
+        lambda: leases.claim(model=FLUX_SCHNELL, worker="gpu-1"),
     )
-    assert expired is not delivered
-    end = ("succeeded", 1, "captured") if delivered else ("expired", 1, "released")
+    assert expired is (claimed is None)
+    if claimed:
+        assert leases.deliver(claimed, jobs.stored(claimed))
+    end = ("succeeded", 1, "captured") if claimed else ("expired", 0, "released")
     assert state(job) == end
-    assert books(alice) == (0, PRICE * delivered)
-    assert LedgerEntry.objects.filter(kind="capture").count() == delivered
+    assert books(alice) == (0, 0 if expired else PRICE)
+    assert LedgerEntry.objects.filter(kind="capture").count() == (not expired)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -188,6 +200,35 @@ def test_waiting_ends_at_the_deadline_and_nothing_is_charged(alice: Person) -> N
 
 
 @pytest.mark.django_db(transaction=True)
+def test_waiting_ends_at_the_deadline_though_the_image_is_being_drawn(alice: Person) -> None:
+    job = jobs.queued(alice, deadline_seconds=0.5)
+    jobs.claimed()
+    assert generation.await_end(job).status == "running"
+    assert timezone.now() >= job.deadline_at
+    assert books(alice) == (PRICE, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_shares_a_job_waits_beyond_its_deadline_while_it_is_drawn(alice: Person) -> None:
+    job = jobs.queued(alice)
+    held = jobs.claimed()
+    jobs.deadline_passed(job)
+    row = jobs.now(job)
+    answered, _ = at_once(
+        lambda: generation.await_end(row, seconds=20),
+        lambda: leases.deliver(held, jobs.stored(held)),
+    )
+    assert answered.status == "succeeded"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_waits_past_its_deadline_is_ended_by_who_shares_it(alice: Person) -> None:
+    job = jobs.queued(alice)
+    jobs.deadline_passed(job, seconds_ago=0.1)
+    assert generation.await_end(jobs.now(job), seconds=20).status == "expired"
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_delivery_in_the_moment_of_the_deadline_is_answered(alice: Person) -> None:
     """The wait is over, and the row says that the picture came first."""
     job = jobs.queued(alice, deadline_seconds=5)
@@ -195,6 +236,23 @@ def test_a_delivery_in_the_moment_of_the_deadline_is_answered(alice: Person) -> 
     assert leases.deliver(held, jobs.stored(held))
     job.deadline_at = timezone.now()
     assert generation.await_end(job).status == "succeeded"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_deadline_that_passes_while_the_database_is_away_does_not_say_that_it_was_free(
+    alice: Person,
+) -> None:
+    job = jobs.queued(alice)
+    jobs.deadline_passed(job)
+    row = jobs.now(job)
+
+    def away(*_: Any) -> None:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    with connection.execute_wrapper(away):
+        left = generation.await_end(row)
+    assert "will be charged when it is delivered" in str(generation.StillRunning(left))
+    assert state(job) == ("queued", 0, "pending")
 
 
 @pytest.mark.django_db(transaction=True)

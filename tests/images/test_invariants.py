@@ -25,6 +25,7 @@ MUST_BE_SEEN = (
     *("paid by credit", "paid by subscription", "subscribed", "sealed"),
     *("captured", "delivered False", "cancel True", "expire True", "reaped overdue", "purged"),
     *("handed back and queued", "lease lost and queued", "lease lost and failed"),
+    *("expire False", "lease lost and expired", "handed back and expired"),
 )
 
 # Of the plays after the tenth of a run hypothesis makes five in six of parts of those before.

@@ -213,13 +213,46 @@ def test_two_reapers_at_once_requeue_a_job_once(alice: Person, quiet: None) -> N
     assert rings() == before + 1
 
 
-@pytest.mark.parametrize("begun", [False, True])
-def test_the_reaper_ends_what_its_caller_left_behind(alice: Person, *, begun: bool) -> None:
-    job = jobs.running(alice) if begun else jobs.queued(alice)
+def test_the_reaper_ends_what_its_caller_left_behind(alice: Person) -> None:
+    job = jobs.queued(alice)
     jobs.deadline_passed(job)
     assert leases.reap() == 1
     assert state(job)[::2] == ("expired", "released")
     assert books(alice) == (0, 0)
+
+
+def test_the_reaper_leaves_what_is_being_drawn_to_its_worker(alice: Person) -> None:
+    job = jobs.running(alice)
+    jobs.deadline_passed(job)
+    assert leases.reap() == 0
+    assert state(job) == ("running", 1, "pending")
+
+
+@pytest.mark.parametrize("how", ["lost", "failed"])
+def test_an_attempt_that_is_lost_past_the_deadline_is_not_repeated(
+    alice: Person, how: str, quiet: None
+) -> None:
+    job = jobs.running(alice)
+    jobs.deadline_passed(job)
+    before = rings()
+    if how == "lost":
+        jobs.lease_ran_out(job)
+        assert leases.reap() == 1
+    else:
+        leases.hand_back(job, "engine_failed")
+    assert state(job) == ("expired", 1, "released")
+    assert books(alice) == (0, 0)
+    assert rings() == before
+
+
+def test_a_lease_is_not_renewed_for_ever(alice: Person) -> None:
+    """The worker lives, and its storage never answers: the hold must end all the same."""
+    job = jobs.running(alice)
+    began = timezone.now() - leases.LONGEST_ATTEMPT + timedelta(seconds=5)
+    Generation.objects.filter(pk=job.pk).update(started_at=began)
+    assert leases.renew(job)
+    Generation.objects.filter(pk=job.pk).update(started_at=began - timedelta(seconds=10))
+    assert not leases.renew(job)
 
 
 def test_the_reaper_leaves_the_last_word_to_a_caller_who_is_still_there(alice: Person) -> None:

@@ -141,7 +141,7 @@ def test_leaving_against_claiming_has_one_winner(alice: Person) -> None:
         assert left is canceled
         assert state(job)[0] == ("canceled" if canceled else "running")
         if not canceled:
-            generation.expire(job)
+            generation.give_up(job, Generation.Status.FAILED, "test")
     assert books(alice) == (0, 0)
 
 

@@ -143,9 +143,9 @@ def test_a_deadline_that_the_queue_cannot_meet_is_refused_before_anything_is_hel
     for _ in range(3):
         jobs.queued(alice)
     held = books(alice)
-    with pytest.raises(DeadlineImpossible, match="about 8 seconds") as refused:
+    with pytest.raises(DeadlineImpossible, match="about 9 seconds") as refused:
         jobs.queued(alice, deadline_seconds=5)
-    assert refused.value.headers == {"Retry-After": "3"}
+    assert refused.value.headers == {"Retry-After": "4"}
     assert books(alice) == held
     assert Generation.objects.count() == 3
     jobs.queued(alice, deadline_seconds=9)
@@ -153,9 +153,17 @@ def test_a_deadline_that_the_queue_cannot_meet_is_refused_before_anything_is_hel
 
 def test_the_size_asked_for_counts_not_the_average(alice: Person) -> None:
     fleet(seconds=4.0, by_size={"512x512": 0.5, "1024x1024": 6.0})
-    jobs.queued(alice, deadline_seconds=1)
+    jobs.queued(alice, deadline_seconds=2)
     with pytest.raises(DeadlineImpossible):
         jobs.queued(alice, deadline_seconds=5, size="1024x1024")
+
+
+def test_a_deadline_leaves_time_for_a_slow_drawing_and_its_delivery(alice: Person) -> None:
+    fleet(seconds=2.0)
+    for just_above in (2, 2.8):
+        with pytest.raises(DeadlineImpossible):
+            jobs.queued(alice, deadline_seconds=just_above)
+    jobs.queued(alice, deadline_seconds=3)
 
 
 def test_a_hopeless_wait_is_refused_without_a_deadline_of_the_callers_own_too(

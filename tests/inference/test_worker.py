@@ -8,8 +8,9 @@ from contextlib import suppress
 import pytest
 
 from images import hints, storage
-from images.catalog import FLUX_SCHNELL
+from images.catalog import FLUX_SCHNELL, SIZES
 from images.models import Generation
+from inference import pace
 from inference.engines.base import Engine, OnStep, OutOfMemory
 from inference.engines.blank import BlankDrawing, BlankEngine
 from inference.worker import GpuWorker, Stint
@@ -102,6 +103,33 @@ def test_a_picture_that_comes_too_late_is_removed(alice: Person) -> None:
     worker._finish(stint, drawing, job.created_at)
     assert state(job) == ("running", 2, "pending")
     assert not storage.pictures().exists(storage.key_of(job.id, 1))
+
+
+def test_a_worker_that_is_warm_knows_its_pace() -> None:
+    worker = Worker(BlankEngine(seconds=0.05))
+    worker.warm()
+    told = worker._pace.told()
+    assert told["seconds"] >= 0.05
+    assert set(told["seconds_by_size"]) == set(SIZES)
+
+
+def test_warming_times_no_more_sizes_than_there_is_time_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("inference.worker.FIRST_PACE_SECONDS", 0)
+    worker = Worker(BlankEngine())
+    worker.warm()
+    assert list(worker._pace.told()["seconds_by_size"]) == ["512x512"]
+
+
+def test_a_slow_picture_is_forgotten_when_none_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(BlankEngine())
+    worker.warm()
+    usual = worker._pace.told()
+    worker._pace.note("512x512", 100.0)
+    assert worker._pace.told()["seconds"] > 20
+    monkeypatch.setattr(pace, "FRESH_SECONDS", 0)
+    assert worker._pace.told() == usual
 
 
 def test_a_worker_that_stops_claims_nothing_more(alice: Person) -> None:

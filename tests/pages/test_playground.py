@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from accounts.permissions import NotAMember
 from billing.models import Hold
+from images import admission, hints, leases
 from images import generation as life
-from images import hints, leases
 from images.catalog import PROMPT_LIMIT
 from images.models import Generation
 from tests.cast import Person
@@ -61,6 +62,29 @@ def test_without_scripts_the_page_loads_itself_again_until_the_run_has_ended(
     assert refresh in alices.get(f"/playground/{job.pk}").content.decode()
     life.expire(job)
     assert refresh not in alices.get(f"/playground/{job.pk}").content.decode()
+
+
+def test_a_run_that_is_still_drawn_past_its_deadline_says_that_it_is_charged(
+    alice: Person, alices: Client
+) -> None:
+    job = jobs.running(alice)
+    page = f"/playground/{job.pk}/state"
+    assert "will be finished" not in alices.get(page).content.decode()
+    jobs.deadline_passed(job)
+    shown = alices.get(page).content.decode()
+    assert "It will be finished, kept for 24 hours and charged $0.010" in shown
+
+
+def test_who_was_removed_between_the_look_and_the_draw_is_told_so(
+    alices: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_asked: Any) -> None:
+        raise NotAMember
+
+    monkeypatch.setattr(admission, "request_image", refuse)
+    answer = alices.post("/playground", FOX)
+    assert answer.status_code == 403
+    assert "may not act for this organization any more" in answer.content.decode()
 
 
 def test_the_script_gets_the_run_alone(alices: Client) -> None:

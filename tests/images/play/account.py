@@ -58,10 +58,12 @@ class Job:
             self.idempotency_key = None
 
     def lose_attempt(self) -> None:
-        if self.attempt < 2:
-            self.status = "queued"
-        else:
+        if self.attempt >= 2:
             self.end("failed")
+        elif self.is_overdue:
+            self.end("expired")
+        else:
+            self.status = "queued"
 
     def is_held_in(self, attempt: int) -> bool:
         return self.status == "running" and self.attempt == attempt

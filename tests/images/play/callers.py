@@ -332,9 +332,8 @@ class Callers(Clocks, Office):
         true = self.true.jobs[job]
         row = Generation.objects.select_related("hold").get(pk=job)
         unshared = true.idempotency_key is None and not true.is_joined
-        expected = true.status == "queued" and (how is generation.cancel or unshared)
-        if how is generation.expire:
-            expected = true.status in {"queued", "running"}
+        # I8: what has begun is charged once it is delivered, whoever has stopped waiting.
+        expected = true.status == "queued" and (how is not generation.leave or unshared)
         done, result = self.attempt_at(lambda: how(row), cut, rolled_back=rolled_back)
         if done:
             assert result == expected

@@ -65,7 +65,7 @@ class Clocks(Ground):
     def reap(self) -> None:
         touched = 0
         for job in self.true.jobs.values():
-            if job.status in {"queued", "running"} and job.is_overdue:
+            if job.status == "queued" and job.is_overdue:
                 job.end("expired")
                 seen["reaped overdue"] += 1
                 touched += 1

@@ -92,15 +92,23 @@ class Workers(Clocks):
         if not delivered:
             storage.remove_attempt(claim.pk, claim.attempt)
 
-    @rule(target=claims, worker=workers, times=st.integers(1, 3), dies=st.booleans())
-    def fail(self, worker: str, times: int, dies: bool) -> Any:  # noqa: FBT001
-        """From the claim on. A dead worker's job is found by the reaper."""
+    @rule(
+        target=claims,
+        worker=workers,
+        times=st.integers(1, 3),
+        dies=st.booleans(),
+        is_late=mostly_not,
+    )
+    def fail(self, worker: str, times: int, dies: bool, is_late: bool) -> Any:  # noqa: FBT001
+        """From the claim on. A dead worker's job is found by the reaper, after its deadline too."""
         taken = []
         for _ in range(times):
             claim = self.take_up(worker)
             if claim is None:
                 break
             taken.append(claim)
+            if is_late:
+                self.deadline_passes(claim.pk)
             if dies:
                 self.lease_runs_out(claim.pk)
                 self.reap()
