@@ -1,6 +1,6 @@
 """Token buckets: how often something may happen in a minute, kept in Redis for all processes at once.
 
-A bucket holds a minute's worth and refills evenly. What is stored is one moment, the one at which it
+A bucket holds a minute's worth (or that of more minutes, where it says so) and refills evenly. What is stored is one moment, the one at which it
 will be full again (GCRA, as in ITU-T I.371), so that an untouched bucket is no key at all. While Redis
 is away each process goes on by itself with smaller buckets.
 """
@@ -9,10 +9,10 @@ import logging
 import math
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from heapq import nsmallest
 
 import redis
 from django.conf import settings
@@ -25,8 +25,9 @@ KEY = "ecohash:bucket:"
 # Each step waits at most this long for Redis, and nobody asks it again for the pause after a failure.
 REDIS_TIMEOUT_SECONDS = 0.5
 PAUSE_SECONDS = 2
-# What one process remembers by itself; the least recently used go first.
-BUCKETS_ALONE = 10_000
+# What one process remembers by itself, some 10 MB, and what it forgets at once where that is not enough.
+BUCKETS_ALONE = 50_000
+FORGOTTEN_AT_ONCE = 5_000
 MINUTE = 60_000_000
 SECOND = 1_000_000
 
@@ -68,11 +69,15 @@ return answer
 
 @dataclass(frozen=True)
 class Bucket:
-    """Something that is counted: `per_minute_alone` is what one process allows while Redis is away."""
+    """Something that is counted: `per_minute_alone` is what one process allows while Redis is away.
+
+    With `minutes` above 1 both figures are for that many minutes.
+    """
 
     name: str
     per_minute: int
     per_minute_alone: int
+    minutes: int = 1
 
 
 @dataclass(frozen=True)
@@ -144,12 +149,12 @@ def client() -> redis.Redis:
 def _take_from_redis(wanted: Wanted) -> Outcome:
     arguments: list[int] = []
     for bucket, tokens in wanted:
-        arguments += [_interval(bucket.per_minute), bucket.per_minute, tokens]
+        arguments += [_interval(bucket.per_minute, bucket.minutes), bucket.per_minute, tokens]
     step = client().register_script(STEP)
     refused, wait, *until_full = step([KEY + bucket.name for bucket, _ in wanted], arguments)
     return Outcome(
         levels=[
-            _level(bucket.per_minute, int(missing))
+            _level(bucket.per_minute, bucket.minutes, int(missing))
             for (bucket, _), missing in zip(wanted, until_full, strict=True)
         ],
         refused=int(refused) - 1 if refused else None,
@@ -157,13 +162,13 @@ def _take_from_redis(wanted: Wanted) -> Outcome:
     )
 
 
-def _interval(per_minute: int) -> int:
+def _interval(per_minute: int, minutes: int) -> int:
     """Microseconds between two tokens; rounded down, so that a full bucket never lacks its last one."""
-    return max(MINUTE // max(per_minute, 1), 1)
+    return max(minutes * MINUTE // max(per_minute, 1), 1)
 
 
-def _level(per_minute: int, until_full: int) -> Level:
-    interval = _interval(per_minute)
+def _level(per_minute: int, minutes: int, until_full: int) -> Level:
+    interval = _interval(per_minute, minutes)
     remaining = (per_minute * interval - until_full) // interval
     return Level(per_minute, remaining, until_full / SECOND)
 
@@ -213,7 +218,7 @@ class Alone:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._full_at: OrderedDict[str, int] = OrderedDict()
+        self._full_at: dict[str, int] = {}
 
     def take(self, wanted: Wanted) -> Outcome:
         """What the script does in Redis; the limits are those of `per_minute_alone`."""
@@ -224,7 +229,7 @@ class Alone:
         with self._lock:
             now = time.monotonic_ns() // 1_000
             for place, ((bucket, tokens), limit) in enumerate(zip(wanted, limits, strict=True)):
-                interval = _interval(limit)
+                interval = _interval(limit, bucket.minutes)
                 latest = now + limit * interval
                 full_at = min(max(self._full_at.get(bucket.name, now), now), latest)
                 before.append(full_at)
@@ -234,8 +239,10 @@ class Alone:
             if refused is None:
                 self._keep(wanted, after)
         levels = [
-            _level(limit, full_at - now)
-            for limit, full_at in zip(limits, after if refused is None else before, strict=True)
+            _level(limit, bucket.minutes, full_at - now)
+            for (bucket, _), limit, full_at in zip(
+                wanted, limits, after if refused is None else before, strict=True
+            )
         ]
         return Outcome(levels, refused, wait / SECOND)
 
@@ -243,9 +250,21 @@ class Alone:
         for (bucket, tokens), moment in zip(wanted, full_at, strict=True):
             if tokens:
                 self._full_at[bucket.name] = moment
-                self._full_at.move_to_end(bucket.name)
-        while len(self._full_at) > BUCKETS_ALONE:
-            self._full_at.popitem(last=False)
+        if len(self._full_at) > BUCKETS_ALONE:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Forget of the kind that there is most of those that will be full again soonest.
+
+        A stranger's invented names are many of one kind, each used once. So they push out neither other
+        kinds nor a bucket of their own kind that is nearly used up.
+        """
+        kinds: dict[str, dict[str, int]] = {}
+        for name, full_at in self._full_at.items():
+            kinds.setdefault(name.partition(":")[0], {})[name] = full_at
+        largest = max(kinds.values(), key=len)
+        for name in nsmallest(FORGOTTEN_AT_ONCE, largest, key=largest.__getitem__):
+            del self._full_at[name]
 
 
 circuit = Circuit()

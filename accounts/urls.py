@@ -3,20 +3,25 @@
 from allauth.account import views as allauth
 from django.urls import path, re_path
 
-from accounts import views
+from accounts import page_limits, views
+from accounts.page_limits import keeps_device, limited
 
 urlpatterns = [
-    path("signup", allauth.signup, name="account_signup"),
-    path("login", allauth.login, name="account_login"),
+    path("signup", limited(allauth.signup, page_limits.sign_up), name="account_signup"),
+    path("login", limited(allauth.login, page_limits.SIGN_IN), name="account_login"),
     path("logout", allauth.logout, name="account_logout"),
     path("verify-email", allauth.email_verification_sent, name="account_email_verification_sent"),
     path("verify-email/<str:key>", allauth.confirm_email, name="account_confirm_email"),
-    path("password/reset", allauth.password_reset, name="account_reset_password"),
+    path(
+        "password/reset",
+        limited(allauth.password_reset, page_limits.RESET),
+        name="account_reset_password",
+    ),
     path("password/reset/sent", allauth.password_reset_done, name="account_reset_password_done"),
     # Both parts may hold what `<str:>` takes, so only a pattern tells where the first one ends.
     re_path(
         r"^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>[^/]+)$",
-        allauth.password_reset_from_key,
+        limited(allauth.password_reset_from_key, page_limits.RESET_FROM_KEY),
         name="account_reset_password_from_key",
     ),
     path(
@@ -24,11 +29,23 @@ urlpatterns = [
         allauth.password_reset_from_key_done,
         name="account_reset_password_from_key_done",
     ),
-    path("account/password", allauth.password_change, name="account_change_password"),
-    path("account/password/set", allauth.password_set, name="account_set_password"),
-    path("account/email", allauth.email, name="account_email"),
+    path(
+        "account/password",
+        keeps_device(limited(allauth.password_change, page_limits.CHANGE_PASSWORD)),
+        name="account_change_password",
+    ),
+    path(
+        "account/password/set",
+        keeps_device(limited(allauth.password_set, page_limits.CHANGE_PASSWORD)),
+        name="account_set_password",
+    ),
+    path("account/email", limited(allauth.email, page_limits.MANAGE_EMAIL), name="account_email"),
     path("account/inactive", allauth.account_inactive, name="account_inactive"),
-    path("account/confirm", allauth.reauthenticate, name="account_reauthenticate"),
+    path(
+        "account/confirm",
+        limited(allauth.reauthenticate, page_limits.CONFIRM),
+        name="account_reauthenticate",
+    ),
     path("dashboard/keys", views.keys, name="keys"),
     path("dashboard/keys/<int:pk>", views.key, name="key"),
     path("dashboard/keys/<int:pk>/rotate", views.rotate_key, name="rotate_key"),

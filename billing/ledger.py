@@ -15,6 +15,9 @@ from billing.models import Credit, Hold, LedgerEntry, Price, Subscription
 
 __all__ = ["InsufficientQuota", "SpendLimitReached", "TooManyInFlight"]
 
+# Entries never change, so neither may the words: trial.py looks for them.
+TRIAL_REASON = "Trial credit at sign-up"
+
 
 def open_books(*, organization: Organization, trial_credit_micros: int) -> Credit:
     """A new organisation's credit row, with its trial credit when that is above zero."""
@@ -24,7 +27,7 @@ def open_books(*, organization: Organization, trial_credit_micros: int) -> Credi
             grant(
                 organization=organization,
                 amount_micros=trial_credit_micros,
-                reason="Trial credit at sign-up",
+                reason=TRIAL_REASON,
             )
             credit.refresh_from_db()
     return credit

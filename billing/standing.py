@@ -6,7 +6,7 @@ from functools import cached_property
 
 from accounts.models import Membership, Organization
 from billing import budgets, month_to_date, pricing
-from billing.models import Credit, Subscription
+from billing.models import Credit, Subscription, Trial
 
 
 class State(StrEnum):
@@ -29,6 +29,18 @@ WORDS = {
     State.OVERDUE: "Payment overdue",
     State.PAUSED: "Paused",
     State.FROZEN: "Stopped",
+}
+
+
+# Why there is no trial credit, as its owner reads it.
+TRIAL_REFUSALS = {
+    Trial.Outcome.MAILBOX_USED: (
+        "No trial credit was added, because your mailbox has had it before: each mailbox gets it once, and "
+        "addresses that differ only in a +tag or in dots that the provider ignores are one mailbox."
+    ),
+    Trial.Outcome.NETWORK_USED_UP: (
+        "No trial credit was added, because too many new accounts from your network have had it today."
+    ),
 }
 
 
@@ -63,6 +75,14 @@ class Standing:
         prices = pricing.prices_in_force(pricing.DEFAULT_MODEL).values()
         cheapest = min((price.amount_micros for price in prices), default=0)
         return self.credit.remaining_micros >= cheapest
+
+    @cached_property
+    def trial_refusal(self) -> str:
+        """Why the organisation has no trial credit; empty where it has some, or was given other credit since."""
+        if self.credit is not None and self.credit.granted_micros:
+            return ""
+        trial = Trial.objects.filter(organization=self.organization).first()
+        return TRIAL_REFUSALS.get(Trial.Outcome(trial.outcome), "") if trial else ""
 
     @cached_property
     def alarm(self) -> State | None:

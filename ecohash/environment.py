@@ -68,9 +68,9 @@ def seconds(name: str, default: float, *, most: int) -> float:
     return default
 
 
-def switch(name: str) -> bool:
-    """The value of that name as yes or no; unset is no."""
-    text = setting(name).lower()
+def switch(name: str, *, default: str = "") -> bool:
+    """The value of that name as yes or no; unset is no, unless the default says otherwise."""
+    text = setting(name, default).lower()
     if text not in YES | NO:
         mistakes.append(f"{name} must be true or false.")
     return text in YES

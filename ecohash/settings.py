@@ -242,6 +242,14 @@ ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
+# The way in for an owner whom guessers keep out: the link in the mail signs in.
+ACCOUNT_LOGIN_ON_PASSWORD_RESET = True
+# allauth's limits read and write Django's cache, which is the memory of one process here. Ours count
+# in Redis, each in one step: accounts/page_limits.py, sign_in.py and mailboxes.py.
+ACCOUNT_RATE_LIMITS = False
+SIGN_UPS_PER_ADDRESS_PER_HOUR = number("SIGN_UPS_PER_ADDRESS_PER_HOUR", 20, least=1)
+# Not before the link in the mail has run out, after three days.
+UNVERIFIED_ACCOUNT_DAYS = number("UNVERIFIED_ACCOUNT_DAYS", 7, least=4)
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_LOGOUT_REDIRECT_URL = "/"
@@ -362,6 +370,9 @@ FAILED_AUTHENTICATIONS_PER_MINUTE = 300
 # --- billing --------------------------------------------------------------------------------------
 
 TRIAL_CREDIT_MICROS = number("TRIAL_CREDIT_MICROS", 25 * 20_000, least=0, most=10**12)
+TRIAL_ONE_PER_MAILBOX = switch("TRIAL_ONE_PER_MAILBOX", default="true")
+TRIAL_CREDITS_PER_ADDRESS_PER_DAY = number("TRIAL_CREDITS_PER_ADDRESS_PER_DAY", 5, least=0)
+TRIAL_CREDITS_PER_NETWORK_PER_DAY = number("TRIAL_CREDITS_PER_NETWORK_PER_DAY", 20, least=0)
 
 # --- the API --------------------------------------------------------------------------------------
 

@@ -1,38 +1,178 @@
-"""Everything that happens when somebody signs up, from top to bottom."""
+"""Everything that happens when somebody signs up, from top to bottom, and where allauth meets it."""
 
+from datetime import timedelta
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.flows.signup import prevent_enumeration
+from allauth.account.models import EmailAddress
+from allauth.core import context
+from allauth.core.exceptions import ImmediateHttpResponse
 from django.conf import settings
-from django.db import transaction
+from django.contrib.auth.hashers import make_password
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+from django.utils import timezone
 
+from accounts import devices, mailboxes, sign_in
+from accounts.access import membership_of
+from accounts.addresses import caller_address
 from accounts.models import Membership, Organization, User
-from billing import ledger
+from billing import ledger, trial
+from billing.models import Credit, LedgerEntry
+
+# The mails that somebody who is not signed in can cause. Those that tell of an account and those that tell of none
+# are one kind: counted alike, they tell the sender nothing.
+MAIL_KINDS: dict[str, mailboxes.Kind] = {
+    "account/email/email_confirmation_signup": "sign-up",
+    "account/email/email_confirmation": "sign-up",
+    "account/email/account_already_exists": "sign-up",
+    "account/email/password_reset_key": "reset",
+    "account/email/unknown_account": "reset",
+}
 
 
 def sign_up(
     *, user: User, organization_name: str = "", trial_credit_micros: int | None = None
 ) -> Organization:
-    """Give a saved user an organisation of their own, with trial credit (default: the setting's)."""
-    if trial_credit_micros is None:
-        trial_credit_micros = settings.TRIAL_CREDIT_MICROS
+    """Give a saved user an organisation of their own, with trial credit at once (default: the setting's)."""
+    by_setting = trial_credit_micros is None
+    micros = settings.TRIAL_CREDIT_MICROS if by_setting else trial_credit_micros
     with transaction.atomic():
         organization = Organization.objects.create(
             name=organization_name or f"{user.email.partition('@')[0]}'s organization"
         )
         Membership.objects.create(organization=organization, user=user, role=Membership.Role.OWNER)
-        ledger.open_books(organization=organization, trial_credit_micros=trial_credit_micros)
+        ledger.open_books(organization=organization, trial_credit_micros=micros or 0)
+        if by_setting and micros:
+            trial.note_granted(organization=organization, email=user.email)
     return organization
 
 
+def remove_unverified() -> int:
+    """Remove accounts whose address nobody verified in time; returns how many went.
+
+    Their organizations go too, except those whose ledger says that they had credit: the ledger never changes.
+    """
+    verified = EmailAddress.objects.filter(user=OuterRef("pk"), verified=True)
+    users = User.objects.filter(
+        ~Exists(verified),
+        emailaddress__isnull=False,
+        last_login=None,
+        is_staff=False,
+        date_joined__lt=timezone.now() - timedelta(days=settings.UNVERIFIED_ACCOUNT_DAYS),
+    ).distinct()
+    return sum(_remove_if_unverified(user) for user in users)
+
+
+def _remove_if_unverified(user: User) -> bool:
+    with transaction.atomic():
+        # Whoever verifies it in this moment waits for these rows, or has changed them already.
+        addresses = EmailAddress.objects.select_for_update().filter(user=user)
+        if any(address.verified for address in addresses):
+            return False
+        organizations = list(Organization.objects.filter(memberships__user=user))
+        user.delete()
+        for organization in organizations:
+            in_use = organization.memberships.exists() or organization.api_keys.exists()
+            if in_use or LedgerEntry.objects.for_organization(organization).exists():
+                continue
+            Credit.objects.filter(organization=organization).delete()
+            organization.delete()
+    return True
+
+
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
-    """Where allauth's sign-up meets ours."""
+    """Where allauth's sign-up, sign-in and mails meet ours."""
+
+    error_messages = DefaultAccountAdapter.error_messages | {
+        "too_many_login_attempts": sign_in.TOO_MANY
+    }
 
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:  # noqa: FBT001, FBT002 - allauth's signature
-        """Save the user and everything that belongs to a sign-up, or nothing."""
-        with transaction.atomic():
-            saved: User = super().save_user(request, user, form, commit=commit)
-            if commit:
-                sign_up(user=saved)
+        """Save the user and everything that belongs to a sign-up, or nothing. Trial credit waits for the mail's link."""
+        try:
+            with transaction.atomic():
+                saved: User = super().save_user(request, user, form, commit=commit)
+                if commit:
+                    sign_up(user=saved, trial_credit_micros=0)
+        except IntegrityError:
+            email = form.cleaned_data["email"]
+            if not User.objects.filter(email__iexact=email).exists():
+                raise
+            # Another request signed the address up since the form was checked.
+            raise ImmediateHttpResponse(prevent_enumeration(request, email=email)) from None
         return saved
+
+    def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
+        """Verify the address; with a person's first one comes the trial credit, or the reason why not."""
+        with transaction.atomic():
+            user = email_address.user
+            is_first = not EmailAddress.objects.filter(user=user, verified=True).exists()
+            confirmed: bool = super().confirm_email(request, email_address)
+            membership = membership_of(user)
+            if confirmed and is_first and membership and membership.role == Membership.Role.OWNER:
+                trial.decide(
+                    organization=membership.organization,
+                    email=email_address.email,
+                    address=caller_address(request.META),
+                )
+        return confirmed
+
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
+        """The user whose password it is; each guess is counted before it is looked at.
+
+        Raises:
+            ValidationError: there were too many.
+        """
+        attempt = sign_in.begin(request, credentials.get("email", ""))
+        if attempt is None:
+            raise self.validation_error("too_many_login_attempts")
+        user: User | None = super().authenticate(request, **credentials)
+        if user:
+            attempt.succeeded()
+        return user
+
+    def post_login(self, request: HttpRequest, user: User, **options: Any) -> HttpResponseBase:
+        """Where a sign-in leads; the account knows the browser from now on."""
+        response: HttpResponseBase = super().post_login(request, user, **options)
+        devices.remember(response, request, user)
+        return response
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Send it, unless a stranger could have caused it and the mailbox had enough of the kind.
+
+        The page says the same either way.
+        """
+        kind = MAIL_KINDS.get(template_prefix)
+        known = self._is_known_device(email)
+        if kind is None or mailboxes.may_write(email, kind=kind, known=known):
+            super().send_mail(template_prefix, email, context)
+
+    def send_account_already_exists_mail(self, email: str) -> None:
+        """In place of a sign-up. Its time is the hash of the password, so that it is made here too."""
+        make_password("the time that a sign-up takes")
+        super().send_account_already_exists_mail(email)
+
+    def get_email_confirmation_url(self, request: HttpRequest, emailconfirmation: Any) -> str:  # noqa: ARG002 - allauth's signature
+        """Under BASE_URL: whoever asks for a mail chooses the Host header."""
+        return (
+            f"{settings.BASE_URL}{reverse('account_confirm_email', args=[emailconfirmation.key])}"
+        )
+
+    def get_reset_password_from_key_url(self, key: str) -> str:
+        """Under BASE_URL too. `key` is both parts, joined by a hyphen."""
+        uidb36, _, rest = key.partition("-")
+        path = reverse("account_reset_password_from_key", kwargs={"uidb36": uidb36, "key": rest})
+        return f"{settings.BASE_URL}{path}"
+
+    @staticmethod
+    def _is_known_device(email: str) -> bool:
+        request = context.request
+        if request is None or not devices.has_any(request):
+            return False
+        user = User.objects.filter(email__iexact=email).first()
+        return user is not None and devices.of(request, user) is not None

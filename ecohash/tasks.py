@@ -1,14 +1,17 @@
 """The chores that span the apps."""
 
+import logging
 import time
 
 from celery import shared_task
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from billing import tasks
+from billing import tasks, trial
 from billing.models import UsageBatch
-from ecohash import reconcile
+from ecohash import reconcile, signup
+
+logger = logging.getLogger(__name__)
 
 # SQLite has one writer: each batch is a short one. After the shift the sweeper and the reaper come first.
 SESSIONS_AT_ONCE = 1_000
@@ -34,3 +37,12 @@ def clear_sessions() -> None:
         if time.monotonic() > shift_ends:
             clear_sessions.delay()
             return
+
+
+@shared_task(name="ecohash.remove_unverified")
+def remove_unverified() -> None:
+    """Once an hour: accounts that nobody verified, and yesterday's counts of trial credit, are removed."""
+    removed = signup.remove_unverified()
+    if removed:
+        logger.info("unverified accounts removed", extra={"accounts": removed})
+    trial.remove_old_networks()

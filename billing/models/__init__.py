@@ -1,4 +1,4 @@
-"""The tables of money: what is spent (`money`), how it is paid (`payment`) and what Stripe is told (`usage`)."""
+"""The tables of money: what is spent (`money`), who had trial credit (`trial`), how it is paid (`payment`) and what Stripe is told (`usage`)."""
 
 from billing.models.money import (
     AppendOnly,
@@ -23,6 +23,7 @@ from billing.models.payment import (
     SubscriptionItem,
     WebhookEvent,
 )
+from billing.models.trial import Trial, TrialNetwork
 from billing.models.usage import SendingPause, UsageAttempt, UsageBatch, UsageBatchQuerySet
 
 __all__ = [
@@ -45,6 +46,8 @@ __all__ = [
     "StripeObject",
     "Subscription",
     "SubscriptionItem",
+    "Trial",
+    "TrialNetwork",
     "UsageAttempt",
     "UsageBatch",
     "UsageBatchQuerySet",

@@ -236,10 +236,25 @@ def _timed(call) -> float:
 
 def test_a_process_remembers_a_bounded_number_of_buckets(redis_away, monkeypatch) -> None:
     monkeypatch.setattr(buckets, "BUCKETS_ALONE", 10)
+    monkeypatch.setattr(buckets, "FORGOTTEN_AT_ONCE", 2)
+    used_up = bucket(5, "address:victim")
+    take([(used_up, 5)])
     for number in range(50):
-        take([(bucket(5, f"address {number}"), 1), (bucket(100, "organization"), 1)])
-    assert len(buckets.alone._full_at) == 10
-    assert take([(bucket(100, "organization"), 0)]).levels[0].remaining == pytest.approx(50, abs=1)
+        take([(bucket(5, f"address:{number}"), 1), (bucket(100, "organization:1"), 1)])
+    assert len(buckets.alone._full_at) <= 10
+    left = take([(bucket(100, "organization:1"), 0)]).levels[0].remaining
+    assert left == pytest.approx(50, abs=1)
+    assert not granted(take([(used_up, 1)]))
+
+
+def test_a_bucket_may_be_of_many_minutes(either) -> None:
+    daily = Bucket("test", 8, 8, minutes=24 * 60)
+    assert [granted(take([(daily, 1)])) for _ in range(9)] == [True] * 8 + [False]
+    shift(3 * 3600 - 60)
+    assert not granted(take([(daily, 1)]))
+    shift(120)
+    assert granted(take([(daily, 1)]))
+    assert take([(daily, 1)]).wait_seconds == pytest.approx(3 * 3600 - 60, abs=1)
 
 
 def test_the_connections_neither_wait_long_nor_try_twice() -> None:

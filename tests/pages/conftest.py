@@ -1,7 +1,6 @@
 """Browsers without scripts, in which one of the cast is signed in."""
 
 import pytest
-from django.core.cache import cache
 from django.test import Client
 
 from tests.cast import Person
@@ -9,12 +8,6 @@ from tests.payment import stripe_here
 from tests.stripe_sandbox import sandbox, sandbox_server
 
 __all__ = ["sandbox", "sandbox_server", "stripe_here"]
-
-
-@pytest.fixture(autouse=True)
-def _no_cool_down() -> None:
-    """Mails to one address are spaced out; no test waits for another's."""
-    cache.clear()
 
 
 def signed_in(person: Person) -> Client:
