@@ -1,6 +1,5 @@
 """From sign-up to signed in, and back in after a forgotten password."""
 
-import re
 import time
 
 import pytest
@@ -9,16 +8,8 @@ from django.test import Client
 
 from accounts.models import Membership, User
 from billing.models import Credit
+from tests.accounts.entrance import PASSWORD, link_in_mail
 from tests.cast import Person
-
-PASSWORD = "a lighthouse in the fog"
-
-
-def link_in_mail() -> str:
-    """The path of the first link of the last mail."""
-    found = re.search(r"https?://[^/\s]+(/(?:verify-email|password)\S+)", str(mail.outbox[-1].body))
-    assert found, mail.outbox[-1].body
-    return found[1]
 
 
 @pytest.fixture
