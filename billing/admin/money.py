@@ -4,7 +4,7 @@ from django.contrib import admin
 
 from accounts.admin import ReadOnlyAdmin
 from billing.admin.links import NOTHING, page_of
-from billing.models import Budget, Credit, Hold, LedgerEntry, Price, SpendAlert
+from billing.models import Budget, Credit, Hold, LedgerEntry, Price, SpendAlert, Trial
 from billing.templatetags.money import dollars
 
 
@@ -49,6 +49,16 @@ class CreditAdmin(ReadOnlyAdmin):
     def remaining(self, credit: Credit) -> str:
         """In dollars."""
         return dollars(credit.remaining_micros)
+
+
+@admin.register(Trial)
+class TrialAdmin(ReadOnlyAdmin):
+    list_display = ("organization", "outcome", "created_at")
+    list_filter = ("outcome",)
+    list_select_related = ("organization",)
+    search_fields = ("organization__name",)
+    fields = ("organization", "outcome", "created_at")
+    ordering = ("-created_at",)
 
 
 @admin.register(Budget)
