@@ -1,15 +1,16 @@
 """Everything that happens when somebody signs up, from top to bottom, and where allauth meets it."""
 
 from datetime import timedelta
+from secrets import token_hex
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.forms import default_token_generator
 from allauth.account.internal.flows.signup import prevent_enumeration
 from allauth.account.models import EmailAddress
 from allauth.core import context
 from allauth.core.exceptions import ImmediateHttpResponse
 from django.conf import settings
-from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef
 from django.http import HttpRequest
@@ -24,6 +25,7 @@ from accounts.models import Membership, Organization, User
 from billing import ledger, trial
 from billing.models import Credit, LedgerEntry
 
+UNKNOWN_ACCOUNT = "account/email/unknown_account"
 # The mails that somebody who is not signed in can cause. Those that tell of an account and those that tell of none
 # are one kind: counted alike, they tell the sender nothing.
 MAIL_KINDS: dict[str, mailboxes.Kind] = {
@@ -31,7 +33,7 @@ MAIL_KINDS: dict[str, mailboxes.Kind] = {
     "account/email/email_confirmation": "sign-up",
     "account/email/account_already_exists": "sign-up",
     "account/email/password_reset_key": "reset",
-    "account/email/unknown_account": "reset",
+    UNKNOWN_ACCOUNT: "reset",
 }
 
 
@@ -147,14 +149,21 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
 
         The page says the same either way.
         """
+        if template_prefix == UNKNOWN_ACCOUNT:
+            # The same work as for a known address, whose mail has a token.
+            default_token_generator.make_token(User(pk=0))
         kind = MAIL_KINDS.get(template_prefix)
         known = self._is_known_device(email)
         if kind is None or mailboxes.may_write(email, kind=kind, known=known):
             super().send_mail(template_prefix, email, context)
 
     def send_account_already_exists_mail(self, email: str) -> None:
-        """In place of a sign-up. Its time is the hash of the password, so that it is made here too."""
-        make_password("the time that a sign-up takes")
+        """In place of a sign-up, and after the same work: the time must not tell that the address is known."""
+        with transaction.atomic():
+            nobody = User.objects.create_user(f"{token_hex(8)}@{email.rpartition('@')[2]}", email)
+            sign_up(user=nobody, trial_credit_micros=0)
+            EmailAddress.objects.create(user=nobody, email=nobody.email, primary=True)
+            transaction.set_rollback(True)
         super().send_account_already_exists_mail(email)
 
     def get_email_confirmation_url(self, request: HttpRequest, emailconfirmation: Any) -> str:  # noqa: ARG002 - allauth's signature

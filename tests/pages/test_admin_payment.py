@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Organization
-from billing import metering, refunds, sender, subscriptions
+from billing import metering, refunds, sender, subscriptions, trial
 from billing.admin.acts import Act, ActsAdmin, NotDone
 from billing.admin.usage import TRY_NOW
 from billing.models import (
@@ -74,6 +74,7 @@ def world(alice: Person, sue: Person, stripe_here: StripeSandbox) -> Generation:
     SpendAlert.objects.create(
         budget=budget, month=budget.month, percent=80, cap_micros=12_500, spent_micros=10_000
     )
+    trial.note_granted(organization=alice.organization, email=alice.user.email)
     return job
 
 
