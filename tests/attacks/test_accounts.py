@@ -4,7 +4,7 @@ import http.client
 import json
 import re
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email import message_from_bytes
 from email.policy import default
@@ -84,7 +84,7 @@ def doors(start_platform: Callable[..., Platform]) -> Platform:
     return start_platform(INFERENCE_ENGINE="blank", TRUSTED_PROXIES="1")
 
 
-def at_once(calls: list[Callable[[], Any]], threads: int = 16) -> list[Any]:
+def at_once(calls: Sequence[Callable[[], Any]], threads: int = 16) -> list[Any]:
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(lambda call: call(), calls))
 
