@@ -88,6 +88,22 @@ def test_a_known_address_and_an_unknown_one_get_the_same_work_and_answer(
     assert seen[0][1:3] == (expected_hashes, mails)
 
 
+class Rival:
+    """Another request signs the same address up after this one found it free."""
+
+    def validate(self, password, user=None):
+        User.objects.create(email="dora@example.com", password="!")
+
+
+def test_an_address_that_is_taken_since_the_form_was_checked_gets_the_usual_answer(
+    db: None, settings
+) -> None:
+    settings.AUTH_PASSWORD_VALIDATORS = [{"NAME": f"{__name__}.Rival"}]
+    sign_up("dora@example.com")
+    assert User.objects.count() == 1
+    assert [message.subject for message in mail.outbox] == ["You already have an account"]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_two_sign_ups_of_one_address_at_once_are_one_account_and_one_answer() -> None:
     clients = at_once(*[partial(sign_up, "dora@example.com")] * 4)

@@ -70,6 +70,17 @@ def test_one_link_opened_several_times_at_once_brings_it_once(settings) -> None:
     assert granted(Organization.objects.get()) == settings.TRIAL_CREDIT_MICROS
 
 
+@pytest.mark.django_db(transaction=True)
+def test_an_organization_is_decided_once() -> None:
+    """Two requests may both see an address that is not verified yet."""
+    sign_up("dora@example.com")
+    organization = Organization.objects.get()
+    call = partial(trial.decide, organization=organization, email="dora@example.com", address=None)
+    rows = at_once(*[call] * 4)
+    assert {row.pk for row in rows} == {Trial.objects.get().pk}
+    assert LedgerEntry.objects.count() == 1
+
+
 def decide(number: int, address: str) -> str:
     """What becomes of a new organization whose owner verified from there."""
     user = User.objects.create_user(f"{number}@example.com")
