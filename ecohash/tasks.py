@@ -42,7 +42,9 @@ def clear_sessions() -> None:
 @shared_task(name="ecohash.remove_unverified")
 def remove_unverified() -> None:
     """Once an hour: accounts that nobody verified, and yesterday's counts of trial credit, are removed."""
+    trial.remove_old_networks()
     removed = signup.remove_unverified()
     if removed:
         logger.info("unverified accounts removed", extra={"accounts": removed})
-    trial.remove_old_networks()
+        # The rest of very many is left to the next message.
+        remove_unverified.delay()

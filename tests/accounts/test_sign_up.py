@@ -91,7 +91,10 @@ def test_a_known_address_and_an_unknown_one_get_the_same_work_and_answer(
 class Rival:
     """Another request signs the same address up after this one found it free."""
 
-    def validate(self, password, user=None):
+    def get_help_text(self):
+        return ""
+
+    def validate(self, password, user=None):  # noqa: ARG002 - Django's signature
         User.objects.create(email="dora@example.com", password="!")
 
 
