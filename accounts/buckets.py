@@ -200,7 +200,8 @@ class Circuit:
             self._next_try = time.monotonic() + PAUSE_SECONDS
         if first:
             logger.warning(
-                "redis away: each process limits by itself", extra={"error": type(error).__name__}
+                "redis away: each process limits by itself, and bells and wake-ups wait",
+                extra={"error": type(error).__name__},
             )
 
     def worked(self) -> None:
@@ -210,7 +211,7 @@ class Circuit:
         with self._lock:
             back, self._away = self._away, False
         if back:
-            logger.info("redis is back: limits are shared again")
+            logger.info("redis is back")
 
 
 class Alone:

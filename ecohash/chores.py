@@ -7,6 +7,14 @@ from typing import Any
 
 from celery.schedules import crontab
 
+# What `/readyz` looks at, and when it names the worker behind it. The first run two seconds after beat has
+# started; a task may hold the default worker up for as long as CELERY_TASK_TIME_LIMIT.
+OF_DEFAULT_WORKER = ("images.sweep", "images.reap")
+OF_STRIPE_WORKER = ("billing.stripe.send", "billing.stripe.inbox")
+LATE_SECONDS = 30
+# Of these two one may wait for Stripe until it is stopped.
+LATE_AT_STRIPE_SECONDS = 90
+
 
 def schedule(*, seal_seconds: int) -> dict[str, Any]:
     """What Celery's beat wants to know."""

@@ -1,15 +1,20 @@
-"""The chores that span the apps."""
+"""The chores that span the apps, and what every Celery process does about its own life."""
 
 import logging
 import time
+from typing import Any
 
-from celery import shared_task
+from celery import current_app, shared_task, signals
+from celery.worker import state
+from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from billing import tasks, trial
 from billing.models import UsageBatch
-from ecohash import reconcile, signup
+from ecohash import chores, reconcile, signup, watchdog
+from images import hints
+from inference.tasks import stop_claiming
 
 logger = logging.getLogger(__name__)
 
@@ -48,3 +53,29 @@ def remove_unverified() -> None:
         logger.info("unverified accounts removed", extra={"accounts": removed})
         # The rest of very many is left to the next message.
         remove_unverified.delay()
+
+
+@signals.task_success.connect
+def note_chore(sender: Any, **_kwargs: Any) -> None:
+    """`/readyz` asks when the standing chores ran last."""
+    if sender.name in chores.OF_DEFAULT_WORKER + chores.OF_STRIPE_WORKER:
+        hints.note_chore(sender.name)
+
+
+@signals.worker_ready.connect
+def watch_consumer(**_kwargs: Any) -> None:
+    """A worker whose consumer hears nothing any more ends itself."""
+    app = current_app._get_current_object()  # noqa: SLF001 - the proxy is bound to this thread
+    queues = list(app.amqp.queues.consume_from)
+    dog = watchdog.Watchdog(
+        waiting=lambda: watchdog.waiting_messages(app, queues) > 0,
+        busy=lambda: bool(state.active_requests),
+    )
+    # A weak reference would be gone at once.
+    signals.task_received.connect(dog.heard, weak=False)
+
+    def end() -> None:
+        stop_claiming()
+        watchdog.end_process(settings.IMAGE_TIMEOUT_SECONDS + 15)
+
+    dog.start(end)

@@ -46,6 +46,11 @@ class Picture:
     drawn_at: datetime
 
 
+def waits(model: Model) -> bool:
+    """Whether any job waits for this model: one read, which takes no lock, for workers that look by themselves."""
+    return Generation.objects.queued(model.id).filter(deadline_at__gt=Now()).exists()
+
+
 def claim(*, model: Model, worker: str) -> Generation | None:
     """Take a job under a lease, the oldest of the organisation whose turn it is; None where none waits.
 

@@ -25,7 +25,7 @@ workers: dict[str, GpuWorker] = {}
 @shared_task(name="inference.draw", acks_late=False, reject_on_worker_lost=False)
 def draw(model_id: str) -> None:
     """There is work for this model."""
-    workers[model_id].answer_bell()
+    workers[model_id].hear_bell()
 
 
 @signals.celeryd_after_setup.connect
@@ -55,3 +55,10 @@ def stop_claiming(**_kwargs: Any) -> None:
     """A shutdown was asked for: finish the image in hand and claim no other."""
     for worker in workers.values():
         worker.stop()
+
+
+@signals.worker_shutdown.connect
+def finish_in_hand(**_kwargs: Any) -> None:
+    """Celery's last word, also after a remote shutdown: the image in hand is delivered first."""
+    for worker in workers.values():
+        worker.join()

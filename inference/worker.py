@@ -1,8 +1,11 @@
 """One GPU process: it claims jobs, draws them one at a time, and never keeps what it cannot finish.
 
-Three threads share the work. The main one claims and draws. A finisher encodes, stores and delivers
-image i while i+1 draws. A keeper beats, renews the leases and ends the process when one image takes
-too long, for a stuck GPU call cannot be interrupted from inside.
+Four threads share the work. The work thread alone loads the engine, claims and draws: compiled code and
+CUDA graphs are bound to the thread that made them. It starts when Celery's thread passes a bell on, and
+every two seconds by itself, so that a consumer that hears nothing costs seconds. A finisher encodes,
+stores and delivers image i while i+1 draws. A keeper beats while the work thread turns, and renews the
+leases. A watchdog ends the process when one image takes too long or the work thread stands still, for a
+stuck call cannot be interrupted from inside.
 """
 
 import hashlib
@@ -27,8 +30,13 @@ from inference.pace import Pace
 
 logger = logging.getLogger(__name__)
 
-# A bell is answered for this long at most; then the next one gives other tasks and a shutdown a chance.
+# A bell holds Celery's thread for this long at most; then the next one gives a shutdown a chance.
 SHIFT_SECONDS = 20
+# Without any bell the database is asked this often.
+POLL_SECONDS = 2.0
+# Of a work thread that neither draws nor turns: no heartbeat after a while, and then the end.
+SILENT_SECONDS = 10
+STILL_SECONDS = 60
 TICK_SECONDS = 1.0
 DELIVERY_TRIES = 10
 EXIT_STUCK = 70
@@ -58,9 +66,17 @@ class GpuWorker:
         self._finisher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="finisher")
         self._finishing: Future[None] | None = None
         self._stopping = threading.Event()
+        self._work = ThreadPoolExecutor(max_workers=1, thread_name_prefix="work")
+        self._working: Future[None] | None = None
+        self._bell = threading.Event()
+        self._idle = threading.Event()
+        self._turned_at = time.monotonic()
 
     def warm(self) -> None:
         """Load the engine and draw once at each size. Nothing is claimed before this is done."""
+        self._work.submit(self._warm).result()
+
+    def _warm(self) -> None:
         started = time.monotonic()
         self.engine.load()
         self.engine.warm(list(SIZES.values()))
@@ -86,24 +102,66 @@ class GpuWorker:
         self._pace.keep_as_usual()
 
     def open(self) -> None:
-        """Say that work is welcome, and keep saying so."""
+        """Begin to work, say that work is welcome, and keep saying so."""
+        self._turned_at = time.monotonic()
+        self._working = self._work.submit(self._turn)
+        for target in (self._keep, self._watch):
+            threading.Thread(target=target, name=target.__name__, daemon=True).start()
+        # Before this returns somebody may ask who is there.
         self._beat("idle")
-        threading.Thread(target=self._keep, name="keeper", daemon=True).start()
         logger.info("worker ready", extra={"worker": self.name, "model": self.model.id})
 
     def stop(self) -> None:
-        """Claim nothing more; the image in hand is still finished."""
+        """Claim nothing more; the image in hand is still finished. Safe in a signal handler."""
         self._stopping.set()
         hints.sign_off(self.name)
 
+    def join(self) -> None:
+        """Stop, and return once the image in hand is delivered."""
+        self.stop()
+        self._bell.set()
+        if self._working is not None:
+            self._working.result()
+
+    def hear_bell(self) -> None:
+        """Pass a bell to the work thread; returns when its hands are empty or the shift is over.
+
+        A worker that is busy thus takes no second bell, which an idle one should hear.
+        """
+        with self._lock:
+            if self._stopping.is_set():
+                return
+            self._idle.clear()
+            self._bell.set()
+        if not self._idle.wait(SHIFT_SECONDS) and not self._stopping.is_set():
+            hints.ring(self.model)
+
+    def _turn(self) -> None:
+        """The work thread's loop: with each bell, and every few seconds without one, until it is told to stop."""
+        while not self._stopping.is_set():
+            rung = self._bell.wait(POLL_SECONDS)
+            self._bell.clear()
+            self._turned_at = time.monotonic()
+            try:
+                if rung or leases.waits(self.model):
+                    self.answer_bell()
+            except (DatabaseError, InterfaceError) as error:
+                logger.warning("database away", extra={"error": type(error).__name__})
+            except Exception:  # the next turn tries again
+                logger.exception("turn failed")
+            finally:
+                connection.close()
+            with self._lock:
+                if not self._bell.is_set():
+                    self._idle.set()
+        with self._lock:
+            self._idle.set()
+
     def answer_bell(self) -> None:
-        """Draw until nothing waits or the shift is over; returns with empty hands."""
-        shift_ends = time.monotonic() + SHIFT_SECONDS
+        """Draw until nothing waits; returns with empty hands."""
         try:
             while not self._stopping.is_set():
-                if time.monotonic() > shift_ends:
-                    hints.ring(self.model)
-                    break
+                self._turned_at = time.monotonic()
                 job = leases.claim(model=self.model, worker=self.name)
                 if job is None:
                     break
@@ -132,6 +190,7 @@ class GpuWorker:
                 self._drop(stint)
                 return
         self._pace.note(job.size, time.monotonic() - started)
+        self._turned_at = time.monotonic()
         stint.drawing_since = None
         drawn_at = timezone.now()
         # At most one picture waits behind the one being drawn, so that memory stays bounded.
@@ -191,6 +250,7 @@ class GpuWorker:
             DatabaseError, InterfaceError: the database stayed away.
         """
         for tries_left in reversed(range(DELIVERY_TRIES)):
+            self._turned_at = time.monotonic()
             try:
                 delivered = leases.deliver(job, picture)
                 break
@@ -225,21 +285,36 @@ class GpuWorker:
             self._finishing = None
 
     def _keep(self) -> None:
-        next_beat = 0.0
         while True:
+            with self._lock:
+                stints = list(self._stints)
+            if self._still_seconds(stints) < SILENT_SECONDS and not self._stopping.is_set():
+                self._beat("drawing" if stints else "idle")
+            self._renew(stints)
+            time.sleep(hints.BEAT_SECONDS)
+
+    def _watch(self) -> None:
+        """End the process when its work hangs. Asks nobody, so that nothing can hold it up."""
+        while not self._has_ended():
             time.sleep(TICK_SECONDS)
             with self._lock:
                 stints = list(self._stints)
-            now = time.monotonic()
             for stint in stints:
                 since = stint.drawing_since
-                if since is not None and now - since > settings.IMAGE_TIMEOUT_SECONDS:
+                if since is not None and time.monotonic() - since > settings.IMAGE_TIMEOUT_SECONDS:
                     self._quit("image took too long", stint.job)
-            if now >= next_beat:
-                next_beat = now + hints.BEAT_SECONDS
-                if not self._stopping.is_set():
-                    self._beat("drawing" if stints else "idle")
-                self._renew(stints)
+            if self._still_seconds(stints) > STILL_SECONDS:
+                self._quit("the work thread stands still")
+
+    def _still_seconds(self, stints: list[Stint]) -> float:
+        """How long the work thread has neither drawn nor turned."""
+        if any(stint.drawing_since is not None for stint in stints):
+            return 0.0
+        return time.monotonic() - self._turned_at
+
+    def _has_ended(self) -> bool:
+        """Whether the work thread came to its end, as it does after `stop`."""
+        return self._working is not None and self._working.done()
 
     def _renew(self, stints: list[Stint]) -> None:
         try:
@@ -261,8 +336,8 @@ class GpuWorker:
             )
         )
 
-    def _quit(self, reason: str, job: Generation) -> None:
+    def _quit(self, reason: str, job: Generation | None = None) -> None:
         """End the process now; the supervisor starts a clean one, and the lease frees the job."""
-        logger.critical(reason, extra={"generation": job.id, "worker": self.name})
+        logger.critical(reason, extra={"generation": job.id if job else None, "worker": self.name})
         logging.shutdown()
         os._exit(EXIT_STUCK)

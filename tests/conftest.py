@@ -134,8 +134,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def _empty_redis() -> None:
-    """No worker, bell or limit of one test reaches the next."""
+    """No worker, bell, limit or answer about health of one test reaches the next."""
+    from accounts import buckets
+    from ecohash import health
     from images import hints, turns
 
     hints.client().flushall()
     turns.forget()
+    health.forget()
+    buckets.circuit.worked()

@@ -1,11 +1,41 @@
 """Is it alive, and is it ready."""
 
-import pytest
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-from ecohash import health
+import pytest
+from django.core.files.storage import FileSystemStorage
+from django.test import override_settings
+
+from ecohash import chores, health
 from images import hints, storage
 from images.catalog import FLUX_SCHNELL
 from tests.calls import call
+
+NOTHING_RUNS = {
+    "database": True,
+    "redis": True,
+    "storage": True,
+    "worker": False,
+    "chores": False,
+    "stripe_chores": False,
+}
+
+
+def all_work() -> None:
+    """What every worker of the platform says while it works."""
+    hints.beat(hints.Worker("gpu-1", FLUX_SCHNELL.id, "idle", "blank"))
+    for name in chores.OF_DEFAULT_WORKER + chores.OF_STRIPE_WORKER:
+        hints.note_chore(name)
+
+
+def checks() -> dict[str, bool]:
+    """What `/readyz` says about each part, asked anew."""
+    health.forget()
+    found: dict[str, bool] = call("GET", "/readyz").json()["checks"]
+    return found
 
 
 def test_healthy_is_a_process_with_its_database(db: None) -> None:
@@ -18,22 +48,44 @@ def test_health_needs_no_sign_in_and_sets_no_cookie(db: None) -> None:
         assert not call("GET", path).cookies
 
 
-def test_not_ready_without_a_warm_worker(db: None) -> None:
+def test_not_ready_without_anybody_who_works(db: None) -> None:
     response = call("GET", "/readyz")
-    checks = {"database": True, "redis": True, "storage": True, "worker": False}
-    assert (response.status_code, response.json()) == (503, {"ready": False, "checks": checks})
+    expected = {"ready": False, "checks": NOTHING_RUNS}
+    assert (response.status_code, response.json()) == (503, expected)
 
 
-def test_ready_once_a_worker_beats(db: None) -> None:
-    hints.beat(hints.Worker("gpu-1", FLUX_SCHNELL.id, "idle", "blank"))
+def test_ready_once_all_work(db: None) -> None:
+    all_work()
     response = call("GET", "/readyz")
     assert (response.status_code, response.json()["ready"]) == (200, True)
 
 
 def test_a_worker_that_signed_off_no_longer_counts(db: None) -> None:
-    hints.beat(hints.Worker("gpu-1", FLUX_SCHNELL.id, "idle", "blank"))
+    all_work()
     hints.sign_off("gpu-1")
-    assert call("GET", "/readyz").status_code == 503
+    assert [name for name, well in checks().items() if not well] == ["worker"]
+
+
+@pytest.mark.parametrize("late", chores.OF_DEFAULT_WORKER)
+def test_a_chore_that_has_not_run_lately_is_named(db: None, late: str) -> None:
+    all_work()
+    assert checks()["chores"]
+    redis = hints.client()
+    redis.hset(hints.CHORES, late, str(int(time.time()) - chores.LATE_SECONDS - 1))
+    assert [name for name, well in checks().items() if not well] == ["chores"]
+    redis.hdel(hints.CHORES, late)
+    assert [name for name, well in checks().items() if not well] == ["chores"]
+
+
+def test_a_stripe_worker_that_does_nothing_is_named(db: None) -> None:
+    all_work()
+    hints.client().hdel(hints.CHORES, *chores.OF_STRIPE_WORKER)
+    assert [name for name, well in checks().items() if not well] == ["stripe_chores"]
+
+
+def test_every_chore_that_is_asked_for_is_one_of_beats(settings: Any) -> None:
+    run = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    assert {*chores.OF_DEFAULT_WORKER, *chores.OF_STRIPE_WORKER} <= run
 
 
 def test_a_storage_that_takes_nothing_is_named(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +93,33 @@ def test_a_storage_that_takes_nothing_is_named(db: None, monkeypatch: pytest.Mon
         raise OSError("no space left on device")
 
     monkeypatch.setattr(storage, "put", full)
-    assert call("GET", "/readyz").json()["checks"]["storage"] is False
+    assert checks()["storage"] is False
+
+
+def test_a_storage_that_takes_five_bytes_and_no_picture_is_named(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = FileSystemStorage.save
+
+    def nearly_full(self: FileSystemStorage, name: str, content: Any, **more: Any) -> str:
+        if content.size > 100_000:
+            raise OSError("no space left on device")
+        return save(self, name, content, **more)
+
+    monkeypatch.setattr(FileSystemStorage, "save", nearly_full)
+    assert checks()["storage"] is False
+
+
+def test_a_storage_that_gives_back_something_else_is_named(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "get", lambda _key: b"ready")
+    assert checks()["storage"] is False
+
+
+def test_the_storage_keeps_nothing_of_it(db: None) -> None:
+    assert checks()["storage"] is True
+    assert storage.pictures().listdir("readyz")[1] == []
 
 
 def test_a_redis_that_is_away_is_named_and_breaks_nothing(
@@ -54,13 +132,71 @@ def test_a_redis_that_is_away_is_named_and_breaks_nothing(
     finally:
         hints.client.cache_clear()
     assert response.status_code == 503
-    assert response.json()["checks"] | {"worker": False} == {
-        "database": True,
-        "redis": False,
-        "storage": True,
-        "worker": False,
-    }
+    assert response.json()["checks"] == NOTHING_RUNS | {"redis": False}
 
 
 def test_every_check_is_asked(db: None) -> None:
     assert set(call("GET", "/readyz").json()["checks"]) == set(health.CHECKS)
+
+
+def test_a_crowd_of_callers_asks_each_part_once() -> None:
+    asked: list[int] = []
+
+    def ask() -> bool:
+        asked.append(1)
+        return True
+
+    check = health.Check(ask)
+    with ThreadPoolExecutor(max_workers=20) as callers:
+        found = list(callers.map(lambda _: check.result(check.begin()), range(200)))
+    assert (set(found), len(asked)) == ({True}, 1)
+
+
+def test_an_answer_is_asked_for_again_when_it_is_old() -> None:
+    said = [True, False]
+    check = health.Check(lambda: said.pop(0), fresh_seconds=0, fresh_after_failure_seconds=60)
+    assert check.result(check.begin()) is True
+    wait = threading.Event()
+    wait.wait(0.01)
+    assert check.result(check.begin()) is False
+    assert check.result(check.begin()) is False
+    assert said == []
+
+
+def test_a_part_that_hangs_is_missing_in_time_and_is_asked_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(health, "PATIENCE_SECONDS", 0.2)
+    go_on = threading.Event()
+    asked: list[int] = []
+
+    def hang() -> bool:
+        asked.append(1)
+        return go_on.wait(30)
+
+    check = health.Check(hang)
+    found = [check.result(check.begin()) for _ in range(3)]
+    assert (found, len(asked)) == ([False] * 3, 1)
+    go_on.set()
+    answered = check.begin()
+    assert answered.wait(10)
+    assert check.result(answered) is True
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.parametrize("host", ["10.42.8.201:8000", "somebody.example", "[fd00::1]:8000"])
+def test_a_load_balancer_may_ask_by_any_name(db: None, path: str, host: str) -> None:
+    all_work()
+    with override_settings(ALLOWED_HOSTS=["ecohash.example"], SECURE_SSL_REDIRECT=True):
+        assert call("GET", path, headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/login", "/healthz/", "/v1/models"])
+def test_no_other_address_answers_an_unknown_host(db: None, path: str) -> None:
+    with override_settings(ALLOWED_HOSTS=["ecohash.example"]):
+        assert call("GET", path, headers={"Host": "somebody.example"}).status_code == 400
+
+
+def test_only_a_look_is_answered_to_an_unknown_host(db: None) -> None:
+    response = call("POST", "/healthz", headers={"Host": "somebody.example"})
+    assert response.status_code == 400

@@ -2,13 +2,15 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from typing import Any
 
 import pytest
+from django.db import OperationalError
 
-from images import hints, storage
-from images.catalog import FLUX_SCHNELL, SIZES
+from images import hints, leases, storage
+from images.catalog import FLUX_SCHNELL, SIZES, Model
 from images.models import Generation
 from inference import pace
 from inference.engines.base import Engine, OnStep, OutOfMemory
@@ -17,6 +19,7 @@ from inference.worker import GpuWorker, Stint
 from tests.cast import Person
 from tests.images import jobs
 from tests.images.jobs import PRICE, books, state
+from tests.working import close_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -47,7 +50,7 @@ class Worker(GpuWorker):
         super().__init__(engine=engine, model=FLUX_SCHNELL)
         self.ended_for: list[str] = []
 
-    def _quit(self, reason: str, job: Generation) -> None:  # noqa: ARG002
+    def _quit(self, reason: str, job: Generation | None = None) -> None:  # noqa: ARG002
         self.ended_for.append(reason)
         raise SystemExit(reason)
 
@@ -133,11 +136,11 @@ def test_a_slow_picture_is_forgotten_when_none_follows(monkeypatch: pytest.Monke
 
 
 def test_a_worker_that_stops_claims_nothing_more(alice: Person) -> None:
-    job = jobs.queued(alice)
     worker = Worker(BlankEngine())
     worker.open()
     assert [found.name for found in hints.live_workers()] == [worker.name]
-    worker.stop()
+    worker.join()
+    job = jobs.queued(alice)
     worker.answer_bell()
     assert state(job) == ("queued", 0, "pending")
     assert hints.live_workers() == []
@@ -148,14 +151,120 @@ def test_the_watchdog_ends_a_process_whose_image_hangs(alice: Person) -> None:
     worker = Worker(BlankEngine())
     worker._stints.append(Stint(job, drawing_since=time.monotonic() - 1_000))
 
-    def keep() -> None:
-        with suppress(SystemExit):
-            worker._keep()
-
-    keeper = threading.Thread(target=keep)
-    keeper.start()
-    keeper.join(10)
+    watch(worker)
     assert worker.ended_for == ["image took too long"]
+
+
+def test_the_watchdog_ends_a_process_whose_work_thread_stands_still(alice: Person) -> None:
+    worker = Worker(BlankEngine())
+    worker._turned_at = time.monotonic() - 1_000
+    watch(worker)
+    assert worker.ended_for == ["the work thread stands still"]
+
+
+def watch(worker: Worker) -> None:
+    """Run its watchdog until it ends the process."""
+
+    def ended() -> None:
+        with suppress(SystemExit):
+            worker._watch()
+
+    watchdog = threading.Thread(target=ended)
+    watchdog.start()
+    watchdog.join(10)
+    assert not watchdog.is_alive()
+
+
+@pytest.fixture
+def open_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    """One that works in threads of its own, as in a Celery process, with a fast heart."""
+    monkeypatch.setattr(hints, "BEAT_SECONDS", 0.05)
+    worker = Worker(BlankEngine())
+    worker.warm()
+    worker.open()
+    yield worker
+    worker.join()
+    worker._finisher.submit(close_connection).result()
+
+
+def test_an_idle_worker_draws_without_any_bell(alice: Person, open_worker: Worker) -> None:
+    """As one whose Celery consumer hears nothing any more."""
+    job = jobs.queued(alice)
+    wait_for(lambda: state(job) == ("succeeded", 1, "captured"))
+
+
+def test_a_bell_returns_when_the_hands_are_empty(alice: Person, open_worker: Worker) -> None:
+    first, second = jobs.queued(alice), jobs.queued(alice)
+    open_worker.hear_bell()
+    assert (state(first)[0], state(second)[0]) == ("succeeded", "succeeded")
+
+
+def test_a_worker_that_joins_delivers_what_it_has_in_hand(
+    alice: Person, open_worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+    draw = BlankEngine.draw
+
+    def slow(self: BlankEngine, *words: Any, **more: Any) -> BlankDrawing:
+        begun.set()
+        time.sleep(0.5)
+        return draw(self, *words, **more)
+
+    monkeypatch.setattr(BlankEngine, "draw", slow)
+    first, second = jobs.queued(alice), jobs.queued(alice)
+    assert begun.wait(10)
+    open_worker.join()
+    assert {state(first), state(second)} == {("succeeded", 1, "captured"), ("queued", 0, "pending")}
+    open_worker.hear_bell()
+    assert {state(first)[0], state(second)[0]} == {"succeeded", "queued"}
+
+
+def test_no_heartbeat_tells_of_a_work_thread_that_stands_still(
+    alice: Person, open_worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def stuck(_model: Model) -> bool:
+        begun.set()
+        return not go_on.wait(30)
+
+    monkeypatch.setattr(leases, "waits", stuck)
+    assert begun.wait(10)
+    open_worker._turned_at -= 30
+    rounds: list[str] = []
+    renew, beat = open_worker._renew, hints.beat
+    monkeypatch.setattr(open_worker, "_renew", lambda held: (rounds.append("round"), renew(held)))
+    monkeypatch.setattr(hints, "beat", lambda told: (rounds.append("beat"), beat(told)))
+    wait_for(lambda: len(rounds) > 3)
+    assert "beat" not in rounds[1:]
+    go_on.set()
+    wait_for(lambda: "beat" in rounds)
+
+
+def test_a_database_that_is_away_costs_a_turn(
+    alice: Person, open_worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = leases.waits
+    failed = threading.Event()
+
+    def away(model: Model) -> bool:
+        if not failed.is_set():
+            failed.set()
+            raise OperationalError
+        return asked(model)
+
+    monkeypatch.setattr(leases, "waits", away)
+    assert failed.wait(10)
+    job = jobs.queued(alice)
+    wait_for(lambda: state(job) == ("succeeded", 1, "captured"))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
+    """Until it holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_the_keeper_renews_the_lease_of_what_is_in_hand(alice: Person) -> None:
