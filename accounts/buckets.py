@@ -9,13 +9,15 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from heapq import nsmallest
 
 import redis
 from django.conf import settings
+from kombu.exceptions import OperationalError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -214,6 +216,34 @@ class Circuit:
             logger.info("redis is back")
 
 
+class Away(redis.RedisError):
+    """Redis has just failed somebody else in this process, and is not asked again yet."""
+
+
+@contextmanager
+def asking(of: Circuit | None = None) -> Iterator[None]:
+    """Around each question to Redis, or to the broker, that someone waits for; others learn from its answer.
+
+    Raises:
+        Away: nobody should ask now.
+    """
+    asked = of or circuit
+    if not asked.may_try():
+        raise Away
+    try:
+        yield
+    except (redis.RedisError, OperationalError, OSError) as error:
+        asked.failed(error)
+        raise
+    asked.worked()
+
+
+def broker_circuit() -> Circuit:
+    """That of the broker: with Redis as the broker, whoever finds it away finds it away for messages too."""
+    other = settings.CELERY_BROKER_URL.startswith(("amqp", "pyamqp"))
+    return rabbit_circuit if other else circuit
+
+
 class Alone:
     """The same buckets in the memory of one process, smaller, for as long as Redis is away."""
 
@@ -269,4 +299,5 @@ class Alone:
 
 
 circuit = Circuit()
+rabbit_circuit = Circuit()
 alone = Alone()

@@ -28,6 +28,7 @@ from kombu.exceptions import OperationalError
 from redis import RedisError
 
 from accounts.access import OrganizationRequest
+from accounts.buckets import asking, broker_circuit
 from accounts.doors import MemberView, members_only
 from accounts.models import Membership
 from billing import budgets, checkout, inbox, subscriptions
@@ -212,6 +213,7 @@ def stripe_webhook(request: HttpRequest) -> HttpResponse:
 def wake_worker(event_id: str) -> None:
     """Have it worked on at once; where the bell is lost, the standing chore finds it within seconds."""
     try:
-        process_event.apply_async((event_id,), retry=False)
+        with asking(broker_circuit()):
+            process_event.apply_async((event_id,), retry=False)
     except (OperationalError, AMQPError, RedisError, OSError) as error:
         logger.warning("webhook bell lost", extra={"error": type(error).__name__})

@@ -9,7 +9,6 @@ all (see `buckets.Circuit`).
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 
@@ -19,7 +18,7 @@ from celery import current_app
 from django.conf import settings
 from kombu.exceptions import OperationalError
 
-from accounts import buckets
+from accounts.buckets import asking, broker_circuit
 from images.catalog import Model
 
 logger = logging.getLogger(__name__)
@@ -76,37 +75,11 @@ def _connect(timeout_seconds: float) -> redis.Redis:
     )
 
 
-class Away(redis.RedisError):
-    """Redis has just failed somebody else in this process, and is not asked again yet."""
-
-
-@contextmanager
-def asking(circuit: buckets.Circuit | None = None) -> Iterator[None]:
-    """Around each question that someone waits for; tells the others whether it was answered.
-
-    Raises:
-        Away: nobody should ask now.
-    """
-    of = circuit or buckets.circuit
-    if not of.may_try():
-        raise Away
-    try:
-        yield
-    except (redis.RedisError, OperationalError, OSError) as error:
-        of.failed(error)
-        raise
-    of.worked()
-
-
-rabbit_circuit = buckets.Circuit()
-
-
 def ring(model: Model, times: int = 1) -> None:
     """Tell the workers of this model that there is work."""
-    over_redis = not settings.CELERY_BROKER_URL.startswith(("amqp", "pyamqp"))
     try:
         for _ in range(times):
-            with asking(buckets.circuit if over_redis else rabbit_circuit):
+            with asking(broker_circuit()):
                 current_app.send_task(
                     "inference.draw", args=[model.id], queue=model.queue, retry=False
                 )

@@ -210,8 +210,8 @@ def test_an_outage_is_logged_once_and_so_is_its_end(settings, redis_away, caplog
         assert take([(bucket(5), 1)]).levels[0].limit == 5
     logged = [(record.levelname, record.message) for record in caplog.records]
     assert logged == [
-        ("WARNING", "redis away: each process limits by itself"),
-        ("INFO", "redis is back: limits are shared again"),
+        ("WARNING", "redis away: each process limits by itself, and bells and wake-ups wait"),
+        ("INFO", "redis is back"),
     ]
 
 

@@ -1,0 +1,124 @@
+"""Hints with a Redis that is away, silent or refuses: nothing is raised, and one caller in two seconds waits for it."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from accounts import buckets
+from images import hints
+from images.catalog import FLUX_SCHNELL
+from tests import servers
+
+WORKER = hints.Worker("gpu-1", FLUX_SCHNELL.id, "idle", "blank")
+QUESTIONS: list[Callable[[], Any]] = [
+    lambda: hints.announce_end("gen_1"),
+    lambda: hints.report_step("gen_1", 1, 4),
+    lambda: hints.step_of("gen_1"),
+    hints.live_workers,
+    lambda: hints.beat(WORKER),
+    lambda: hints.sign_off("gpu-1"),
+    lambda: hints.note_chore("images.sweep"),
+    hints.seconds_since_chores,
+]
+# What callers wait for; the others have a thread that waits for nothing else.
+OF_CALLERS = QUESTIONS[:4]
+
+
+@pytest.fixture
+def use(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """A function that sends hints to the Redis at that address."""
+    monkeypatch.setattr(buckets, "circuit", buckets.Circuit())
+
+    def uses(address: str) -> None:
+        settings.REDIS_URL = address
+        hints.client.cache_clear()
+
+    yield uses
+    hints.client.cache_clear()
+
+
+@pytest.fixture
+def silent() -> Iterator[tuple[str, list[socket.socket]]]:
+    """The address of one that accepts and never answers, as a frozen one; and who has come."""
+    came: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept() -> None:
+            while True:
+                try:
+                    came.append(server.accept()[0])
+                except OSError:
+                    return
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"redis://127.0.0.1:{server.getsockname()[1]}/0", came
+        server.shutdown(socket.SHUT_RDWR)
+    for one in came:
+        one.close()
+
+
+def test_one_caller_waits_for_a_silent_redis_and_the_others_do_not_ask(
+    use: Callable[[str], None], silent: tuple[str, list[socket.socket]]
+) -> None:
+    address, came = silent
+    use(address)
+    hints.live_workers()
+    first = len(came)
+    for _ in range(5):
+        for question in OF_CALLERS:
+            question()
+        hints.ring(FLUX_SCHNELL)
+    assert (first, len(came)) == (1, 1)
+
+
+def test_a_redis_that_is_back_is_asked_again(
+    use: Callable[[str], None], silent: tuple[str, list[socket.socket]], settings: Any
+) -> None:
+    well = settings.REDIS_URL
+    use(silent[0])
+    hints.live_workers()
+    use(well)
+    hints.beat(WORKER)
+    assert hints.live_workers() == []
+    buckets.circuit._next_try = 0.0
+    assert hints.live_workers() == [WORKER]
+    assert hints.live_workers() == [WORKER]
+
+
+@pytest.mark.parametrize("trouble", ["read-only", "full", "gone"])
+def test_nothing_is_raised_whatever_redis_refuses(use: Callable[[str], None], trouble: str) -> None:
+    folder = servers.temporary_folder()
+    address = servers.start_redis(Path(folder))
+    server = redis.Redis.from_url(address)
+    use(address)
+    hints.beat(WORKER)
+    if trouble == "read-only":
+        server.replicaof("127.0.0.1", 1)
+    elif trouble == "full":
+        server.config_set("maxmemory", 1)
+    else:
+        server.shutdown(nosave=True)
+    for question in QUESTIONS:
+        buckets.circuit.worked()
+        question()
+
+
+def test_a_broker_that_refuses_costs_a_bell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(buckets, "circuit", buckets.Circuit())
+    server = hints.client()
+    server.replicaof("127.0.0.1", 1)
+    try:
+        hints.ring(FLUX_SCHNELL)
+    finally:
+        server.replicaof("NO", "ONE")
+    assert server.llen(FLUX_SCHNELL.queue) == 0
+    buckets.circuit.worked()
+    hints.ring(FLUX_SCHNELL)
+    assert server.llen(FLUX_SCHNELL.queue) == 1
