@@ -6,6 +6,7 @@ from typing import Any
 
 from celery import Celery, signals
 from celery.loaders.app import AppLoader
+from kombu.transport import redis, virtual
 
 from ecohash import environment
 
@@ -26,6 +27,25 @@ class Loader(AppLoader):
 app = Celery("ecohash", loader="ecohash.celery:Loader")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+class QoS(redis.QoS):
+    """Kombu's, which gives a message's place in the prefetch window back also when its acknowledgment fails.
+
+    Celery logs "Couldn't ack" and goes on. With kombu 5.7 the place then stayed taken, and with the last
+    one gone the consumer asked for no message any more, for as long as its connection held. The message
+    itself is delivered once more after the visibility timeout, as after any crash.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge it. Raises what Redis raises."""
+        try:
+            self._remove_from_indices(delivery_tag).execute()
+        finally:
+            virtual.QoS.ack(self, delivery_tag)
+
+
+redis.Channel.QoS = QoS
 
 
 @signals.setup_logging.connect

@@ -1,9 +1,8 @@
 """Ends a Celery process that hears or sends nothing although its broker answers; the supervisor starts it again.
 
-Seen with Celery 5.7 and kombu 5.7 on Redis: an acknowledgment that fails is logged and given up, its place
-in the prefetch window stays taken, and where the connection mends itself the consumer asks for no other
-message, for ever. Whatever the cause is, the sign is the same: messages lie in the queue, nothing is in
-work, and nothing is received.
+Seen with Celery 5.7 and kombu 5.7 on Redis: a consumer that had lost its prefetch window to failed
+acknowledgments (celery.py mends that) heard nothing for minutes. Whatever the cause is, the sign is the
+same: messages lie in the queue, nothing is in work, and nothing is received.
 """
 
 import logging

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 from celery import current_app
+from kombu import Connection
 from redis.exceptions import ConnectionError as RedisAway
 
 from ecohash import watchdog
@@ -80,6 +83,22 @@ def test_waiting_messages_are_counted_over_all_queues() -> None:
     for queue in ("default", "default", "stripe"):
         app.send_task("images.sweep", queue=queue)
     assert watchdog.waiting_messages(app, ["nobodys", "default", "stripe"]) == 3
+
+
+def test_an_acknowledgment_that_fails_takes_no_place_in_the_prefetch_window() -> None:
+    """Otherwise the consumer asks for no other message once all places are taken."""
+    address = servers.start_redis(servers.temporary_folder())
+    with Connection(address.replace("unix://", "redis+socket://")) as connection:
+        channel: Any = connection.default_channel
+        channel.basic_qos(prefetch_count=1)
+        queue = connection.SimpleQueue("bells")
+        queue.put("ring")
+        message = queue.get(timeout=5)
+        assert not channel.qos.can_consume()
+        redis.Redis.from_url(address).shutdown(nosave=True)
+        with pytest.raises(RedisAway):
+            message.ack()
+        assert channel.qos.can_consume()
 
 
 @pytest.fixture
