@@ -40,7 +40,7 @@ class QoS(redis.QoS):
     def ack(self, delivery_tag: str) -> None:
         """Acknowledge it. Raises what Redis raises."""
         try:
-            self._remove_from_indices(delivery_tag).execute()
+            self._remove_from_indices(delivery_tag).execute()  # type: ignore[attr-defined]
         finally:
             virtual.QoS.ack(self, delivery_tag)
 

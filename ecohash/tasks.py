@@ -4,7 +4,7 @@ import logging
 import time
 from typing import Any
 
-from celery import current_app, shared_task, signals
+from celery import shared_task, signals
 from celery.worker import state
 from django.conf import settings
 from django.contrib.sessions.models import Session
@@ -13,6 +13,7 @@ from django.utils import timezone
 from billing import tasks, trial
 from billing.models import UsageBatch
 from ecohash import chores, reconcile, signup, watchdog
+from ecohash.celery import app
 from images import hints
 from inference.tasks import stop_claiming
 
@@ -65,7 +66,6 @@ def note_chore(sender: Any, **_kwargs: Any) -> None:
 @signals.worker_ready.connect
 def watch_consumer(**_kwargs: Any) -> None:
     """A worker whose consumer hears nothing any more ends itself."""
-    app = current_app._get_current_object()  # noqa: SLF001 - the proxy is bound to this thread
     queues = list(app.amqp.queues.consume_from)
     dog = watchdog.Watchdog(
         waiting=lambda: watchdog.waiting_messages(app, queues) > 0,

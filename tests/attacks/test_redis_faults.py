@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,9 +45,10 @@ class Victim:
     def pid(self) -> int:
         """The server's process, once there is one that answers."""
         for _ in range(100):
-            with suppress(redis.RedisError):
+            try:
                 return int(self.client().info("server")["process_id"])
-            time.sleep(0.1)
+            except redis.RedisError:
+                time.sleep(0.1)
         pytest.fail("Redis did not come back")
 
     def kill(self, away_seconds: float = 0) -> None:

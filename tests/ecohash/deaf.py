@@ -8,6 +8,7 @@ from typing import Any
 
 from celery import signals
 from celery.__main__ import main
+from celery.beat import Scheduler
 
 from ecohash import watchdog
 from ecohash.celery import app
@@ -28,7 +29,7 @@ def send_nothing(self: Any, *_words: Any, **_more: Any) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "beat":
-        watchdog.PersistentScheduler.apply_entry = send_nothing
+        Scheduler.apply_entry = send_nothing  # type: ignore[method-assign]
     sys.argv = ["celery", "--quiet", "--app", "ecohash", *sys.argv[1:]]
     assert app
     sys.exit(main())

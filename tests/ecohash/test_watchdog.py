@@ -26,7 +26,7 @@ Start = Callable[..., subprocess.Popen[bytes]]
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """One number that is the time."""
     now = [1_000.0]
-    monkeypatch.setattr(watchdog.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("ecohash.watchdog.time.monotonic", lambda: now[0])
     return now
 
 
@@ -78,7 +78,7 @@ def test_whoever_hears_is_not_deaf(clock: list[float]) -> None:
 
 
 def test_waiting_messages_are_counted_over_all_queues() -> None:
-    app = current_app._get_current_object()
+    app: Any = current_app
     assert watchdog.waiting_messages(app, ["default", "stripe"]) == 0
     for queue in ("default", "default", "stripe"):
         app.send_task("images.sweep", queue=queue)
