@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -81,17 +80,22 @@ class Victim:
             time.sleep(0.5)
 
 
+BLANK = {"INFERENCE_ENGINE": "blank", "BLANK_ENGINE_SECONDS": "0.2", "WEB_CONCURRENCY": "1"}
+
+
 @pytest.fixture(scope="module")
-def victims(start_platform: Callable[..., Platform], *, full: bool) -> Iterator[dict[str, Victim]]:
-    """On a unix socket as `make up` has it; at full size also one whose Redis somebody else runs."""
-    blank = {"INFERENCE_ENGINE": "blank", "BLANK_ENGINE_SECONDS": "0.2", "WEB_CONCURRENCY": "1"}
-    own = start_platform(**blank)
-    found = {"unix": Victim(own, f"unix://{own.var_dir}/redis.sock")}
-    if not full:
-        yield found
-        return
+def unix(start_platform: Callable[..., Platform]) -> Victim:
+    """With its own Redis on a unix socket, as `make up` has it."""
+    platform = start_platform(**BLANK)
+    return Victim(platform, f"unix://{platform.var_dir}/redis.sock")
+
+
+@pytest.fixture(scope="module")
+def tcp(start_platform: Callable[..., Platform]) -> Iterator[Victim]:
+    """With a Redis that somebody else runs."""
     port = servers.free_port()
-    words = [servers.redis_binary(), "--port", str(port), "--save", "", "--dir", tempfile.mkdtemp()]
+    folder = str(servers.temporary_folder())
+    words = [servers.redis_binary(), "--port", str(port), "--save", "", "--dir", folder]
     running: list[subprocess.Popen[bytes]] = []
 
     def restart() -> None:
@@ -99,9 +103,9 @@ def victims(start_platform: Callable[..., Platform], *, full: bool) -> Iterator[
 
     restart()
     address = f"redis://127.0.0.1:{port}/0"
-    there = start_platform(REDIS_URL=address, **blank)
-    yield found | {"tcp": Victim(there, address, restart)}
-    there.stop()
+    platform = start_platform(REDIS_URL=address, **BLANK)
+    yield Victim(platform, address, restart)
+    platform.stop()
     for process in running:
         process.kill()
         process.wait()
@@ -162,10 +166,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_images_are_served_again_within_seconds(
-    victims: dict[str, Victim], run: tuple[str, str, int], *, full: bool
+    request: pytest.FixtureRequest, run: tuple[str, str, int], *, full: bool
 ) -> None:
     where, kind, round_ = run
-    victim = victims[where]
+    victim: Victim = request.getfixturevalue(where)
     platform = victim.platform
     platform.api_key  # noqa: B018 - made before anything fails
     seconds = {"flapping": 60.0}.get(kind, 12.0) if full else 3.0
@@ -189,10 +193,9 @@ def test_images_are_served_again_within_seconds(
     assert reconciled.returncode == 0, reconciled.stdout
 
 
-def test_no_page_waits_long_for_a_frozen_redis(victims: dict[str, Victim]) -> None:
-    victim = victims["unix"]
-    platform = victim.platform
-    pid = victim.pid()
+def test_no_page_waits_long_for_a_frozen_redis(unix: Victim) -> None:
+    platform = unix.platform
+    pid = unix.pid()
     os.kill(pid, signal.SIGSTOP)
     try:
         took = {}
