@@ -7,12 +7,11 @@ from typing import Any
 
 from celery.schedules import crontab
 
-# What `/readyz` looks at, and when it names the worker behind it. The first run two seconds after beat has
-# started; a task may hold the default worker up for as long as CELERY_TASK_TIME_LIMIT.
+# What `/readyz` looks at. Each of these is due two seconds after beat has started, and every two seconds then.
 OF_DEFAULT_WORKER = ("images.sweep", "images.reap")
 OF_STRIPE_WORKER = ("billing.stripe.send", "billing.stripe.inbox")
 LATE_SECONDS = 30
-# Of these two one may wait for Stripe until it is stopped.
+# Each may wait for Stripe until CELERY_TASK_TIME_LIMIT stops it.
 LATE_AT_STRIPE_SECONDS = 90
 
 

@@ -15,8 +15,6 @@ from typing import Any
 
 from amqp import AMQPError
 from celery import Celery
-from celery.beat import PersistentScheduler, ScheduleEntry
-from django.conf import settings
 from kombu.exceptions import ChannelError, KombuError
 from redis import RedisError
 
@@ -90,24 +88,3 @@ def end_process(grace_seconds: float) -> None:
     time.sleep(grace_seconds)
     logging.shutdown()
     os._exit(EXIT_DEAF)
-
-
-class BeatScheduler(PersistentScheduler):
-    """Celery's own, which ends beat when it has sent nothing for long although the broker answers."""
-
-    def __init__(self, *words: Any, lazy: bool = False, **more: Any) -> None:
-        super().__init__(*words, lazy=lazy, **more)
-        self._watchdog = Watchdog(waiting=self._broker_answers)
-        if not lazy:
-            self._watchdog.start(lambda: end_process(10))
-
-    def apply_async(self, entry: ScheduleEntry, *words: Any, **more: Any) -> Any:
-        """Send a chore's message."""
-        sent = super().apply_async(entry, *words, **more)
-        self._watchdog.heard()
-        return sent
-
-    def _broker_answers(self) -> bool:
-        """Beat has always something to do."""
-        waiting_messages(self.app, [settings.CELERY_TASK_DEFAULT_QUEUE])
-        return True

@@ -83,6 +83,11 @@ def test_a_stripe_worker_that_does_nothing_is_named(db: None) -> None:
     assert [name for name, well in checks().items() if not well] == ["stripe_chores"]
 
 
+def test_no_stripe_worker_is_missing_where_stripe_is_not_used(db: None, settings: Any) -> None:
+    settings.STRIPE_SECRET_KEY = ""
+    assert checks()["stripe_chores"] is True
+
+
 def test_every_chore_that_is_asked_for_is_one_of_beats(settings: Any) -> None:
     run = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
     assert {*chores.OF_DEFAULT_WORKER, *chores.OF_STRIPE_WORKER} <= run
