@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 import redis
+from django.test import Client
 
 from accounts import buckets
 from images import hints
 from images.catalog import FLUX_SCHNELL
 from tests import servers
+from tests.calls import call
+from tests.cast import Person
 
 WORKER = hints.Worker("gpu-1", FLUX_SCHNELL.id, "idle", "blank")
 QUESTIONS: list[Callable[[], Any]] = [
@@ -37,9 +40,11 @@ def use(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[st
     def uses(address: str) -> None:
         settings.REDIS_URL = address
         hints.client.cache_clear()
+        buckets.client.cache_clear()
 
     yield uses
     hints.client.cache_clear()
+    buckets.client.cache_clear()
 
 
 @pytest.fixture
@@ -74,6 +79,19 @@ def test_one_caller_waits_for_a_silent_redis_and_the_others_do_not_ask(
             question()
         hints.ring(FLUX_SCHNELL)
     assert (first, len(came)) == (1, 1)
+
+
+def test_a_person_who_looks_around_waits_once(
+    use: Callable[[str], None], silent: tuple[str, list[socket.socket]], alice: Person
+) -> None:
+    address, came = silent
+    use(address)
+    client = Client()
+    client.force_login(alice.user, backend="allauth.account.auth_backends.AuthenticationBackend")
+    for path in ("/playground", "/dashboard", "/dashboard/keys", "/dashboard/requests", "/"):
+        assert client.get(path).status_code == 200
+    assert call("GET", "/v1/models", headers=alice.headers).status_code == 200
+    assert len(came) == 1
 
 
 def test_a_redis_that_is_back_is_asked_again(
