@@ -8,7 +8,7 @@ from celery import Celery, signals
 from celery.loaders.app import AppLoader
 from kombu.transport import redis, virtual
 
-from ecohash import environment
+from ecohash import environment, logs
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ecohash.settings")
 # Celery would run Django's checks too, and read no result.
@@ -51,6 +51,7 @@ redis.Channel.QoS = QoS
 @signals.setup_logging.connect
 def keep_our_logging(**_kwargs: Any) -> None:
     """Celery leaves logging alone when somebody answers this: settings.LOGGING is already in force."""
+    logs.catch_uncaught()
 
 
 @signals.import_modules.connect

@@ -20,7 +20,7 @@ with environment.plainly():
 # After setup, so that the log filters can be loaded.
 from django.conf import settings
 
-from ecohash import startup
+from ecohash import logs, startup
 from ecohash.web_worker import Worker
 
 # In production a load balancer on another host comes in; a development machine serves itself alone.
@@ -63,6 +63,7 @@ limit_request_field_size = 8_190
 accesslog = None
 errorlog = "-"
 logconfig_dict = settings.LOGGING
+logs.catch_uncaught()
 
 
 def on_starting(_server: Any) -> None:

@@ -400,6 +400,7 @@ CONNECTIONS_PER_ADDRESS = number("CONNECTIONS_PER_ADDRESS", 256, least=8)
 # --- logs: JSON, with the request id; never a key, a prompt or a signature -------------------------
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOGGING_CONFIG = "ecohash.logs.configure"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -413,7 +414,7 @@ LOGGING = {
     },
     "handlers": {
         "stderr": {
-            "class": "logging.StreamHandler",
+            "class": "ecohash.logs.DiscreetHandler",
             "formatter": "json",
             "filters": ["discreet"],
             "stream": sys.stderr,
@@ -421,8 +422,12 @@ LOGGING = {
     },
     "root": {"handlers": ["stderr"], "level": choice("LOG_LEVEL", "INFO", LOG_LEVELS)},
     "loggers": {
+        # Named, so that the handlers which Django gives it (a terminal's, and mails with the request) go.
+        "django": {"level": "INFO"},
         # Our own middleware writes one line for each request, without the query string.
-        "django.server": {"level": "ERROR"},
+        "django.server": {"level": "ERROR", "propagate": True},
+        # At DEBUG each statement, with its values.
+        "django.db.backends": {"level": "INFO"},
         "django.request": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "ERROR"},
         "gunicorn.error": {"level": "INFO", "propagate": True},

@@ -515,7 +515,8 @@ def test_a_key_and_a_prompt_leave_no_trace(stage: Stage, path: str) -> None:
 def test_whoever_looks_finds_what_is_there(stage: Stage) -> None:
     """Without this, the search could be looking nowhere."""
     stage.send("GET", "/v1/key")
-    logging.getLogger("images").debug("key", extra={"at": stage.secret.lower()})
+    # Without what the log's filter would know it by.
+    logging.getLogger("images").debug("key", extra={"at": stage.secret[8:].lower()})
     stage.change_organization(name=f"Org {stage.secret}")
     hints.client().hset("ecohash:test", "key", stage.secret)
     body = base64.b64encode(json.dumps([stage.secret]).encode()).decode()
