@@ -136,7 +136,7 @@ def _reject(idempotency_key: str, code: str) -> int:
     batch = attempt.batch
     taken = UsageBatch.objects.filter(pk=batch.pk, state__in=UsageBatch.TAKEN)
     note = f"accepted, then thrown away: {code}"
-    if not taken.update(state=UsageBatch.State.REJECTED, confirmed_at=None, note=note):
+    if not taken.update(state=UsageBatch.State.REJECTED, confirmed_at=None, note=note[:500]):
         return 0
     notices.note(
         "usage_rejected",

@@ -38,6 +38,9 @@ MAIL_KINDS: dict[str, mailboxes.Kind] = {
     UNKNOWN_ACCOUNT: "reset",
 }
 
+ITS_ORGANIZATION = "'s organization"
+ORGANIZATION_LIMIT = 100  # characters, the column's length
+
 
 def sign_up(
     *, user: User, organization_name: str = "", trial_credit_micros: int | None = None
@@ -47,7 +50,7 @@ def sign_up(
     micros = settings.TRIAL_CREDIT_MICROS if by_setting else trial_credit_micros
     with transaction.atomic():
         organization = Organization.objects.create(
-            name=organization_name or f"{user.email.partition('@')[0]}'s organization"
+            name=organization_name or name_of_organization(user.email)
         )
         Membership.objects.create(organization=organization, user=user, role=Membership.Role.OWNER)
         ledger.open_books(organization=organization, trial_credit_micros=micros or 0)
@@ -87,6 +90,15 @@ def _remove_if_unverified(user: User) -> bool:
             Credit.objects.filter(organization=organization).delete()
             organization.delete()
     return True
+
+
+def name_of_organization(email: str) -> str:
+    """What it is called until somebody changes it; a local part may be longer than the column."""
+    person = email.partition("@")[0]
+    room = ORGANIZATION_LIMIT - len(ITS_ORGANIZATION)
+    if len(person) > room:
+        person = f"{person[: room - 1]}…"
+    return f"{person}{ITS_ORGANIZATION}"
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types

@@ -44,6 +44,8 @@ FIRST_PROMPT = "a red circle"
 # Sizes are timed until so long has passed.
 FIRST_PACE_SECONDS = 2.0
 
+LONGEST_HOST = 100  # characters
+
 
 @dataclass
 class Stint:
@@ -53,13 +55,18 @@ class Stint:
     drawing_since: float | None
 
 
+def name_of_worker(host: str) -> str:
+    """By which its jobs name it. A name of a host may be longer than their column."""
+    return f"{host[:LONGEST_HOST]}:{os.getpid()}"
+
+
 class GpuWorker:
     """An engine and the jobs in its hands."""
 
     def __init__(self, *, engine: Engine, model: Model) -> None:
         self.engine = engine
         self.model = model
-        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.name = name_of_worker(socket.gethostname())
         self._stints: list[Stint] = []
         self._pace = Pace()
         self._lock = threading.Lock()

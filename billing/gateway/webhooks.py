@@ -14,6 +14,10 @@ from billing.gateway.client import calling
 TOLERANCE_SECONDS = 300
 
 
+# What the inbox holds of an event; Stripe's own are shorter.
+LONGEST = {"id": 255, "type": 100, "object_id": 255}
+
+
 class Unverified(Exception):
     """The body was not signed with one of our secrets, or long ago; or it is no event."""
 
@@ -40,8 +44,17 @@ def verify(body: bytes, signature: str) -> Event:
     if not any(_signed_with(secret, body, signature) for secret in sorted(secrets)):
         raise Unverified("The signature does not match, or is too old.")
     try:
-        return _event_of(json.loads(body))
-    except (ValueError, KeyError, TypeError) as error:
+        return _kept(_event_of(json.loads(body)))
+    # RecursionError: nested too deeply. OverflowError, OSError: a time that no calendar has.
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+        OSError,
+    ) as error:
         raise Unverified("The body is no event.") from error
 
 
@@ -66,6 +79,17 @@ def _event_of(body: Any) -> Event:
         raise ValueError(body["object"])
     created = datetime.fromtimestamp(body["created"], UTC)
     return Event(body["id"], body["type"], str(body["data"]["object"].get("id") or ""), created)
+
+
+def _kept(event: Event) -> Event:
+    """The event, if the inbox can hold it."""
+    for name, longest in LONGEST.items():
+        text = getattr(event, name)
+        if not isinstance(text, str) or len(text) > longest or "\0" in text:
+            raise ValueError(name)
+    if event.created.tzinfo is None:
+        raise ValueError("created")
+    return event
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ else:
 # What a failed payment leaves: so many days, and so much more to spend, until the card is mended.
 GRACE = timedelta(days=7)
 GRACE_ALLOWANCE_MICROS = 5_000_000
+# Stripe promises that no id is longer, and asks for this room: https://docs.stripe.com/upgrades
+STRIPE_ID_LENGTH = 255
 
 
 class StripeObject(models.Model):
@@ -43,8 +45,8 @@ class MeteredPrice(models.Model):
 
     price = models.OneToOneField(Price, models.PROTECT, primary_key=True, related_name="metered")
     event_name = models.CharField(max_length=100, unique=True)
-    meter_id = models.CharField(max_length=64)
-    stripe_price_id = models.CharField(max_length=64, unique=True)
+    meter_id = models.CharField(max_length=STRIPE_ID_LENGTH)
+    stripe_price_id = models.CharField(max_length=STRIPE_ID_LENGTH, unique=True)
 
     class Meta(TypedModelMeta):
         verbose_name = "price at Stripe"
@@ -87,8 +89,10 @@ class Subscription(models.Model):
         editable=False,
         help_text="Our name for the organization at Stripe: random, for ids come again after a restore.",
     )
-    customer_id = models.CharField(max_length=64, null=True, blank=True, unique=True)
-    subscription_id = models.CharField(max_length=64, null=True, blank=True, unique=True)
+    customer_id = models.CharField(max_length=STRIPE_ID_LENGTH, null=True, blank=True, unique=True)
+    subscription_id = models.CharField(
+        max_length=STRIPE_ID_LENGTH, null=True, blank=True, unique=True
+    )
     checkout_id = models.CharField(max_length=255, blank=True, help_text="The last one begun.")
 
     status = models.CharField(max_length=24, choices=Status.choices, default=Status.NONE)
@@ -160,7 +164,7 @@ class SubscriptionItem(models.Model):
 
     subscription = models.ForeignKey(Subscription, models.CASCADE, related_name="items")
     price = models.ForeignKey(Price, models.PROTECT, related_name="subscription_items")
-    item_id = models.CharField(max_length=64, unique=True)
+    item_id = models.CharField(max_length=STRIPE_ID_LENGTH, unique=True)
 
     class Meta(TypedModelMeta):
         constraints: ClassVar = [
@@ -255,7 +259,7 @@ class Refund(models.Model):
     key_number = models.PositiveIntegerField(
         default=1, help_text="The idempotency key's suffix: one more after each 5xx."
     )
-    stripe_id = models.CharField(max_length=64, blank=True)
+    stripe_id = models.CharField(max_length=STRIPE_ID_LENGTH, blank=True)
     sent_at = models.DateTimeField(null=True, blank=True)
     note = models.CharField(max_length=500, blank=True)
 

@@ -72,7 +72,7 @@ class UsageBatch(models.Model):
 
     state = models.CharField(max_length=16, choices=State.choices, default=State.SEALED)
     customer_id = models.CharField(
-        max_length=64, blank=True, help_text="Who it was sent for; fixed by the first attempt."
+        max_length=255, blank=True, help_text="Who it was sent for; fixed by the first attempt."
     )
     timestamp = models.DateTimeField(
         null=True, blank=True, help_text="The event's time; fixed by the first attempt."

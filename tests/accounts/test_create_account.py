@@ -96,3 +96,18 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(arguments: list[str]) -> N
 def test_without_json_a_person_can_read_it() -> None:
     lines = create("alice@example.com").splitlines()
     assert [line.split()[0] for line in lines] == ["email", "password", "organization", "api_key"]
+
+
+@pytest.mark.parametrize(
+    "words", [["x" * 245 + "@example.com"], ["dave@example.com", "--organization", "x" * 101]]
+)
+def test_what_no_column_holds_is_refused_in_words(db: None, words: list[str]) -> None:
+    with pytest.raises(CommandError, match="at most"):
+        call_command("create_account", *words)
+
+
+def test_a_long_local_part_leaves_a_name_that_fits(db: None) -> None:
+    call_command("create_account", "x" * 200 + "@example.com")
+    name = Organization.objects.get().name
+    assert len(name) == 100
+    assert name.endswith("…'s organization")

@@ -12,8 +12,9 @@ from django.core.validators import validate_email
 from django.db import transaction
 
 from accounts import keys
+from accounts.bounded import EMAIL_LIMIT
 from accounts.models import User
-from ecohash.signup import sign_up
+from ecohash.signup import ORGANIZATION_LIMIT, sign_up
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,14 @@ def create_account(
     """Make the account with a random password; the address counts as verified.
 
     Raises:
-        ValidationError: not an e-mail address, or one that has an account.
+        ValidationError: not an e-mail address, one that has an account, or a text that is too long.
     """
     validate_email(email)
+    if len(email) > EMAIL_LIMIT or len(organization_name) > ORGANIZATION_LIMIT:
+        raise ValidationError(
+            f"An address has at most {EMAIL_LIMIT} characters, and the name of an organization "
+            f"{ORGANIZATION_LIMIT}."
+        )
     if User.objects.filter(email__iexact=email).exists():
         raise ValidationError("This e-mail address already has an account.")
     password = secrets.token_urlsafe(12)
