@@ -1,5 +1,6 @@
 """The money pages: what is left and why, and what was used."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 
 from django.conf import settings
@@ -22,6 +23,8 @@ from billing.standing import Standing, State
 from billing.templatetags.money import dollars
 
 LEDGER_PAGE = 25
+# Of the years that the API's reports know; the calendar's own first and last month have no neighbor.
+MONTH = re.compile(r"(2[0-9]{3})-(0[1-9]|1[0-2])", re.ASCII)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -167,11 +170,11 @@ def chosen_month(text: str, today: date) -> used.Period:
     """
     if not text:
         return used.month_of(today)
-    try:
-        day = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC).date()
-        return used.month_of(day)
-    except (ValueError, OverflowError):
-        raise Http404("There is no such month.") from None
+    found = MONTH.fullmatch(text)
+    if not found:
+        raise Http404("There is no such month.")
+    year, month = map(int, found.groups())
+    return used.month_of(date(year, month, 1))
 
 
 def images(count: int) -> str:

@@ -8,12 +8,13 @@ import logging
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http.request import UnreadablePostError
 from django.shortcuts import render
 from rest_framework.exceptions import APIException, MethodNotAllowed
 
 from accounts.refusals import Refusal
 from images.api import UnknownPath
-from images.body import MalformedBody, RequestTooLarge
+from images.body import UNREADABLE, MalformedBody, RequestTooLarge
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +65,9 @@ def refusal_for(error: Exception, allowed: list[str]) -> Refusal:
         return MethodRefused(allowed)
     if isinstance(error, Http404):
         return UnknownPath()
-    if isinstance(error, RequestDataTooBig):
-        return RequestTooLarge()
+    if isinstance(error, RequestDataTooBig | UnreadablePostError):
+        too_large = isinstance(error, RequestDataTooBig)
+        return RequestTooLarge() if too_large else MalformedBody(UNREADABLE)
     of_the_client = isinstance(error, APIException) and error.status_code < ServerFault.status
     if of_the_client or isinstance(error, SuspiciousOperation):
         return MalformedBody(NOT_UNDERSTOOD)
@@ -85,8 +87,10 @@ def _page(request: HttpRequest, status: int, template: str, refusal: Refusal) ->
 
 
 # Django calls these by the name of their parameter.
-def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001
-    """Django's handler400."""
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Django's handler400; 413 where a form is too large."""
+    if isinstance(exception, RequestDataTooBig):
+        return _page(request, 413, "413.html", RequestTooLarge())
     return _page(request, 400, "400.html", MalformedBody(NOT_UNDERSTOOD))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.http.request import UnreadablePostError
 from django.http.response import HttpResponseBase
 from django.urls import resolve
 from django.utils.cache import patch_cache_control
@@ -59,8 +60,9 @@ class RequestMiddleware:
                 response = preflight(request)
             elif request.path_info in HEALTH and request.method in {"GET", "HEAD"}:
                 response = health_answer(request)
-            elif "%00" in request.META.get("QUERY_STRING", ""):
-                # PostgreSQL's text cannot hold it, and no address of ours has one.
+            elif "\0" in request.path_info:
+                response = errors.not_found(request)
+            elif holds_nul(request):
                 response = errors.bad_request(request)
             else:
                 response = self.get_response(request)
@@ -88,9 +90,11 @@ class RequestMiddleware:
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Refusals raised by plain views, and faults under /v1 that DRF does not see."""
+        """Refusals raised by plain views, faults under /v1 that DRF does not see, and bodies that broke off."""
         if isinstance(error, Refusal) or errors.is_api(request):
             return errors.rendered(errors.refusal_for(error, ["GET", "HEAD"]))
+        if isinstance(error, UnreadablePostError):
+            return errors.bad_request(request)
         return None
 
 
@@ -122,6 +126,18 @@ def health_answer(request: HttpRequest) -> HttpResponse:
     request.resolver_match = resolve(request.path_info)
     response: HttpResponse = request.resolver_match.func(request)
     return response
+
+
+def holds_nul(request: HttpRequest) -> bool:
+    """Whether a NUL is in the query or a cookie. PostgreSQL's text cannot hold it, and none of ours has one.
+
+    A cookie can bring one through any server: in quotes, as an escape that Django undoes. The API reads none.
+    """
+    if "%00" in request.META.get("QUERY_STRING", ""):
+        return True
+    return not errors.is_api(request) and any(
+        "\0" in name or "\0" in value for name, value in request.COOKIES.items()
+    )
 
 
 def preflight(request: HttpRequest) -> HttpResponse:

@@ -28,13 +28,20 @@ class MalformedBody(Refusal):
     text = "The body could not be read as JSON. Send one JSON object, encoded in UTF-8."
 
 
+# Objects and arrays inside of one another. No field of ours has any; what reads JSON later recurses.
+DEEPEST = 64
+UNREADABLE = "The body ended before it was complete, or its chunks are malformed. Send it again."
+TOO_DEEP = f"The body is nested too deeply. Objects and arrays may be nested {DEEPEST} levels deep."
+
+
 def read_json_object(request: HttpRequest) -> dict[str, Any]:
     """The body as a JSON object.
 
     Raises:
         UnsupportedContentType: anything but application/json; parameters such as charset are fine.
         RequestTooLarge: more than `BODY_LIMIT_BYTES`.
-        MalformedBody: not JSON, not UTF-8, not an object, NaN or infinite, or nested beyond reason.
+        MalformedBody: not JSON, not UTF-8, not an object, NaN or infinite, or nested deeper than
+            `DEEPEST`; or it could not be read at all.
     """
     if request.content_type != "application/json":
         raise UnsupportedContentType
@@ -42,11 +49,29 @@ def read_json_object(request: HttpRequest) -> dict[str, Any]:
     try:
         body = json.loads(raw.decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
     # ValueError covers bad UTF-8, bad JSON and whole numbers of more than 4300 digits.
-    except (ValueError, RecursionError):
+    except ValueError:
         raise MalformedBody from None
+    except RecursionError:
+        raise MalformedBody(TOO_DEEP) from None
     if not isinstance(body, dict):
         raise MalformedBody('The body must be one JSON object, such as {"model": "..."}.')
+    # A text with few brackets cannot be deep; only others are walked through.
+    if raw.count(b"[") + raw.count(b"{") > DEEPEST and is_deeper(body, DEEPEST):
+        raise MalformedBody(TOO_DEEP)
     return body
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether objects and arrays are nested in more than so many levels. It does not recurse."""
+    level = [value]
+    for _ in range(levels + 1):
+        level = [node for node in level if isinstance(node, dict | list)]
+        if not level:
+            return False
+        level = [
+            child for node in level for child in (node.values() if isinstance(node, dict) else node)
+        ]
+    return True
 
 
 def _read(request: HttpRequest) -> bytes:
@@ -66,7 +91,7 @@ def _read(request: HttpRequest) -> bytes:
             return b""
         raw: bytes = request.META["wsgi.input"].read(limit + 1)
     except (OSError, UnreadablePostError):
-        raise MalformedBody("The body ended before it was complete. Send it again.") from None
+        raise MalformedBody(UNREADABLE) from None
     if len(raw) > limit:
         raise RequestTooLarge
     return raw

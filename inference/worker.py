@@ -43,7 +43,6 @@ EXIT_STUCK = 70
 FIRST_PROMPT = "a red circle"
 # Sizes are timed until so long has passed.
 FIRST_PACE_SECONDS = 2.0
-
 LONGEST_HOST = 100  # characters
 
 

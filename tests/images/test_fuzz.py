@@ -8,9 +8,12 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from django.test import RequestFactory
+from gunicorn.http.errors import ChunkMissingTerminator
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from ecohash.wsgi import application
 from tests.calls import BODY, GENERATIONS, call, error_of
 from tests.cast import Person
 
@@ -94,6 +97,42 @@ def test_a_right_body_with_a_few_wrong_bytes(pauper: Person, place: int, byte: b
 def test_nesting_and_digits_without_end(pauper: Person, opening: str, times: int) -> None:
     judge(post(pauper, (opening * times).encode()))
     judge(post(pauper, f"{opening}{'9' * times}}}".encode()))
+
+
+@pytest.mark.parametrize("depth", [64, 65, 500, 940])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
+def test_a_depth_that_could_be_read_is_refused_too(
+    pauper: Person, opening: str, closing: str, depth: int
+) -> None:
+    """Python reads nearly a thousand levels, and cannot write what it has read."""
+    response = post(pauper, f'{{"user": {opening * depth}1{closing * depth}}}'.encode())
+    judge(response)
+    assert "nested" in response.json()["error"]["message"]
+
+
+def test_a_depth_of_64_is_read(pauper: Person) -> None:
+    response = post(pauper, f'{{"user": {"[" * 63}{"]" * 63}}}'.encode())
+    assert "nested" not in response.json()["error"]["message"]
+    wide = json.dumps(BODY | {"user": [[] for _ in range(1_000)]}).encode()
+    assert "nested" not in post(pauper, wide).json()["error"]["message"]
+
+
+class Broken:
+    """What a server gives us to read of a body whose chunks are malformed."""
+
+    def read(self, *_size: int) -> bytes:
+        raise ChunkMissingTerminator(b"eco_")
+
+    readline = read
+
+
+@pytest.mark.parametrize("path", [GENERATIONS, "/login", "/webhooks/stripe"])
+def test_whatever_fails_while_a_body_is_read_is_the_clients_fault(db: None, path: str) -> None:
+    environ = RequestFactory().post(path, content_type="application/json").environ
+    environ |= {"wsgi.input": Broken(), "wsgi.input_terminated": True, "CONTENT_LENGTH": "9"}
+    statuses: list[str] = []
+    b"".join(application(environ, lambda status, _headers, *_: statuses.append(status)))
+    assert 400 <= int(statuses[0].split()[0]) < 500
 
 
 @fuzzed
