@@ -2,7 +2,10 @@
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from django import forms
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList, ChangeListSearchForm
 from django.db.models import Model
 from django.http import HttpRequest
 
@@ -13,6 +16,26 @@ if TYPE_CHECKING:
     AnyTabularInline = admin.TabularInline[Any, Any]
 else:  # Django's classes are generic in their stubs alone
     AnyModelAdmin, AnyTabularInline = admin.ModelAdmin, admin.TabularInline
+
+
+LONGEST_NUMBER = 18  # digits
+LONGEST_SEARCH = 100  # characters; each word is a condition on each column that is searched
+
+
+class SearchForm(ChangeListSearchForm):
+    """What the lists search for, of a length that every database can work on."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields[SEARCH_VAR] = forms.CharField(
+            required=False, strip=False, max_length=LONGEST_SEARCH
+        )
+
+
+class BoundedChangeList(ChangeList):
+    """Django's list, with that search."""
+
+    search_form_class = SearchForm
 
 
 class Untouchable:
@@ -37,6 +60,25 @@ class ReadOnlyAdmin(Untouchable, AnyModelAdmin):
     actions = None
     list_per_page = 50
     show_full_result_count = False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
+        """The list's class."""
+        return BoundedChangeList
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """The row; None for a number that no database can hold, which Django measures for some columns only."""
+        if object_id.isdecimal() and len(object_id) > LONGEST_NUMBER:
+            return None
+        return super().get_object(request, object_id, from_field)
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The list. A date that no calendar has is a wrong filter, and Django's own answer follows."""
+        try:
+            return super().get_changelist_instance(request)
+        except (ValueError, OverflowError) as error:
+            raise IncorrectLookupParameters from error
 
 
 class ReadOnlyInline(Untouchable, AnyTabularInline):

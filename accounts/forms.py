@@ -16,6 +16,7 @@ from accounts.models import ApiKey, Organization
 
 NAME_LIMIT = 100  # characters, the column's length
 NETWORKS_LIMIT = 50
+NETWORKS_TEXT_LIMIT = 10_000  # characters: that many networks, with room for spaces and empty lines
 LIMIT_LIMIT = 1_000_000  # what no organisation reaches, and every database can hold
 MICROS_PER_DOLLAR = 1_000_000
 LONGEST_LIFE = timedelta(days=3_653)
@@ -91,6 +92,24 @@ class NetworksField(forms.CharField):
     widget = forms.Textarea(
         attrs={"rows": 3, "placeholder": "203.0.113.0/24", "spellcheck": "false"}
     )
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            max_length=NETWORKS_TEXT_LIMIT,
+            error_messages={
+                "max_length": (
+                    f"A key may have at most {NETWORKS_LIMIT} networks, one a line, in "
+                    "%(limit_value)d characters. This has %(show_value)d characters."
+                )
+            },
+            **options,
+        )
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
+        """Without `maxlength`, by which browsers cut in silence what is pasted."""
+        attrs: dict[str, Any] = super().widget_attrs(widget)
+        attrs.pop("maxlength", None)
+        return attrs
 
     def prepare_value(self, value: Any) -> Any:
         return "\n".join(value) if isinstance(value, list) else value

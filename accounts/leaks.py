@@ -30,6 +30,8 @@ from accounts.models import ApiKey, Membership, User
 logger = logging.getLogger(__name__)
 
 TOLD = (Membership.Role.OWNER, Membership.Role.ADMIN)
+MOST_FINDS = 5_000  # of one report; each that has a key's form is looked up
+LONGEST_TYPE = 100  # characters; each answer repeats it
 LONGEST_PLACE = 160  # characters; with the words before it, it fits into the key's row
 
 
@@ -116,7 +118,8 @@ def read(body: bytes) -> list[Report]:
     """The finds of a report.
 
     Raises:
-        Unaccepted: 400 where it is not an array of objects with a token and a type.
+        Unaccepted: 400 where it is not an array of objects with a token and a type, 413 where it has
+            more than `MOST_FINDS`.
     """
     try:
         rows = json.loads(body)
@@ -124,6 +127,10 @@ def read(body: bytes) -> list[Report]:
         raise Unaccepted(400, "The report is not JSON.") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise Unaccepted(400, "The report must be an array of objects.")
+    if len(rows) > MOST_FINDS:
+        raise Unaccepted(
+            413, f"A report has at most {MOST_FINDS} objects. Send the rest in another."
+        )
     return [_report(row) for row in rows]
 
 
@@ -132,6 +139,8 @@ def _report(row: dict[str, Any]) -> Report:
     url = row.get("url") or ""
     if not isinstance(token, str) or not isinstance(kind, str) or not isinstance(url, str):
         raise Unaccepted(400, "Each object needs a token and a type, and may have a url: all text.")
+    if len(kind) > LONGEST_TYPE:
+        raise Unaccepted(400, f"A type has at most {LONGEST_TYPE} characters.")
     return Report(token=token, type=kind, place=place_of(url))
 
 

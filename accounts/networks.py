@@ -3,6 +3,7 @@
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 SHOWN = 50  # characters of a wrong line that its error repeats
+MOST_PROBLEMS = 5  # wrong lines that are told one by one
 
 
 class NotANetwork(ValueError):
@@ -43,14 +44,23 @@ def _as_seen(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
 
 
 def parse_lines(text: str) -> tuple[list[str], list[str]]:
-    """(networks, what is wrong): one network a line, each once; each wrong line by its number."""
+    """(networks, what is wrong): one network a line, each once; each wrong line by its number.
+
+    Of many wrong lines the first are told, and how many more there are.
+    """
     networks: list[str] = []
-    problems = []
+    problems: list[str] = []
+    untold = 0
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         try:
             networks.append(parse(line))
         except NotANetwork as problem:
-            problems.append(f"Line {number}: {problem}")
+            if len(problems) < MOST_PROBLEMS:
+                problems.append(f"Line {number}: {problem}")
+            else:
+                untold += 1
+    if untold:
+        problems.append(f"And {untold:,} more line{'' if untold == 1 else 's'} like these.")
     return list(dict.fromkeys(networks)), problems

@@ -194,6 +194,12 @@ CONTENT_SECURITY_POLICY = {
     },
 }
 
+# --- forms: none of ours is larger, or takes a file -------------------------------------------------
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 200  # of a query too
+FILE_UPLOAD_HANDLERS = ["ecohash.uploads.NoFiles"]
+
 # --- database: it decides; everything else carries hints ------------------------------------------
 
 ATOMIC_REQUESTS = False
@@ -237,6 +243,20 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "dashboard"
 ACCOUNT_ADAPTER = "ecohash.signup.AccountAdapter"
+ACCOUNT_FORMS = {
+    name: f"accounts.bounded.{form}"
+    for name, form in {
+        "login": "LoginForm",
+        "signup": "SignupForm",
+        "add_email": "AddEmailForm",
+        "change_password": "ChangePasswordForm",
+        "set_password": "SetPasswordForm",
+        "reset_password": "ResetPasswordForm",
+        "reset_password_from_key": "ResetPasswordKeyForm",
+        "user_token": "UserTokenForm",
+        "reauthenticate": "ReauthenticateForm",
+    }.items()
+}
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
