@@ -6,7 +6,7 @@ from django.db import migrations, models
 # Wider columns of text: no row is rewritten, and the previous release reads and writes them as before.
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0007_plain_names"),
+        ("billing", "0009_mailboxes_that_had_trial_credit"),
     ]
 
     operations = [
