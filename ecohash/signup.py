@@ -174,7 +174,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
     def send_account_already_exists_mail(self, email: str) -> None:
         """In place of a sign-up, and after the same work: the time must not tell that the address is known."""
         with transaction.atomic():
-            nobody = User.objects.create_user(f"{token_hex(8)}@{email.rpartition('@')[2]}", email)
+            nobody = User.objects.create_user(f"{token_hex(8)}@nobody.invalid", token_hex(8))
             sign_up(user=nobody, trial_credit_micros=0)
             EmailAddress.objects.create(user=nobody, email=nobody.email, primary=True)
             transaction.set_rollback(True)

@@ -88,6 +88,14 @@ def test_a_known_address_and_an_unknown_one_get_the_same_work_and_answer(
     assert seen[0][1:3] == (expected_hashes, mails)
 
 
+def test_a_taken_address_may_be_as_long_as_the_column(alice: Person) -> None:
+    email = f"a@{'.'.join(['c' * 60] * 4)}.example"
+    assert len(email) == 253
+    create_account(email=email)
+    sign_up(email)
+    assert [message.subject for message in mail.outbox] == ["You already have an account"]
+
+
 class Rival:
     """Another request signs the same address up after this one found it free."""
 
