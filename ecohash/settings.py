@@ -316,8 +316,9 @@ CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = DEFAULT_QUEUE_TASK_SECONDS + 5
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# A worker outlives any outage of its broker.
+# A worker outlives any outage of its broker, a Redis that is read-only for a while too.
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {}
     if CELERY_BROKER_URL.startswith(("amqp", "pyamqp"))

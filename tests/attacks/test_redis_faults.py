@@ -172,6 +172,8 @@ def test_images_are_served_again_within_seconds(
     victim: Victim = request.getfixturevalue(where)
     platform = victim.platform
     platform.api_key  # noqa: B018 - made before anything fails
+    workers = ("gpu1", "default", "stripe", "beat")
+    before = {name: min(platform.pids(name)) for name in workers}
     seconds = {"flapping": 60.0}.get(kind, 12.0) if full else 3.0
     with callers(platform) as answers:
         platform.wait_for(lambda: len(answers) > 3, "served before")
@@ -187,6 +189,7 @@ def test_images_are_served_again_within_seconds(
         f"slowest call {slowest:.1f} s, {statuses}"
     )
     assert served < SERVED_SECONDS
+    assert before == {name: min(platform.pids(name)) for name in workers}, "a process was lost"
     assert set(statuses) <= {200, 429, 503}
     assert slowest < DEADLINE_SECONDS + SLACK_SECONDS
     reconciled = platform.manage("reconcile", check=False)

@@ -78,11 +78,29 @@ def test_whoever_hears_is_not_deaf(clock: list[float]) -> None:
 
 
 def test_waiting_messages_are_counted_over_all_queues() -> None:
-    app: Any = current_app
+    app = app_here()
     assert watchdog.waiting_messages(app, ["default", "stripe"]) == 0
     for queue in ("default", "default", "stripe"):
         app.send_task("images.sweep", queue=queue)
     assert watchdog.waiting_messages(app, ["nobodys", "default", "stripe"]) == 3
+
+
+def test_a_redis_that_is_read_only_counts_as_away() -> None:
+    server = hints.client()
+    server.replicaof("127.0.0.1", 1)
+    try:
+        dog = watchdog.Watchdog(waiting=lambda: watchdog.waiting_messages(app_here(), []) == 0)
+        dog._since = dog._heard_at = -1_000.0
+        assert not dog.is_deaf()
+    finally:
+        server.replicaof("NO", "ONE")
+    dog._since = -1_000.0
+    assert dog.is_deaf()
+
+
+def app_here() -> Any:
+    """The platform's Celery app."""
+    return current_app
 
 
 def test_an_acknowledgment_that_fails_takes_no_place_in_the_prefetch_window() -> None:
