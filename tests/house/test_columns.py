@@ -79,6 +79,8 @@ LONGEST: dict[str, str] = {
     "billing.Refund.by": "x" * bounded.EMAIL_LIMIT,
     "billing.Refund.stripe_id": OF_STRIPE,
     "billing.Refund.note": CUT,
+    "billing.Trial.mailbox": SHA256,
+    "billing.TrialNetwork.network": SHA256,
     "billing.UsageBatch.customer_id": OF_STRIPE,
     "billing.UsageBatch.note": CUT,
     "billing.UsageAttempt.idempotency_key": f"eco:production:{'x' * 36}:2147483647:2147483647",
