@@ -136,6 +136,15 @@ def callers(platform: Platform, number: int = 3) -> Iterator[list[Answer]]:
             thread.join()
 
 
+def told(platform: Platform, names: list[str]) -> str:
+    """What processes that were lost had said last, shortened."""
+    words = []
+    for name in names:
+        lines = (platform.log_dir / f"{name}.log").read_text().splitlines()
+        words += [line[:700] for line in lines if '"CRITICAL"' in line or "Traceback" in line]
+    return "\n".join([f"lost: {names}", *words[-10:]])
+
+
 def missing(platform: Platform) -> list[str]:
     """What `/readyz` names."""
     answer = ask(platform.port, "", method="GET", path="/readyz")
@@ -191,7 +200,10 @@ def test_images_are_served_again_within_seconds(
         f"slowest call {slowest:.1f} s, {statuses}"
     )
     assert served < SERVED_SECONDS
-    assert before == {name: min(platform.pids(name)) for name in workers}, "a process was lost"
+    after = {name: min(platform.pids(name)) for name in workers}
+    assert after == before, told(
+        platform, [name for name in workers if after[name] != before[name]]
+    )
     assert set(statuses) <= {200, 429, 503}
     assert slowest < DEADLINE_SECONDS + SLACK_SECONDS
     reconciled = platform.manage("reconcile", check=False)
