@@ -23,7 +23,6 @@ HIGHEST_VERSION = 32_767  # of a pepper, in the column beside each key
 HOW_TO_MAKE_ONE = "Make one with: openssl rand -hex 32"
 # Nothing stands in for Stripe then, and billing.W001 says that nobody can add a card.
 CREDIT_ONLY = "credit"
-LOCAL_SENDER = "EcoHash <hello@localhost>"
 
 
 @dataclass(frozen=True)
@@ -102,8 +101,6 @@ def problems(
     allowed_hosts: Iterable[str],
     trusted_proxies: int,
     database_url: str,
-    email_url: str,
-    default_from_email: str,
     debug: bool,
 ) -> list[str]:
     """One sentence for each unsafe value; an empty list means that the settings are fit to serve.
@@ -120,11 +117,6 @@ def problems(
     if not database_url.startswith(("postgres://", "postgresql://")):
         found.append(
             "DATABASE_URL must be set to a postgres:// address; SQLite is for one machine."
-        )
-    if email_url and default_from_email == LOCAL_SENDER:
-        found.append(
-            "DEFAULT_FROM_EMAIL must be set to an address of yours; mail servers refuse what "
-            "comes from localhost."
         )
     if debug:
         found.append("DEBUG must be off: its pages show settings and source to strangers.")

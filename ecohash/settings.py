@@ -281,7 +281,10 @@ LEAK_REPORT_PUBLIC_KEYS = setting("LEAK_REPORT_PUBLIC_KEYS")
 
 # --- mail -----------------------------------------------------------------------------------------
 
-DEFAULT_FROM_EMAIL = setting("DEFAULT_FROM_EMAIL", production.LOCAL_SENDER)
+DEFAULT_FROM_EMAIL = setting(
+    "DEFAULT_FROM_EMAIL",
+    f"EcoHash <hello@{urlsplit(BASE_URL).hostname if PRODUCTION else 'localhost'}>",
+)
 if email_url := address("EMAIL_URL", schemes=("smtp+tls", "smtp+ssl", "smtps", "smtp")):
     mail = env.email_url_config(email_url)
     EMAIL_BACKEND = mail["EMAIL_BACKEND"]
@@ -392,8 +395,8 @@ FAILED_AUTHENTICATIONS_PER_MINUTE = 300
 
 TRIAL_CREDIT_MICROS = number("TRIAL_CREDIT_MICROS", 25 * 20_000, least=0, most=10**12)
 TRIAL_ONE_PER_MAILBOX = switch("TRIAL_ONE_PER_MAILBOX", default="true")
-TRIAL_CREDITS_PER_ADDRESS_PER_DAY = number("TRIAL_CREDITS_PER_ADDRESS_PER_DAY", 5, least=0)
-TRIAL_CREDITS_PER_NETWORK_PER_DAY = number("TRIAL_CREDITS_PER_NETWORK_PER_DAY", 20, least=0)
+TRIAL_CREDITS_PER_ADDRESS_PER_DAY = number("TRIAL_CREDITS_PER_ADDRESS_PER_DAY", 10, least=0)
+TRIAL_CREDITS_PER_NETWORK_PER_DAY = number("TRIAL_CREDITS_PER_NETWORK_PER_DAY", 40, least=0)
 
 # --- the API --------------------------------------------------------------------------------------
 
@@ -420,7 +423,7 @@ CONNECTIONS_PER_ADDRESS = number("CONNECTIONS_PER_ADDRESS", 256, least=8)
 
 # --- logs: JSON, with the request id; never a key, a prompt or a signature -------------------------
 
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOGGING_CONFIG = "ecohash.logs.configure"
 LOGGING = {
     "version": 1,
@@ -477,8 +480,6 @@ if PRODUCTION:
         allowed_hosts=more_hosts,
         trusted_proxies=TRUSTED_PROXIES,
         database_url=DATABASE_URL,
-        email_url=email_url,
-        default_from_email=DEFAULT_FROM_EMAIL,
         debug=DEBUG,
     )
 environment.refuse(f"EcoHash will not start in {ECOHASH_ENV}:")

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -27,15 +27,8 @@ RETRY = {"x-stainless-retry-count": "1"}
 
 
 @pytest.fixture(scope="module")
-def drawing_seconds(*, full: bool) -> int:
-    return 2 if full else 1
-
-
-@pytest.fixture(scope="module")
-def platform(start_platform: Callable[..., Platform], drawing_seconds: int) -> Platform:
-    return start_platform(
-        INFERENCE_ENGINE="blank", BLANK_ENGINE_SECONDS=str(drawing_seconds), WEB_CONCURRENCY="1"
-    )
+def platform(slow_platform: Platform) -> Platform:
+    return slow_platform
 
 
 @pytest.fixture(scope="module")

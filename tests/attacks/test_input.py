@@ -3,17 +3,13 @@
 None may be a fault of ours, none may cost much, and a key that is in one may stand in no log.
 """
 
-import json
 import re
 import socket
 import time
 import urllib.parse
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.platform import Platform
 
@@ -32,15 +28,8 @@ DOORS = {
 
 
 @pytest.fixture(scope="module")
-def target(
-    start_platform: Callable[..., Platform], tmp_path_factory: pytest.TempPathFactory
-) -> Platform:
-    """A platform with the blank engine, where reports of leaked keys are taken."""
-    public = ec.generate_private_key(ec.SECP256R1()).public_key()
-    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    keys = tmp_path_factory.mktemp("keys") / "public-keys.json"
-    keys.write_text(json.dumps({"public_keys": [{"key_identifier": "one", "key": pem}]}))
-    return start_platform(INFERENCE_ENGINE="blank", LEAK_REPORT_PUBLIC_KEYS=str(keys))
+def target(attacked: Platform) -> Platform:
+    return attacked
 
 
 @dataclass(frozen=True)

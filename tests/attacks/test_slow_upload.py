@@ -4,7 +4,7 @@ Whoever sends the body decides how long that takes. A key that is revoked meanwh
 each of these sends the head and half the body, has something changed, and then sends the rest.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,8 +28,8 @@ REVOKED: Change = ("revoke", ["key"], {})
 
 
 @pytest.fixture(scope="module")
-def platform(start_platform: Callable[..., Platform]) -> Platform:
-    return start_platform(INFERENCE_ENGINE="blank", WEB_CONCURRENCY="1")
+def platform(slow_platform: Platform) -> Platform:
+    return slow_platform
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,7 @@ KINDS = (
 )
 # Fewer than the requests that two busy cores can answer: what is measured is what sockets hold up.
 OPENED_PER_SECOND = 150
+OPENED_PER_SECOND_IN_SHORT = 300
 DRIP_SECONDS = 1.0
 
 
@@ -46,8 +47,8 @@ def _files() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def platform(start_platform: Callable[..., Platform]) -> Platform:
-    return start_platform(INFERENCE_ENGINE="blank")
+def platform(attacked: Platform) -> Platform:
+    return attacked
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,13 @@ def image(platform: Platform) -> bytes:
 
 
 @contextmanager
-def held(platform: Platform, stranger: Stranger, sources: list[str]) -> Iterator[None]:
+def held(
+    platform: Platform,
+    stranger: Stranger,
+    sources: list[str],
+    *,
+    per_second: float,
+) -> Iterator[None]:
     """Open a connection from each of these addresses, say hello and drip, and close none while inside."""
     opened: list[socket.socket] = []
     over = threading.Event()
@@ -110,7 +117,7 @@ def held(platform: Platform, stranger: Stranger, sources: list[str]) -> Iterator
     def attack() -> None:
         for source in sources:
             opened.append(greeted(platform.port, stranger, source))
-            if over.wait(1 / OPENED_PER_SECOND):
+            if over.wait(1 / per_second):
                 return
         while not over.wait(DRIP_SECONDS):
             for line in opened:
@@ -168,12 +175,14 @@ def slowest(platform: Platform, seconds: float) -> dict[str, float]:
 def check(
     platform: Platform, stranger: Stranger, sources: list[str], what: str, *, full: bool
 ) -> None:
-    opening = len(sources) / OPENED_PER_SECOND
-    with held(platform, stranger, sources):
+    per_second = OPENED_PER_SECOND if full else OPENED_PER_SECOND_IN_SHORT
+    opening = len(sources) / per_second
+    with held(platform, stranger, sources, per_second=per_second):
         took = slowest(platform, opening + (30 if full else 1.5))
     figures = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in took.items())
     print(f"{len(sources)} x {what}: {figures}")  # noqa: T201 - seen with `pytest -s`
-    assert max(took.values()) < (1 if full else 2), took
+    # Short, another test's platform may still be stopping. What these sockets held up took 8 s and more.
+    assert max(took.values()) < (1 if full else 4), took
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -200,7 +209,8 @@ def test_the_worker_keeps_no_more_of_one_address_than_the_limit(
 ) -> None:
     """And closes its oldest, so that whoever shares the address still gets in."""
     processes = 2
-    with held(platform, strangers["unfinished head"], ["127.0.0.1"] * 1_000):
+    burst = ["127.0.0.1"] * 1_000
+    with held(platform, strangers["unfinished head"], burst, per_second=5_000):
         platform.wait_for(lambda: connections(platform.port) >= 900, "attacked")
         platform.wait_for(
             lambda: connections(platform.port) <= processes * 256, "relieved", seconds=8

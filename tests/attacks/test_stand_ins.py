@@ -45,7 +45,6 @@ REAL = {
     "DATABASE_URL": "postgres://ecohash@127.0.0.1:1/ecohash",
     "REDIS_URL": "redis://127.0.0.1:1/0",
     "EMAIL_URL": "smtp://127.0.0.1:1",
-    "DEFAULT_FROM_EMAIL": "EcoHash <hello@example.com>",
     "STRIPE_SECRET_KEY": "sk_live_abc",
     "STRIPE_WEBHOOK_SECRET": "whsec_b7Uq2Zk9XfT4nRw8",
     "FLUX_MODEL": "/srv/flux",
@@ -67,7 +66,6 @@ UNSAFE = {
     "BASE_URL": "http://images.example.com",
     "TRUSTED_PROXIES": "0",
     "DATABASE_URL": "sqlite:///x.sqlite3",
-    "DEFAULT_FROM_EMAIL": "",
     "ALLOWED_HOSTS": "*",
     "DEBUG": "true",
 }
@@ -230,6 +228,8 @@ def shop() -> Iterator[Platform]:
     }
     platform = Platform(folder / "var", port, clean_environment(**values))
     yield platform
+    if not hasattr(platform, "process"):  # skipped
+        return
     platform.stop()
     left = platform.pids()
     shutil.rmtree(folder.parent)
@@ -249,7 +249,9 @@ def ask(platform: Platform, path: str) -> tuple[int, str]:
         return answer.status, answer.read().decode()
 
 
-def test_up_serves_in_production_with_its_stand_ins_named(shop: Platform) -> None:
+def test_up_serves_in_production_with_its_stand_ins_named(shop: Platform, *, full: bool) -> None:
+    if not full:
+        pytest.skip("in short, one process of it starts, in the next test")
     shop.start()
     assert ask(shop, "/readyz")[0] == 200
     status, page = ask(shop, "/login")

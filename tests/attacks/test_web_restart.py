@@ -3,29 +3,28 @@
 import os
 import signal
 import sqlite3
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.attacks.conftest import IMAGE_TIMEOUT_SECONDS
 from tests.crowd import Answer, ask
 from tests.platform import Platform
 
 pytestmark = pytest.mark.attacks
 
 CALLERS = 36
-IMAGE_SECONDS = 1
 # As in ecohash/gunicorn_conf.py: a stopping worker's callers may wait so long.
-GRACE_SECONDS = IMAGE_SECONDS + 5
+GRACE_SECONDS = IMAGE_TIMEOUT_SECONDS + 5
 # Longer, so that threads still wait when their process has to end.
 DEADLINE_SECONDS = 2 * GRACE_SECONDS
 SECONDS_TO_SPARE = 10
 
 
 @pytest.fixture(scope="module")
-def platform(start_platform: Callable[..., Platform]) -> Platform:
-    return start_platform(INFERENCE_ENGINE="blank", IMAGE_TIMEOUT_SECONDS=str(IMAGE_SECONDS))
+def platform(attacked: Platform) -> Platform:
+    return attacked
 
 
 def count(platform: Platform, *statuses: str) -> int:
@@ -58,6 +57,8 @@ def are_alive(pids: list[int]) -> list[int]:
 def test_web_ends_while_callers_wait(
     platform: Platform, number: signal.Signals, *, full: bool
 ) -> None:
+    if number == signal.SIGTERM and not full:
+        pytest.skip("in short, the harder of two that are alike")
     platform.api_key  # noqa: B018 - made while somebody can
     for _ in range(5 if full else 1):
         platform.wait_for(lambda: platform.status("/readyz") == 200, "ready", 60)

@@ -20,6 +20,12 @@ from tests.cast import Person
 OTHER_PEPPER = "another pepper of thirty-two characters"
 
 
+@pytest.fixture(autouse=True)
+def _few_a_day(settings) -> None:
+    settings.TRIAL_CREDITS_PER_ADDRESS_PER_DAY = 5
+    settings.TRIAL_CREDITS_PER_NETWORK_PER_DAY = 20
+
+
 def granted(organization: Organization) -> int:
     return Credit.objects.get(organization=organization).granted_micros
 

@@ -28,8 +28,6 @@ SAFE: dict[str, Any] = {
     "allowed_hosts": ["10.0.0.7", ".example.com"],
     "trusted_proxies": 1,
     "database_url": "postgres://db/ecohash",
-    "email_url": "smtp://mail",
-    "default_from_email": "EcoHash <hello@example.com>",
     "debug": False,
 }
 UNSAFE: list[tuple[dict[str, Any], str]] = [
@@ -56,7 +54,6 @@ UNSAFE: list[tuple[dict[str, Any], str]] = [
     ({"trusted_proxies": 0}, "TRUSTED_PROXIES must be the number"),
     ({"database_url": ""}, "DATABASE_URL"),
     ({"database_url": "sqlite:///x.db"}, "DATABASE_URL"),
-    ({"default_from_email": production.LOCAL_SENDER}, "DEFAULT_FROM_EMAIL"),
     ({"debug": True}, "DEBUG"),
 ]
 
@@ -192,7 +189,6 @@ IN_PRODUCTION = REAL | {
     "ECOHASH_ENV": "production",
     "BASE_URL": "https://api.example.com",
     "DATABASE_URL": "postgres://db/ecohash",
-    "DEFAULT_FROM_EMAIL": "hello@example.com",
     "TRUSTED_PROXIES": "1",
     "AWS_DEFAULT_REGION": "eu-south-1",
 }
