@@ -48,7 +48,7 @@ test-faults: .venv/dev.stamp ## kill processes while they work, then check the b
 
 .PHONY: test-attacks
 test-attacks: .venv/dev.stamp ## attack the running platform as a stranger would (short; FULL=1 for the whole measure)
-	@$(PYTEST) -m attacks $(if $(FULL),--full)
+	@$(PYTEST) -m attacks $(if $(FULL),--full -s,-n $(WORKERS))
 
 .PHONY: test-gate
 test-gate: .venv/dev.stamp ## send crowds through limits, caps and repeated calls, on SQLite and on PostgreSQL

@@ -115,18 +115,28 @@ def full(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--full"))
 
 
+# See tests/attacks/conftest.py; the two platforms have about as much to do.
+ATTACKS_ON_THE_SLOW_PLATFORM = {
+    f"tests/attacks/test_{name}.py"
+    for name in ("accounts", "deadlines", "slow_upload", "stand_ins")
+}
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """In a parallel run a file stays in one process, and all that draws with torch in the same one.
 
     Two torch jobs on two cores take several times as long as one after the other. What has the most
     tests begins first; the invariants are one test of minutes, so they begin with their neighbours.
+    Attacks stay with the platform that they share.
     """
     from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
     class Scheduler(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            together = ("tests/inference/", "tests/images/")
+            if file in ATTACKS_ON_THE_SLOW_PLATFORM:
+                return "tests/attacks/conftest.py::slow_platform"
+            together = ("tests/inference/", "tests/images/", "tests/attacks/")
             return next((folder for folder in together if file.startswith(folder)), file)
 
     return Scheduler(config, log)

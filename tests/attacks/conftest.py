@@ -38,6 +38,4 @@ def drawing_seconds(*, full: bool) -> int:
 @pytest.fixture(scope="session")
 def slow_platform(start_platform: Callable[..., Platform], drawing_seconds: int) -> Platform:
     """Another one, whose images take their time. Its books need not balance."""
-    return start_platform(
-        INFERENCE_ENGINE="blank", BLANK_ENGINE_SECONDS=str(drawing_seconds), WEB_CONCURRENCY="1"
-    )
+    return start_platform(INFERENCE_ENGINE="blank", BLANK_ENGINE_SECONDS=str(drawing_seconds))

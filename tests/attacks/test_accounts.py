@@ -82,8 +82,8 @@ class Visitor:
 
 
 @pytest.fixture(scope="module")
-def doors(attacked: Platform) -> Platform:
-    return attacked
+def doors(slow_platform: Platform) -> Platform:
+    return slow_platform
 
 
 def at_once(calls: Sequence[Callable[[], Any]], threads: int = 16) -> list[Any]:
