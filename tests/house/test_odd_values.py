@@ -161,14 +161,17 @@ def test_no_address_breaks_on_an_odd_part(
     usual = {*addresses(alice, drawn_by_alice, None)}
     odd_ones = {*addresses(alice, drawn_by_alice, odd)} - usual
     assert any(path.startswith("/verify-email/") for path in odd_ones)
-    everywhere = [f"{path}?{odd}={odd}" for path in usual if not path.startswith("/admin/")]
+    # What cannot be decoded breaks every page or none; the rest means something to few.
+    pages = [path for path in usual if not path.startswith("/admin/")]
+    everywhere = [f"{path}?{odd}={odd}" for path in pages if odd in IN_ADDRESSES[:3]]
     faults = [each for path in [*odd_ones, *everywhere] for each in fault(client, alice, path)]
     assert faults == []
 
 
 @pytest.mark.parametrize("page", PARAMETERS)
 def test_no_page_breaks_on_an_odd_parameter(alice: Person, page: str) -> None:
-    for odd in IN_ADDRESSES:
+    # Stripe is asked by one of them, and away: each try takes a second.
+    for odd in IN_ADDRESSES[:: 5 if page.endswith("/subscribed") else 1]:
         for name in PARAMETERS[page].split():
             client = Client() if page in {"/login", "/signup"} else signed_in(alice)
             assert fault(client, alice, f"{page}?{name}={odd}") == []
