@@ -22,6 +22,8 @@ from accounts.addresses import caller_address, neighbourhood
 # A head that is larger is refused: an unfinished one is memory that anybody can ask for.
 HEAD_BYTES = 32 * 1024
 READ_BYTES = 16 * 1024
+# Of a body that has not arrived, the loop holds this much before a thread gets it.
+HELD_BODY_BYTES = 32 * 1024
 # All the waiting for one body, and for one answer before its bytes are counted.
 BODY_SECONDS = 30.0
 ANSWER_SECONDS = 20.0
@@ -33,6 +35,11 @@ SKIPPED_BYTES = 64 * 1024
 
 # An empty line ends the head. The parser refuses a line feed alone, so that one ends the waiting too.
 END_OF_HEAD = re.compile(rb"\r\n\r\n|(?<!\r)\n")
+BODY_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
+CHUNKED_BODY = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+# Whoever asks first waits for our answer before sending the body.
+ASKS_FIRST = re.compile(rb"\r\nexpect:", re.IGNORECASE)
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Line(socket.socket):
@@ -167,6 +174,7 @@ class Connection:
         self.peer = neighbourhood_of(client)
         self.head = bytearray()
         self._looked = 0
+        self._body_begins = 0
         # Which of the loop's queues it is in; None while a thread has it, and once it is closed.
         self.queue: dict[Connection, float] | None = None
         self.drained = 0
@@ -178,16 +186,32 @@ class Connection:
 
     def is_ready(self) -> bool:
         """Whether the head is complete, or known to be wrong. Each byte is looked at once."""
-        found = END_OF_HEAD.search(self.head, max(0, self._looked - 3))
-        self._looked = len(self.head)
-        return bool(found) or len(self.head) > HEAD_BYTES
+        if not self._body_begins:
+            found = END_OF_HEAD.search(self.head, max(0, self._looked - 3))
+            self._looked = len(self.head)
+            self._body_begins = found.end() if found else 0
+        return bool(self._body_begins) or len(self.head) > HEAD_BYTES
+
+    def has_body(self) -> bool:
+        """Whether a thread need not wait for the body that belongs to the complete head, as far as we hold one.
+
+        What the head says wrongly is left to the parser: then the answer is yes.
+        """
+        head = bytes(self.head[: self._body_begins])
+        held = len(self.head) - self._body_begins
+        if held >= HELD_BODY_BYTES or ASKS_FIRST.search(head):
+            return True
+        if CHUNKED_BODY.search(head):
+            return self.head.endswith(LAST_CHUNK)
+        length = BODY_LENGTH.search(head)
+        return not length or held >= int(length[1])
 
     def hand_over(self) -> None:
         """Give the parser what was read."""
         self.source.unread(bytes(self.head))
         self.source.has_head = False
         self.head = bytearray()
-        self._looked = 0
+        self._looked = self._body_begins = 0
 
     def take_back(self) -> None:
         """What the parser was given and the request did not need begins the next one."""

@@ -24,6 +24,9 @@ from ecohash.connections import READ_BYTES, Connection, Crowd, Line
 
 # For a head, from the connection or its first byte on.
 HEAD_SECONDS = 10.0
+# For a body to follow its head before a thread begins with the request: what never comes costs no thread where
+# its address has too many of that kind, for those are closed after the grace.
+BODY_HOLD_SECONDS = 3.0
 # For the peer to close after the last answer, and how much it may still send meanwhile.
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 2 * 1024 * 1024
@@ -47,6 +50,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         super().__init__(*args, **kwargs)
         # The loop's queues, each with the time at which its first entry's patience ends.
         self.heads: dict[Connection, float] = {}
+        self.bodies: dict[Connection, float] = {}
         self.keepalived_conns: dict[Connection, float] = {}
         self.closing: dict[Connection, float] = {}
         # The peer is a proxy, and has all of them, where proxies are trusted.
@@ -116,7 +120,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         return max(0.0, min([1.0, *(deadline - time.monotonic() for deadline in deadlines)]))
 
     def queues(self) -> tuple[dict[Connection, float], ...]:
-        return self.heads, self.keepalived_conns, self.closing
+        return self.heads, self.bodies, self.keepalived_conns, self.closing
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         events = self.poller.select(timeout)
@@ -135,7 +139,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 connection, deadline = next(iter(queue.items()))
                 if deadline > now:
                     break
-                self.close(connection)
+                if queue is self.bodies:
+                    self.pass_on(connection)
+                else:
+                    self.close(connection)
 
     def relieve(self) -> None:
         """Give connections up where one address has too many, or the process."""
@@ -216,6 +223,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return
         except OSError:
             data = b""
+        if not data and connection.queue is self.bodies:
+            # It sends no more, and may still read: the answer says that the body is incomplete.
+            self.pass_on(connection)
+            return
         if not data:
             self.close(connection)
             return
@@ -223,14 +234,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.look(connection)
 
     def look(self, connection: Connection) -> None:
-        """Pass a complete head on; one that is not stays within the time that it has."""
-        if connection.is_ready():
-            self.release(connection)
-            connection.hand_over()
-            self.busy += 1
-            self.enqueue_req(connection)
-        elif connection.queue is not self.heads:
-            self.hold(connection, self.heads, HEAD_SECONDS)
+        """Pass a complete request on; one that is not stays within the time that it has."""
+        if not connection.is_ready():
+            if connection.queue is not self.heads:
+                self.hold(connection, self.heads, HEAD_SECONDS)
+        elif connection.has_body():
+            self.pass_on(connection)
+        elif connection.queue is not self.bodies:
+            self.hold(connection, self.bodies, BODY_HOLD_SECONDS)
+
+    def pass_on(self, connection: Connection) -> None:
+        """Let a thread answer the request."""
+        self.release(connection)
+        connection.hand_over()
+        self.busy += 1
+        self.enqueue_req(connection)
 
     def hold(self, connection: Connection, queue: dict[Connection, float], seconds: float) -> None:
         """Watch it from that queue, at most so long."""

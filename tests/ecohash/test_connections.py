@@ -13,7 +13,7 @@ from django.test import override_settings
 from gunicorn.http.errors import LimitRequestHeaders
 
 from ecohash import connections
-from ecohash.connections import HEAD_BYTES, Connection, Crowd, Line
+from ecohash.connections import HEAD_BYTES, HELD_BODY_BYTES, Connection, Crowd, Line
 
 HEAD = b"POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n"
 
@@ -74,6 +74,29 @@ def test_a_head_without_end_is_refused_once_it_is_large(ends: Ends) -> None:
     assert connection.is_ready()
     with pytest.raises(LimitRequestHeaders):
         parsed(connection)
+
+
+@pytest.mark.parametrize(
+    ("fields", "body", "arrived"),
+    [
+        ("", b"", True),
+        ("Content-Length: 4", b"", False),
+        ("content-length:  4 ", b"012", False),
+        ("Content-Length: 4", b"0123GET /next", True),
+        ("Content-Length: four", b"", True),
+        ("Content-Length: 999999999", b"x" * HELD_BODY_BYTES, True),
+        ("Content-Length: 4\r\nExpect: 100-continue", b"", True),
+        ("Transfer-Encoding: chunked", b"4\r\n0123\r\n", False),
+        ("Transfer-Encoding: chunked", b"4\r\n0123\r\n0\r\n\r\n", True),
+    ],
+)
+def test_a_thread_gets_a_request_with_its_body(
+    ends: Ends, fields: str, body: bytes, *, arrived: bool
+) -> None:
+    head = f"POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n" if fields else "GET / HTTP/1.1\r\n\r\n"
+    connection = connection_of(ends[0], head.encode() + body)
+    assert connection.is_ready()
+    assert connection.has_body() is arrived
 
 
 def test_a_body_that_has_arrived_leaves_the_connection_open(ends: Ends) -> None:
