@@ -78,7 +78,7 @@ class Standing:
 
     @cached_property
     def trial_refusal(self) -> str:
-        """Why the organisation has no trial credit; empty where it has some, or was given other credit since."""
+        """Why the organization has no trial credit; empty where it has some, or was given other credit since."""
         if self.credit is not None and self.credit.granted_micros:
             return ""
         trial = Trial.objects.filter(organization=self.organization).first()

@@ -45,7 +45,7 @@ ORGANIZATION_LIMIT = 100  # characters, the column's length
 def sign_up(
     *, user: User, organization_name: str = "", trial_credit_micros: int | None = None
 ) -> Organization:
-    """Give a saved user an organisation of their own, with trial credit at once (default: the setting's)."""
+    """Give a saved user an organization of their own, with trial credit at once (default: the setting's)."""
     by_setting = trial_credit_micros is None
     micros = settings.TRIAL_CREDIT_MICROS if by_setting else trial_credit_micros
     with transaction.atomic():
