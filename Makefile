@@ -9,7 +9,7 @@ BIN := .venv/bin
 PYTHON := $(BIN)/python
 # -qq: errors only; pip's warnings about its own configuration are nobody's business here.
 PIP := $(PYTHON) -m pip install -qq --disable-pip-version-check --no-input
-PACKAGES := accounts billing images inference ecohash
+PACKAGES := accounts billing images inference ecohash tools
 # Two processes halve the time on two cores; each has its own Redis, database and VAR_DIR.
 PYTEST := $(PYTHON) -m pytest
 WORKERS ?= 2
@@ -73,11 +73,11 @@ bench-loading: .venv/dev.stamp ## measure how long a GPU worker takes until it c
 
 .PHONY: miniature
 miniature: .venv/dev.stamp ## train the miniature checkpoint from nothing, or on from where it stopped
-	@nice -n 10 $(PYTHON) -m inference.miniature.training
+	@nice -n 10 $(PYTHON) -m tools.miniature.training
 
 .PHONY: miniature-report
 miniature-report: .venv/dev.stamp ## examine the miniature: 400 combinations that it was not taught
-	@$(PYTHON) -m inference.miniature.evaluation
+	@$(PYTHON) -m tools.miniature.evaluation
 
 # --- check ----------------------------------------------------------------------------------------
 
@@ -96,7 +96,7 @@ format: .venv/dev.stamp ## format the code and repair what can be repaired (ruff
 
 .PHONY: types
 types: .venv/dev.stamp ## check the types (mypy)
-	@$(PYTHON) -m mypy $(PACKAGES) benchmarks tests
+	@$(PYTHON) -m mypy $(PACKAGES) benchmarks tests conftest.py
 
 .PHONY: imports
 imports: .venv/dev.stamp ## check which package may import which (import-linter)

@@ -9,7 +9,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ecohash.settings")
     from django.core.management import execute_from_command_line  # noqa: PLC0415 - needs the line above
 
-    from ecohash import environment  # noqa: PLC0415 - the same
+    from ecohash.configuration import environment  # noqa: PLC0415 - the same
 
     with environment.plainly():
         execute_from_command_line(sys.argv)

@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import Error, register
 
-from accounts import leaks
+from accounts.keys import leaks
 
 
 @register()

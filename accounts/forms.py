@@ -9,9 +9,9 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import dateformat, timezone
 
-from accounts import networks
-from accounts.keys import Terms
-from accounts.limits import limits_of
+from accounts.keys import networks
+from accounts.keys.keys import Terms
+from accounts.limits.plans import limits_of
 from accounts.models import ApiKey, Organization
 
 NAME_LIMIT = 100  # characters, the column's length

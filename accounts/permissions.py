@@ -5,10 +5,10 @@ twice: before its body is read, and once more when all of it is there, with the 
 transaction that reserves money. See docs/decisions/0027-judged-again-after-the-body.md.
 """
 
-from accounts.addresses import Address, within
-from accounts.authentication import InvalidApiKey
+from accounts.http.addresses import Address, within
+from accounts.http.authentication import InvalidApiKey
+from accounts.http.refusals import Refusal
 from accounts.models import ApiKey, Membership, Organization, User
-from accounts.refusals import Refusal
 
 GENERATE = "generate"
 

@@ -3,8 +3,9 @@
 from allauth.account import views as allauth
 from django.urls import path, re_path
 
-from accounts import page_limits, views
-from accounts.page_limits import keeps_device, limited
+from accounts import views
+from accounts.sign_in import page_limits
+from accounts.sign_in.page_limits import keeps_device, limited
 
 urlpatterns = [
     path("signup", limited(allauth.signup, page_limits.sign_up), name="account_signup"),

@@ -20,11 +20,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from accounts import keys as api_keys
-from accounts import leaks
 from accounts.access import OrganizationRequest
 from accounts.doors import may_make_keys, members_only, require_key_maker
 from accounts.forms import KeyForm, KeySettingsForm, RotationForm
+from accounts.keys import keys as api_keys
+from accounts.keys import leaks
 from accounts.models import ApiKey, Organization
 
 PAGE_LENGTH = 25

@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 
-from inference.miniature import CHECKPOINT
+from inference.checkpoints import MINIATURE
 
 ONE_START = """
 import json, sys, time
@@ -34,7 +34,7 @@ PARTS = ("libraries imported", "checkpoint loaded", "first picture of 1024x1024"
 def main() -> None:
     """Run it and print the figures."""
     words = argparse.ArgumentParser(description=__doc__)
-    words.add_argument("--model", default=str(CHECKPOINT), help="default: the miniature")
+    words.add_argument("--model", default=str(MINIATURE), help="default: the miniature")
     words.add_argument("--times", type=int, default=5)
     options = words.parse_args()
     starts = []

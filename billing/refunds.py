@@ -11,12 +11,14 @@ from django.db.models import F, Sum
 from django.utils import timezone
 
 from accounts.models import Organization
-from billing import ledger, notices, sender
 from billing.gateway import client as gateway
 from billing.gateway import customers, usage
 from billing.gateway.errors import GatewayError, StripeRefused
+from billing.ledger import holds
+from billing.mails import notices
 from billing.models import Credit, Hold, LedgerEntry, LedgerQuerySet, Refund
-from billing.stripe_catalog import MICROS_PER_CENT
+from billing.reporting import sending
+from billing.subscriptions.catalog import MICROS_PER_CENT
 from billing.templatetags.money import dollars
 
 ALARM_AFTER_TRIES = 5
@@ -39,7 +41,7 @@ def refund_image(*, hold: Hold, reason: str, by: str) -> Refund:
         raise NotRefundable("This image was not charged, so there is nothing to give back.")
     return _refund(
         organization=hold.organization,
-        accounts=[ledger.account_of(hold)],
+        accounts=[holds.account_of(hold)],
         amount_micros=hold.amount_micros,
         reason=reason,
         by=by,
@@ -188,7 +190,7 @@ def _send(refund: Refund) -> bool:
         fault = usage.outcome_of(error) == usage.Outcome.FAULT
         row.update(
             note=str(error)[:500],
-            not_before=sender.later(refund.tries + 1),
+            not_before=sending.later(refund.tries + 1),
             key_number=refund.key_number + fault,
         )
         if refund.tries + 1 >= ALARM_AFTER_TRIES:

@@ -10,10 +10,13 @@ from typing import Any
 from celery import shared_task
 from django.utils import timezone
 
-from billing import alerts, books, inbox, metering, notices, proof, refunds, sender, subscriptions
+from billing import refunds, webhook_events
 from billing.gateway import client as gateway
 from billing.gateway.errors import GatewayError
+from billing.mails import notices, spend_alerts
 from billing.models import WebhookEvent
+from billing.reporting import batching, comparing, confirming, sending
+from billing.subscriptions import subscriptions
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +26,7 @@ LINES_TOLD = 50
 @shared_task(name="billing.alert")
 def alert() -> None:
     """Mail those who come near their spend limit, and note whose trial has ended."""
-    alerts.alert()
+    spend_alerts.alert()
     notices.note_ended_trials()
 
 
@@ -36,19 +39,19 @@ def notify() -> None:
 @shared_task(name="billing.seal")
 def seal() -> None:
     """Put what was used in batches."""
-    metering.seal()
+    batching.seal()
 
 
 @shared_task(name="billing.stripe.send")
 def send() -> None:
     """Report batches to Stripe."""
-    sender.send_due()
+    sending.send_due()
 
 
 @shared_task(name="billing.stripe.prove")
 def prove() -> None:
     """Compare what Stripe counted with what it accepted."""
-    proof.prove()
+    confirming.prove()
 
 
 @shared_task(name="billing.stripe.refund")
@@ -60,7 +63,7 @@ def refund() -> None:
 @shared_task(name="billing.stripe.inbox")
 def read_inbox() -> None:
     """Work on webhooks that wait."""
-    inbox.work()
+    webhook_events.work()
 
 
 @shared_task(name="billing.stripe.event")
@@ -68,7 +71,7 @@ def process_event(event_id: str) -> None:
     """Work on one webhook, as soon as it has come."""
     event = WebhookEvent.objects.filter(event_id=event_id, processed_at=None).first()
     if event:
-        inbox.process(event)
+        webhook_events.process(event)
 
 
 @shared_task(name="billing.stripe.keep")
@@ -81,7 +84,7 @@ def keep() -> None:
 def compare(organization_id: int) -> None:
     """Compare one organisation's books with Stripe's; staff get what differs."""
     tell_staff(
-        books.differences(organization=organization_id), of=f"organization {organization_id}"
+        comparing.differences(organization=organization_id), of=f"organization {organization_id}"
     )
 
 

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from accounts.admin import ReadOnlyInline
 from accounts.models import ApiKey, Membership, Organization
 from billing.admin import organizations
-from billing.admin.acts import ActsAdmin
+from billing.admin.actions import ActsAdmin
 from billing.models import Credit, Hold
 from billing.templatetags.money import dollars
 

@@ -8,7 +8,7 @@ from celery import Celery, signals
 from celery.loaders.app import AppLoader
 from kombu.transport import redis, virtual
 
-from ecohash import environment, logs
+from ecohash.configuration import environment, logs
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ecohash.settings")
 # Celery would run Django's checks too, and read no result.
@@ -57,6 +57,6 @@ def keep_our_logging(**_kwargs: Any) -> None:
 @signals.import_modules.connect
 def check_before_work(**_kwargs: Any) -> None:
     """Where a worker or beat starts: before it loads an engine, and before it hears a message."""
-    from ecohash import startup  # noqa: PLC0415 - Django is set up only now
+    from ecohash.configuration import startup  # noqa: PLC0415 - Django is set up only now
 
     startup.check(writes="beat" in sys.argv)

@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
 
-from ecohash import development
+from ecohash.configuration import development
 
 # These write nothing.
 KEPT_NOWHERE = {"blank", "miniature"}

@@ -12,9 +12,9 @@ from django.http.request import UnreadablePostError
 from django.shortcuts import render
 from rest_framework.exceptions import APIException, MethodNotAllowed
 
-from accounts.refusals import Refusal
-from images.api import UnknownPath
-from images.body import UNREADABLE, MalformedBody, RequestTooLarge
+from accounts.http.refusals import Refusal
+from images.api.base import UnknownPath
+from images.api.body import UNREADABLE, MalformedBody, RequestTooLarge
 
 logger = logging.getLogger(__name__)
 

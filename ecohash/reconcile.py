@@ -6,7 +6,7 @@ I3  the running totals of credits and of budgets (an organisation's, a key's) ar
     holds: pending and posted of its month, in flight of any; nothing was admitted above its cap
 I4  the ledger agrees with the grants, captures and refunds that it records
 I5  each image that a subscription pays is in one usage batch, and each batch holds what it says
-I6  Stripe has counted and billed what the batches hold (billing/books.py)
+I6  Stripe has counted and billed what the batches hold (billing/reporting/comparing.py)
 I7  one idempotency key of an organisation has at most one job and one capture
 I8  what was given up was not charged; the one refusal after which a job may still be charged is that of a
     deadline which passed while it was drawn, and it says so
@@ -22,9 +22,9 @@ from django.db.models import Count, Exists, F, Min, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from billing import books, metering
 from billing.models import Budget, Credit, Hold, LedgerEntry, UsageBatch
-from images import leases
+from billing.reporting import batching, comparing
+from images.jobs import leases
 from images.models import Generation, Image
 
 # Use is sealed each minute.
@@ -184,7 +184,7 @@ def refunds_give_back_what_was_charged() -> Differences:
 
 def use_is_in_batches() -> Differences:
     """I5: a captured image that the subscription pays does not wait for its batch."""
-    late = metering.open_use().filter(ended_at__lt=timezone.now() - LONGEST_OPEN)
+    late = batching.open_use().filter(ended_at__lt=timezone.now() - LONGEST_OPEN)
     for row in late.order_by().values("organization").annotate(images=Count("pk")):
         yield f"I5 organization {row['organization']}: {row['images']} images are in no usage batch"
 
@@ -248,4 +248,4 @@ def differences_in_snapshot() -> list[str]:
 
 def differences_at_stripe() -> list[str]:
     """I6: where Stripe's books say otherwise; outside of any transaction."""
-    return list(books.differences())
+    return list(comparing.differences())

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import environ
 from csp.constants import NONE, SELF
 
-from ecohash import chores, development, environment, production
-from ecohash.environment import (
+from ecohash.background import beat_schedule
+from ecohash.configuration import development, environment, production
+from ecohash.configuration.environment import (
     HIGHEST_PORT,
     address,
     choice,
@@ -124,7 +125,7 @@ INSTALLED_APPS = [
     "ecohash",
 ]
 MIDDLEWARE = [
-    "ecohash.middleware.RequestMiddleware",
+    "ecohash.web.middleware.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -150,7 +151,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "ecohash.pages.site",
+                "ecohash.pages.public.site",
             ],
         },
     },
@@ -198,7 +199,7 @@ CONTENT_SECURITY_POLICY = {
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200  # of a query too
-FILE_UPLOAD_HANDLERS = ["ecohash.uploads.NoFiles"]
+FILE_UPLOAD_HANDLERS = ["ecohash.web.uploads.NoFiles"]
 
 # --- database: it decides; everything else carries hints ------------------------------------------
 
@@ -244,7 +245,7 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "dashboard"
 ACCOUNT_ADAPTER = "ecohash.signup.AccountAdapter"
 ACCOUNT_FORMS = {
-    name: f"accounts.bounded.{form}"
+    name: f"accounts.sign_in.bounded.{form}"
     for name, form in {
         "login": "LoginForm",
         "signup": "SignupForm",
@@ -265,7 +266,7 @@ ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
 # The way in for an owner whom guessers keep out: the link in the mail signs in.
 ACCOUNT_LOGIN_ON_PASSWORD_RESET = True
 # allauth's limits read and write Django's cache, which is the memory of one process here. Ours count
-# in Redis, each in one step: accounts/page_limits.py, sign_in.py and mailboxes.py.
+# in Redis, each in one step: accounts/sign_in/page_limits.py, sign_in.py and mailboxes.py.
 ACCOUNT_RATE_LIMITS = False
 SIGN_UPS_PER_ADDRESS_PER_HOUR = number("SIGN_UPS_PER_ADDRESS_PER_HOUR", 20, least=1)
 # Not before the link in the mail has run out, after three days.
@@ -337,9 +338,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
         "interval_start": 0,
     }
 )
-CELERY_BEAT_SCHEDULER = "ecohash.beat:Scheduler"
+CELERY_BEAT_SCHEDULER = "ecohash.background.beat:Scheduler"
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
-CELERY_BEAT_SCHEDULE = chores.schedule(seal_seconds=number("USAGE_SEAL_SECONDS", 60, most=3_600))
+CELERY_BEAT_SCHEDULE = beat_schedule.schedule(
+    seal_seconds=number("USAGE_SEAL_SECONDS", 60, most=3_600)
+)
 
 # --- images ---------------------------------------------------------------------------------------
 
@@ -347,7 +350,7 @@ REQUEST_DEADLINE_SECONDS = 90
 IMAGE_TIMEOUT_SECONDS = number("IMAGE_TIMEOUT_SECONDS", 30, most=3_600)
 IMAGE_LIFETIME_SECONDS = 24 * 3600
 BODY_LIMIT_BYTES = 1024 * 1024
-# A file of refused terms; unset means the short list beside images/moderation.py.
+# A file of refused terms; unset means the short list beside images/jobs/moderation.py.
 MODERATION_TERMS = setting("MODERATION_TERMS")
 S3_BUCKET = setting("S3_BUCKET")
 AWS_S3_ENDPOINT_URL = address("AWS_S3_ENDPOINT_URL", schemes=("https", "http"))
@@ -401,7 +404,7 @@ TRIAL_CREDITS_PER_NETWORK_PER_DAY = number("TRIAL_CREDITS_PER_NETWORK_PER_DAY", 
 # --- the API --------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.ApiKeyAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.http.authentication.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": [],
@@ -424,11 +427,11 @@ CONNECTIONS_PER_ADDRESS = number("CONNECTIONS_PER_ADDRESS", 256, least=8)
 # --- logs: JSON, with the request id; never a key, a prompt or a signature -------------------------
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-LOGGING_CONFIG = "ecohash.logs.configure"
+LOGGING_CONFIG = "ecohash.configuration.logs.configure"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"discreet": {"()": "ecohash.logs.DiscreetFilter"}},
+    "filters": {"discreet": {"()": "ecohash.configuration.logs.DiscreetFilter"}},
     "formatters": {
         "json": {
             "()": "pythonjsonlogger.json.JsonFormatter",
@@ -438,7 +441,7 @@ LOGGING = {
     },
     "handlers": {
         "stderr": {
-            "class": "ecohash.logs.DiscreetHandler",
+            "class": "ecohash.configuration.logs.DiscreetHandler",
             "formatter": "json",
             "filters": ["discreet"],
             "stream": sys.stderr,

@@ -18,11 +18,11 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts import devices, mailboxes, sign_in
 from accounts.access import membership_of
-from accounts.addresses import caller_address
+from accounts.http.addresses import caller_address
 from accounts.models import Membership, Organization, User
-from billing import ledger, trial
+from accounts.sign_in import attempts, devices, mailboxes
+from billing.ledger import holds, trial
 from billing.models import Credit, LedgerEntry
 
 # Each is a transaction of its own, and other chores wait behind them.
@@ -53,7 +53,7 @@ def sign_up(
             name=organization_name or name_of_organization(user.email)
         )
         Membership.objects.create(organization=organization, user=user, role=Membership.Role.OWNER)
-        ledger.open_books(organization=organization, trial_credit_micros=micros or 0)
+        holds.open_books(organization=organization, trial_credit_micros=micros or 0)
         if by_setting and micros:
             trial.note_granted(organization=organization, email=user.email)
     return organization
@@ -105,7 +105,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
     """Where allauth's sign-up, sign-in and mails meet ours."""
 
     error_messages = DefaultAccountAdapter.error_messages | {
-        "too_many_login_attempts": sign_in.TOO_MANY
+        "too_many_login_attempts": attempts.TOO_MANY
     }
 
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:  # noqa: FBT001, FBT002 - allauth's signature
@@ -144,7 +144,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         Raises:
             ValidationError: there were too many.
         """
-        attempt = sign_in.begin(request, credentials.get("email", ""))
+        attempt = attempts.begin(request, credentials.get("email", ""))
         if attempt is None:
             raise self.validation_error("too_many_login_attempts")
         user: User | None = super().authenticate(request, **credentials)

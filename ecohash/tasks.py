@@ -4,17 +4,20 @@ import logging
 import time
 from typing import Any
 
-from celery import shared_task, signals
+from celery import shared_task
+from celery import signals as celery_signals
 from celery.worker import state
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from billing import tasks, trial
+from billing import tasks
+from billing.ledger import trial
 from billing.models import UsageBatch
-from ecohash import chores, reconcile, signup, watchdog
+from ecohash import reconcile, signup
+from ecohash.background import beat_schedule, watchdog
 from ecohash.celery import app
-from images import hints
+from images.queue import signals
 from inference.tasks import stop_claiming
 
 logger = logging.getLogger(__name__)
@@ -56,14 +59,14 @@ def remove_unverified() -> None:
         remove_unverified.delay()
 
 
-@signals.task_success.connect
+@celery_signals.task_success.connect
 def note_chore(sender: Any, **_kwargs: Any) -> None:
     """`/readyz` asks when the standing chores ran last."""
-    if sender.name in chores.OF_DEFAULT_WORKER + chores.OF_STRIPE_WORKER:
-        hints.note_chore(sender.name)
+    if sender.name in beat_schedule.OF_DEFAULT_WORKER + beat_schedule.OF_STRIPE_WORKER:
+        signals.note_chore(sender.name)
 
 
-@signals.worker_ready.connect
+@celery_signals.worker_ready.connect
 def watch_consumer(**_kwargs: Any) -> None:
     """A worker whose consumer hears nothing any more ends itself."""
     queues = list(app.amqp.queues.consume_from)
@@ -72,7 +75,7 @@ def watch_consumer(**_kwargs: Any) -> None:
         busy=lambda: bool(state.active_requests),
     )
     # A weak reference would be gone at once.
-    signals.task_received.connect(dog.heard, weak=False)
+    celery_signals.task_received.connect(dog.heard, weak=False)
 
     def end() -> None:
         stop_claiming()

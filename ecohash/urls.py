@@ -3,7 +3,8 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from ecohash import dashboard, health, pages
+from ecohash.pages import dashboard, public
+from ecohash.web import health
 
 handler400 = "ecohash.errors.bad_request"
 handler403 = "ecohash.errors.permission_denied"
@@ -11,17 +12,17 @@ handler404 = "ecohash.errors.not_found"
 handler500 = "ecohash.errors.server_error"
 
 urlpatterns = [
-    path("", pages.home, name="home"),
-    path("docs", pages.docs, name="docs"),
-    path("favicon.ico", pages.favicon, name="favicon"),
+    path("", public.home, name="home"),
+    path("docs", public.docs, name="docs"),
+    path("favicon.ico", public.favicon, name="favicon"),
     path("dashboard", dashboard.home, name="dashboard"),
     path("dashboard/first-steps", dashboard.first_steps, name="first_steps"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("admin/", admin.site.urls),
     path("", include("accounts.urls")),
-    path("", include("billing.urls")),
-    path("", include("images.urls")),
+    path("", include("billing.pages.urls")),
+    path("", include("images.pages.urls")),
     # Last, because it ends with a catch-all for /v1.
-    path("", include("images.api_urls")),
+    path("", include("images.api.urls")),
 ]

@@ -6,7 +6,7 @@ from django.contrib import admin
 
 from accounts.admin import ReadOnlyInline
 from billing import refunds
-from billing.admin.acts import Act, ActsAdmin, ReasonForm
+from billing.admin.actions import Act, ActsAdmin, ReasonForm
 from billing.admin.organizations import where_to
 from billing.models import Hold, LedgerEntry
 from billing.templatetags.money import dollars

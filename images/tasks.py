@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from images import leases
+from images.jobs import leases
 
 
 @shared_task(name="images.sweep")

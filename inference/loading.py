@@ -3,9 +3,9 @@
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from inference.checkpoints import MINIATURE
 from inference.engines.base import Engine
 from inference.engines.blank import BlankEngine
-from inference.miniature import CHECKPOINT
 
 
 def build_engine() -> Engine:
@@ -27,4 +27,4 @@ def _flux_engine(model: str) -> Engine:
     # torch takes seconds to import and is absent from the web tier.
     from inference.engines.flux import FluxEngine  # noqa: PLC0415
 
-    return FluxEngine(model or str(CHECKPOINT))
+    return FluxEngine(model or str(MINIATURE))

@@ -22,9 +22,12 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
-from images import hints, leases, request_id, storage
+from accounts.http import request_id
 from images.catalog import SIZES, Model
+from images.jobs import leases
 from images.models import Generation
+from images.pictures import storage
+from images.queue import signals
 from inference.engines.base import Drawing, Engine, OutOfMemory
 from inference.pace import Pace
 
@@ -120,7 +123,7 @@ class GpuWorker:
     def stop(self) -> None:
         """Claim nothing more; the image in hand is still finished. Safe in a signal handler."""
         self._stopping.set()
-        hints.sign_off(self.name)
+        signals.sign_off(self.name)
 
     def join(self) -> None:
         """Stop, and return once the image in hand is delivered."""
@@ -140,7 +143,7 @@ class GpuWorker:
             self._idle.clear()
             self._bell.set()
         if not self._idle.wait(SHIFT_SECONDS) and not self._stopping.is_set():
-            hints.ring(self.model)
+            signals.ring(self.model)
 
     def _turn(self) -> None:
         """The work thread's loop: with each bell, and every few seconds without one, until it is told to stop."""
@@ -207,7 +210,7 @@ class GpuWorker:
         width, height = SIZES[job.size]
 
         def on_step(step: int, steps: int) -> None:
-            hints.report_step(job.id, step, steps)
+            signals.report_step(job.id, step, steps)
 
         def draw() -> Drawing:
             return self.engine.draw(
@@ -297,7 +300,7 @@ class GpuWorker:
             if self._still_seconds(stints) < SILENT_SECONDS and not self._stopping.is_set():
                 self._beat("drawing" if stints else "idle")
             self._renew(stints)
-            time.sleep(hints.BEAT_SECONDS)
+            time.sleep(signals.BEAT_SECONDS)
 
     def _watch(self) -> None:
         """End the process when its work hangs. Asks nobody, so that nothing can hold it up."""
@@ -332,8 +335,8 @@ class GpuWorker:
             connection.close()
 
     def _beat(self, state: str) -> None:
-        hints.beat(
-            hints.Worker(
+        signals.beat(
+            signals.Worker(
                 name=self.name,
                 model=self.model.id,
                 state=state,

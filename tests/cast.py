@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import pytest
 from allauth.account.models import EmailAddress
 
-from accounts import keys
+from accounts.keys import keys
 from accounts.models import ApiKey, Membership, Organization, User
-from billing import pricing
+from billing.ledger import pricing
 from ecohash.signup import sign_up
 
 # 25 pictures of 1024x1024.

@@ -10,9 +10,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import Organization
-from billing import checkout, inbox, ledger, metering, pricing, sender, subscriptions
+from billing import webhook_events
 from billing.gateway import client, webhooks
+from billing.ledger import holds, pricing
 from billing.models import Credit, Hold, Subscription, UsageBatch, WebhookEvent
+from billing.reporting import batching, sending
+from billing.subscriptions import checkout, subscriptions
 from tests.cast import Person, make_owner
 from tests.stripe_sandbox import StripeSandbox
 
@@ -66,7 +69,7 @@ def deliver(sandbox: StripeSandbox, times: int = 1) -> int:
     found = sandbox.undelivered()
     for body, signature in found:
         for _ in range(times):
-            inbox.receive(webhooks.verify(body, signature))
+            webhook_events.receive(webhooks.verify(body, signature))
     work()
     return len(found)
 
@@ -87,7 +90,7 @@ def await_next_second() -> None:
 
 def work() -> None:
     """Work on the inbox until nothing waits that can be done."""
-    while inbox.work():
+    while webhook_events.work():
         pass
 
 
@@ -95,17 +98,17 @@ def buy(
     person: Person, size: str = "512x512", images: int = 1, at: datetime | None = None
 ) -> list[Hold]:
     """Images delivered to that person at this moment, or at that one; only the money of them."""
-    holds = []
+    bought = []
     for _ in range(images):
         price = pricing.price_of(model=MODEL, size=size)
         with transaction.atomic():
-            hold = ledger.hold(organization=person.organization, api_key=person.key, price=price)
+            hold = holds.hold(organization=person.organization, api_key=person.key, price=price)
         with transaction.atomic():
-            assert ledger.capture(hold)
-        holds.append(hold)
+            assert holds.capture(hold)
+        bought.append(hold)
     if at:
-        Hold.objects.filter(pk__in=[hold.pk for hold in holds]).update(ended_at=at)
-    return holds
+        Hold.objects.filter(pk__in=[hold.pk for hold in bought]).update(ended_at=at)
+    return bought
 
 
 def spend_credit(organization: Organization) -> None:
@@ -121,7 +124,7 @@ def due_now() -> None:
 
 def seal_all() -> list[UsageBatch]:
     """Everything used so far, in batches."""
-    metering.seal()
+    batching.seal()
     return list(UsageBatch.objects.order_by("price__size", "sealed_at"))
 
 
@@ -134,8 +137,8 @@ def at_stripe(sandbox: StripeSandbox, person: Person) -> dict[str, int]:
 
 def report() -> None:
     """Everything used so far is in batches, and Stripe has been told."""
-    metering.seal()
-    while sender.send_due():
+    batching.seal()
+    while sending.send_due():
         pass
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from ecohash import supervisor
+from ecohash.up import supervisor
 from tests import servers
 
 READY_SECONDS = 180

@@ -7,15 +7,15 @@ import django
 
 django.setup()
 
-from billing import metering, sender  # noqa: E402 - needs the settings
+from billing.reporting import batching, sending  # noqa: E402 - needs the settings
 
 
 def main() -> None:
     """Until somebody kills it."""
     logging.disable()
     while True:
-        metering.seal()
-        sender.send_due(0.5)
+        batching.seal()
+        sending.send_due(0.5)
         time.sleep(0.02)
 
 

@@ -44,10 +44,10 @@ class StripeSandbox:
     def start(self) -> None:
         """Returns when it answers."""
         log = self.folder / "stripe-sandbox.log"
-        words = ["-m", "gunicorn", "-c", "python:billing.sandbox.gunicorn_conf"]
+        words = ["-m", "gunicorn", "-c", "python:tools.stripe_sandbox.gunicorn_conf"]
         environment = {
             **os.environ,
-            "DJANGO_SETTINGS_MODULE": "billing.sandbox.settings",
+            "DJANGO_SETTINGS_MODULE": "tools.stripe_sandbox.settings",
             "ECOHASH_ENV": "development",
             "STRIPE_SANDBOX_PORT": str(self.port),
             "STRIPE_SANDBOX_WEBHOOK_URL": "",
@@ -60,7 +60,7 @@ class StripeSandbox:
         }
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, *words, "billing.sandbox.wsgi"],
+                [sys.executable, *words, "tools.stripe_sandbox.wsgi"],
                 cwd=servers.ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -129,7 +129,7 @@ class StripeSandbox:
         self.post("reset")
 
     def fault(self, kind: str, /, **members: Any) -> None:
-        """`path`, `method`, `times`, `probability`, `seconds`, `code`, `seed`; see billing/sandbox/faults.py."""
+        """`path`, `method`, `times`, `probability`, `seconds`, `code`, `seed`; see tools/stripe_sandbox/faults.py."""
         self.post("faults", kind=kind, **members)
 
     def faults(self) -> list[dict[str, Any]]:

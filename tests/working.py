@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 from django.db import connection
 
-from images import hints
 from images.catalog import FLUX_SCHNELL
+from images.queue import signals
 from inference.engines.base import Engine
 from inference.engines.blank import BlankEngine
 from inference.worker import GpuWorker
@@ -21,7 +21,7 @@ def close_connection() -> None:
 @contextmanager
 def working(engine: Engine | None = None) -> Iterator[GpuWorker]:
     """Draws whatever is admitted inside, with the blank engine unless another is given."""
-    redis = hints.client()
+    redis = signals.client()
     worker = GpuWorker(engine=engine or BlankEngine(), model=FLUX_SCHNELL)
     done = threading.Event()
 

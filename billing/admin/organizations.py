@@ -13,10 +13,13 @@ from django.utils.dateformat import format as date_format
 from django.utils.html import format_html
 
 from accounts.models import Organization
-from billing import books, ledger, metering, month_to_date, period_to_date, refunds, subscriptions
-from billing.admin.acts import Act, AmountForm, NotDone, ReasonForm
+from billing import refunds
+from billing.admin.actions import Act, AmountForm, NotDone, ReasonForm
 from billing.admin.links import NOTHING, at_stripe, list_of, page_of
+from billing.ledger import holds, month_to_date, period_to_date
 from billing.models import LedgerEntry, Notice, Refund, Subscription, UsageBatch
+from billing.reporting import batching, comparing
+from billing.subscriptions import subscriptions
 from billing.templatetags.money import dollars
 
 Account = LedgerEntry.Account
@@ -65,7 +68,7 @@ def _grant(
             raise NotDone(
                 "That credit was given for that reason a moment ago. If it is meant twice, say so in the reason."
             )
-        ledger.grant(organization=organization, amount_micros=amount_micros, reason=reason)
+        holds.grant(organization=organization, amount_micros=amount_micros, reason=reason)
     yield f"{dollars(amount_micros)} of credit given to {organization} by {by}."
 
 
@@ -236,9 +239,9 @@ def given_back(organization: Organization) -> str:
 @admin.display(description="Not billed yet")
 def unsent(organization: Organization) -> str:
     """Use that Stripe has not taken."""
-    is_open = metering.open_use().filter(organization=organization).count()
+    is_open = batching.open_use().filter(organization=organization).count()
     batches = UsageBatch.objects.for_organization(organization)
-    doubtful = Sum("quantity", filter=Q(state__in=books.DOUBTFUL))
+    doubtful = Sum("quantity", filter=Q(state__in=comparing.DOUBTFUL))
     found = {
         "in no batch yet": is_open,
         "waiting to be sent": batches.unsent().aggregate(sum=Sum("quantity"))["sum"],

@@ -7,8 +7,8 @@ from django.contrib import admin
 from django.utils import timezone
 
 from accounts.admin import ReadOnlyAdmin, ReadOnlyInline
-from billing import inbox, subscriptions
-from billing.admin.acts import Act, ActsAdmin, NotDone
+from billing import webhook_events
+from billing.admin.actions import Act, ActsAdmin, NotDone
 from billing.admin.links import NOTHING, at_stripe
 from billing.gateway.errors import StripeAway
 from billing.models import (
@@ -19,6 +19,7 @@ from billing.models import (
     SubscriptionItem,
     WebhookEvent,
 )
+from billing.subscriptions import subscriptions
 from billing.templatetags.money import cents, dollars
 
 
@@ -124,7 +125,7 @@ class MeteredPriceAdmin(ReadOnlyAdmin):
 def _work(event: WebhookEvent, **_: Any) -> Iterator[str]:
     rows = WebhookEvent.objects.filter(pk=event.pk)
     rows.update(processed_at=None, taken_until=None, not_before=timezone.now())
-    done = inbox.process(event)
+    done = webhook_events.process(event)
     event.refresh_from_db()
     if not done and not event.processed_at:
         raise StripeAway(event.outcome or "Somebody else works on it at this moment.")

@@ -12,10 +12,10 @@ from django.template.defaultfilters import pluralize
 from django.utils import timezone
 
 from accounts.admin import ReadOnlyInline
-from billing import books, metering, sender
-from billing.admin.acts import Act, ActsAdmin, NotDone
+from billing.admin.actions import Act, ActsAdmin, NotDone
 from billing.admin.links import list_of
 from billing.models import Hold, SendingPause, UsageAttempt, UsageBatch
+from billing.reporting import batching, comparing, sending
 
 
 def _not_sealed(batch: UsageBatch) -> str:
@@ -45,15 +45,15 @@ TRY_NOW = Act(
 
 
 def _not_doubtful(batch: UsageBatch | None) -> str:
-    if batch is None or batch.state in books.DOUBTFUL:
+    if batch is None or batch.state in comparing.DOUBTFUL:
         return ""
     return "Only a rejected or unknown batch calls for it."
 
 
 def _mend(_row: None, **_: Any) -> Iterator[str]:
-    metering.seal()
+    batching.seal()
     done = False
-    for sentence in books.mend():
+    for sentence in comparing.mend():
         done = True
         yield f"{sentence[0].upper()}{sentence[1:]}."
     if not done:
@@ -116,7 +116,7 @@ def _not_paused(_row: object) -> str:
 
 
 def _resume(_row: None, **_: Any) -> Iterator[str]:
-    sender.resume()
+    sending.resume()
     yield "Reporting to Stripe goes on."
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import migrations
 
-from accounts import mailboxes
+from accounts.sign_in import mailboxes
 
 BATCH = 1_000
 

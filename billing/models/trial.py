@@ -16,7 +16,7 @@ else:
 
 
 class Trial(models.Model):
-    """What became of an organization's trial credit. Mailboxes are digests; `accounts/mailboxes.py` makes them."""
+    """What became of an organization's trial credit. Mailboxes are digests; `accounts/sign_in/mailboxes.py` makes them."""
 
     class Outcome(models.TextChoices):
         GRANTED = "granted", "Granted"

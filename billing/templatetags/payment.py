@@ -4,7 +4,7 @@ from typing import Any
 
 from django import template
 
-from billing.standing import Standing
+from billing.subscriptions.payment_state import Standing
 
 register = template.Library()
 

@@ -3,7 +3,7 @@
 from django import template
 
 from accounts.models import ApiKey
-from billing import month_to_date
+from billing.ledger import month_to_date
 
 register = template.Library()
 

@@ -5,9 +5,9 @@ from urllib.parse import urlsplit
 
 from django import template
 
-from images import links
 from images.catalog import SIZES
 from images.models import Generation, Image
+from images.pictures import links
 
 register = template.Library()
 

@@ -7,7 +7,7 @@ import pytest
 from allauth.account.models import EmailAddress
 from django.core.management import CommandError, call_command
 
-from accounts import keys
+from accounts.keys import keys
 from accounts.models import Membership, Organization, User
 from billing.models import Credit, LedgerEntry
 

@@ -12,10 +12,11 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import keys, leaks
+from accounts.keys import keys, leaks
 from accounts.models import ApiKey, Membership, Organization, User
-from billing import budgets, ledger, pricing, subscriptions
+from billing.ledger import budgets, holds, pricing
 from billing.models import Budget, Credit, Hold
+from billing.subscriptions import subscriptions
 from ecohash.signup import sign_up
 from images.models import Generation
 
@@ -131,14 +132,14 @@ def fill_places(*, organization: int) -> None:
 def spend_credit(*, organization: int) -> None:
     """All of it: the owner has credit for one image."""
     with transaction.atomic():
-        ledger.capture(_hold(organization))
+        holds.capture(_hold(organization))
 
 
 def _hold(organization: int) -> Hold:
     price = pricing.price_of(model="flux-1-schnell", size="512x512")
     with transaction.atomic():
         row = Organization.objects.get(pk=organization)
-        return ledger.hold(organization=row, api_key=None, price=price)
+        return holds.hold(organization=row, api_key=None, price=price)
 
 
 def deactivate(*, user: int) -> None:

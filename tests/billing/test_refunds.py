@@ -9,14 +9,17 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from accounts.models import Membership
-from billing import books, ledger, refunds, subscriptions
+from billing import refunds
+from billing.ledger import holds
 from billing.models import Credit, LedgerEntry, Notice, Price, Refund, Subscription
 from billing.refunds import NotRefundable, refund_amount, refund_image
+from billing.reporting import comparing
+from billing.subscriptions import subscriptions
 from ecohash import reconcile
-from images import leases
+from images.jobs import leases
 from tests.at_once import at_once
 from tests.cast import Person
-from tests.images import jobs
+from tests.images import make
 from tests.payment import MODEL, bill, buy, deliver, make_subscriber, subscribe
 from tests.stripe_sandbox import StripeSandbox
 
@@ -69,9 +72,9 @@ def _books_are_right(db: None) -> Any:
 
 def test_what_credit_paid_becomes_credit_again(alice: Person) -> None:
     before = granted(alice)
-    job = jobs.succeeded(alice)
+    job = make.succeeded(alice)
     refund = refund_image(hold=job.hold, **SAID)
-    assert granted(alice) == before + jobs.PRICE
+    assert granted(alice) == before + make.PRICE
     assert (refund.cents, refund.by) == (0, "staff@example.com")
     assert refund.sent_at
     entry = LedgerEntry.objects.get(kind="refund")
@@ -81,18 +84,18 @@ def test_what_credit_paid_becomes_credit_again(alice: Person) -> None:
 
 
 def test_an_image_is_given_back_once(alice: Person) -> None:
-    job = jobs.succeeded(alice)
+    job = make.succeeded(alice)
     refund_image(hold=job.hold, **SAID)
     with pytest.raises(NotRefundable, match="refunded before"):
         refund_image(hold=job.hold, reason="Again", by="another@example.com")
-    assert given_back() == [jobs.PRICE]
+    assert given_back() == [make.PRICE]
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("payer", ["credit", "subscription"])
 def test_an_image_is_given_back_once_to_two_at_once(payer: str, request: Any) -> None:
     if payer == "credit":
-        hold = jobs.succeeded(request.getfixturevalue("alice")).hold
+        hold = make.succeeded(request.getfixturevalue("alice")).hold
     else:
         request.getfixturevalue("sue")
         [hold] = buy(request.getfixturevalue("sue"))
@@ -104,23 +107,23 @@ def test_an_image_is_given_back_once_to_two_at_once(payer: str, request: Any) ->
 @pytest.mark.django_db(transaction=True)
 def test_images_given_back_while_others_are_drawn_wait_for_nobody_for_ever(alice: Person) -> None:
     """Both want the credit: the refund has locked the organisation first, the others have not."""
-    held = [jobs.succeeded(alice).hold for _ in range(3)]
-    running = [jobs.running(alice) for _ in range(2)]
-    pictures = [jobs.stored(job) for job in running]
+    held = [make.succeeded(alice).hold for _ in range(3)]
+    running = [make.running(alice) for _ in range(2)]
+    pictures = [make.stored(job) for job in running]
     results = at_once(
         *[lambda hold=hold: refund_image(hold=hold, **SAID) for hold in held],
         *[
             lambda job=job, picture=picture: leases.deliver(job, picture)
             for job, picture in zip(running, pictures, strict=True)
         ],
-        *[lambda: jobs.queued(alice) for _ in range(2)],
+        *[lambda: make.queued(alice) for _ in range(2)],
     )
     assert [each for each in results if isinstance(each, Exception)] == []
-    jobs.books(alice)
+    make.books(alice)
 
 
 def test_what_was_not_charged_is_not_given_back(alice: Person) -> None:
-    for job in (jobs.queued(alice), jobs.claimed()):
+    for job in (make.queued(alice), make.claimed()):
         with pytest.raises(NotRefundable, match="not charged"):
             refund_image(hold=job.hold, **SAID)
     assert given_back() == []
@@ -130,7 +133,7 @@ def test_what_was_not_charged_is_not_given_back(alice: Person) -> None:
     ("reason", "why"), [("", "Say why"), (" \n", "Say why"), ("x" * 201, "at most 200")]
 )
 def test_a_reason_is_asked_for(alice: Person, reason: str, why: str) -> None:
-    job = jobs.succeeded(alice)
+    job = make.succeeded(alice)
     with pytest.raises(NotRefundable, match=why):
         refund_image(hold=job.hold, reason=reason, by="staff@example.com")
     with pytest.raises(NotRefundable, match=why):
@@ -144,33 +147,33 @@ def test_a_reason_is_asked_for(alice: Person, reason: str, why: str) -> None:
 
 
 def test_no_more_is_given_back_than_was_charged(alice: Person) -> None:
-    jobs.succeeded(alice)
-    for micros in (0, -1, jobs.PRICE + 1):
+    make.succeeded(alice)
+    for micros in (0, -1, make.PRICE + 1):
         with pytest.raises(NotRefundable, match=r"above zero|at most \$0.010"):
             refund_amount(organization=alice.organization, amount_micros=micros, **SAID)
-    refund_amount(organization=alice.organization, amount_micros=jobs.PRICE, **SAID)
+    refund_amount(organization=alice.organization, amount_micros=make.PRICE, **SAID)
     with pytest.raises(NotRefundable, match=r"at most \$0.00"):
         refund_amount(organization=alice.organization, amount_micros=1, reason="More", by="x")
-    assert given_back() == [jobs.PRICE]
+    assert given_back() == [make.PRICE]
 
 
 def test_an_image_is_not_given_back_on_top_of_all_that_was_charged(alice: Person) -> None:
-    job = jobs.succeeded(alice)
-    refund_amount(organization=alice.organization, amount_micros=jobs.PRICE, **SAID)
+    job = make.succeeded(alice)
+    refund_amount(organization=alice.organization, amount_micros=make.PRICE, **SAID)
     with pytest.raises(NotRefundable, match="at most"):
         refund_image(hold=job.hold, **SAID)
-    assert given_back() == [jobs.PRICE]
+    assert given_back() == [make.PRICE]
 
 
 def test_the_same_amount_for_the_same_reason_is_given_once_and_meant_twice_later(
     alice: Person,
 ) -> None:
     for _ in range(3):
-        jobs.succeeded(alice)
+        make.succeeded(alice)
 
     def give(reason: str) -> Refund:
         return refund_amount(
-            organization=alice.organization, amount_micros=jobs.PRICE, reason=reason, by="x"
+            organization=alice.organization, amount_micros=make.PRICE, reason=reason, by="x"
         )
 
     give("Too slow")
@@ -182,22 +185,22 @@ def test_the_same_amount_for_the_same_reason_is_given_once_and_meant_twice_later
 
 @pytest.mark.django_db(transaction=True)
 def test_two_at_once_do_not_give_the_same_money_back(alice: Person) -> None:
-    jobs.succeeded(alice)
+    make.succeeded(alice)
 
     def give(reason: str) -> Refund:
         return refund_amount(
-            organization=alice.organization, amount_micros=jobs.PRICE, reason=reason, by="x"
+            organization=alice.organization, amount_micros=make.PRICE, reason=reason, by="x"
         )
 
     results = at_once(lambda: give("One"), lambda: give("Two"))
     assert sorted(type(each).__name__ for each in results) == ["NotRefundable", "Refund"]
-    assert given_back() == [jobs.PRICE]
+    assert given_back() == [make.PRICE]
 
 
 def test_an_amount_comes_off_the_invoice_where_that_was_charged_and_else_is_credit(
     sue: Person,
 ) -> None:
-    ledger.grant(organization=sue.organization, amount_micros=20_000, reason="A gift")
+    holds.grant(organization=sue.organization, amount_micros=20_000, reason="A gift")
     buy(sue, images=4)
     refund_amount(organization=sue.organization, amount_micros=15_000, reason="One", by="x")
     refund_amount(organization=sue.organization, amount_micros=15_000, reason="Two", by="x")
@@ -236,13 +239,13 @@ def test_a_refund_that_a_cent_already_covers_needs_no_call(
 
 def test_the_next_invoice_is_reduced(sue: Person, stripe_here: StripeSandbox) -> None:
     """Above the amount under which a card is not charged."""
-    holds = buy(sue, "1024x1024", 50)
-    refund_image(hold=holds[0], **SAID)
+    bought = buy(sue, "1024x1024", 50)
+    refund_image(hold=bought[0], **SAID)
     assert send() == 1
     row = Subscription.objects.get()
     invoice = stripe_here.client().v1.invoices.retrieve(bill(stripe_here, row))
     assert (invoice.total, invoice.amount_paid) == (100, 98)
-    assert list(books.differences(lag=timedelta())) == []
+    assert list(comparing.differences(lag=timedelta())) == []
 
 
 def test_while_stripe_is_away_it_waits_and_is_given_once(
@@ -356,7 +359,7 @@ def test_a_deleted_customers_refund_waits_for_the_next_customer(
 
 
 def test_the_command_gives_an_image_back(alice: Person, capsys: Any) -> None:
-    job = jobs.succeeded(alice)
+    job = make.succeeded(alice)
     call_command("refund", "--generation", job.pk, "--reason", "Black")
     assert f"$0.010 given back to {alice.organization} as credit." in capsys.readouterr().out
     assert Refund.objects.get().by == "operator"

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from billing import checkout, proof, sender, stripe_catalog, subscriptions
 from billing.gateway import customers, usage
 from billing.gateway import subscriptions as at_stripe
 from billing.gateway.client import calling
 from billing.gateway.errors import StripeKeyRefused
 from billing.gateway.usage import Outcome
 from billing.models import MeteredPrice, Subscription, UsageBatch
+from billing.reporting import confirming, sending
+from billing.subscriptions import catalog, checkout, subscriptions
 from tests.cast import Person
 from tests.payment import buy, seal_all
 
@@ -46,7 +47,7 @@ def server(request: pytest.FixtureRequest, settings: Any) -> str:
 @pytest.fixture
 def subscribed(server: str, pauper: Person) -> Subscription:
     """A customer with a card and all prices, as our own row sees it."""
-    stripe_catalog.complete()
+    catalog.complete()
     row = subscriptions.of(pauper.organization)
     customer = customers.make_customer(
         reference=str(row.reference), name="EcoHash test", email="test@example.com"
@@ -76,10 +77,10 @@ def eventually(true: Callable[[], bool]) -> None:
 
 
 def test_the_catalog_is_made_once(server: str, pauper: Person) -> None:
-    list(stripe_catalog.sync())
+    list(catalog.sync())
     ids = set(MeteredPrice.objects.values_list("stripe_price_id", "meter_id"))
     MeteredPrice.objects.all().delete()
-    lines = list(stripe_catalog.sync())
+    lines = list(catalog.sync())
     assert not [line for line in lines if line.startswith("made")]
     assert set(MeteredPrice.objects.values_list("stripe_price_id", "meter_id")) == ids
 
@@ -94,7 +95,7 @@ def test_a_subscription_is_read_with_its_items_and_period(subscribed: Subscripti
 def test_use_is_counted_and_billed_once(subscribed: Subscription, pauper: Person) -> None:
     buy(pauper, "1024x1024", 30)
     [batch] = seal_all()
-    assert sender.send_due() == 1
+    assert sending.send_due() == 1
     batch.refresh_from_db()
     again: dict[str, Any] = {
         "event_name": batch.price.metered.event_name,
@@ -105,7 +106,7 @@ def test_use_is_counted_and_billed_once(subscribed: Subscription, pauper: Person
     }
     assert usage.send(**again, idempotency_key=batch.idempotency_key).outcome == Outcome.ACCEPTED
     assert usage.send(**again, idempotency_key=str(uuid.uuid4())).outcome == Outcome.DUPLICATE
-    eventually(lambda: bool(proof.prove()))
+    eventually(lambda: bool(confirming.prove()))
     assert UsageBatch.objects.get().state == "confirmed"
     at_stripe.cancel_now(str(subscribed.subscription_id))
     eventually(lambda: billed(batch) == 30)

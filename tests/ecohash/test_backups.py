@@ -17,7 +17,8 @@ from django.conf import settings as configured
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from ecohash import backups, supervisor
+from ecohash.sqlite import backups
+from ecohash.up import supervisor
 from tests import servers
 
 ROWS = 2_000
@@ -215,7 +216,7 @@ def test_the_program_needs_no_apps(source: Path) -> None:
     environment = os.environ | dict.fromkeys(servers.names_of_settings(), "")
     environment |= {"VAR_DIR": str(source.parent), "DJANGO_SETTINGS_MODULE": "ecohash.settings"}
     program = (
-        "import sys; from ecohash import backups; print(backups.look());"
+        "import sys; from ecohash.sqlite import backups; print(backups.look());"
         "sys.exit('django.db' in sys.modules)"
     )
     words = [sys.executable, "-c", program]

@@ -5,8 +5,8 @@ import json
 import pytest
 from django.db import InterfaceError, OperationalError, ProgrammingError
 
-from accounts import keys
-from images import generation
+from accounts.keys import keys
+from images.jobs import generation
 from tests.calls import call, error_of, generate, verdict
 from tests.cast import Person
 from tests.ecohash.conftest import Log

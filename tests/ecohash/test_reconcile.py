@@ -12,13 +12,13 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from billing import budgets
+from billing.ledger import budgets
 from billing.models import Budget, Credit, Hold
 from ecohash.reconcile import differences
-from images import generation, leases
+from images.jobs import generation, leases
 from images.models import Generation, Image
 from tests.cast import Person
-from tests.images import jobs
+from tests.images import make
 from tests.pages.runs import played
 
 # The command asks for a snapshot, which PostgreSQL gives only to a transaction of its own.
@@ -41,13 +41,13 @@ def test_new_books_are_right(db: None) -> None:
 
 
 def test_books_are_right_after_every_way_in_which_a_job_can_go(alice: Person) -> None:
-    jobs.succeeded(alice)
-    generation.expire(jobs.queued(alice))
-    failed = jobs.running(alice)
+    make.succeeded(alice)
+    generation.expire(make.queued(alice))
+    failed = make.running(alice)
     leases.hand_back(failed, "engine_failed")
-    leases.hand_back(jobs.claimed(), "engine_failed")
-    jobs.running(alice)
-    jobs.queued(alice)
+    leases.hand_back(make.claimed(), "engine_failed")
+    make.running(alice)
+    make.queued(alice)
     assert reconcile()[0] == 0
 
 
@@ -132,7 +132,7 @@ SUCCEEDED: dict[str, tuple[Callable[[Generation], object], str]] = {
 @pytest.mark.parametrize("damage", PENDING)
 def test_damage_to_a_job_under_way_is_one_line(alice: Person, damage: str) -> None:
     do, line = PENDING[damage]
-    do(jobs.running(alice))
+    do(make.running(alice))
     status, lines = reconcile()
     assert (status, len(lines)) == (1, 1)
     assert line in lines[0]
@@ -141,14 +141,14 @@ def test_damage_to_a_job_under_way_is_one_line(alice: Person, damage: str) -> No
 @pytest.mark.parametrize("damage", SUCCEEDED)
 def test_damage_to_what_was_delivered_is_one_line(alice: Person, damage: str) -> None:
     do, line = SUCCEEDED[damage]
-    do(jobs.succeeded(alice))
+    do(make.succeeded(alice))
     status, lines = reconcile()
     assert (status, len(lines)) == (1, 1)
     assert line in lines[0]
 
 
 def test_a_picture_that_nobody_paid_for_is_found(alice: Person) -> None:
-    job = jobs.succeeded(alice)
+    job = make.succeeded(alice)
     Hold.objects.filter(pk=job.hold_id).update(state="released")
     status, lines = reconcile()
     assert status == 1
@@ -156,7 +156,7 @@ def test_a_picture_that_nobody_paid_for_is_found(alice: Person) -> None:
 
 
 def test_a_job_whose_money_went_early_is_found(alice: Person) -> None:
-    job = jobs.running(alice)
+    job = make.running(alice)
     Hold.objects.filter(pk=job.hold_id).update(state="released", ended_at=timezone.now())
     status, lines = reconcile()
     assert status == 1
@@ -164,7 +164,7 @@ def test_a_job_whose_money_went_early_is_found(alice: Person) -> None:
 
 
 def test_a_charge_to_another_organisation_is_found(alice: Person, charlie: Person) -> None:
-    jobs.succeeded(alice)
+    make.succeeded(alice)
     other = charlie.organization.pk
     sql(f"UPDATE billing_ledgerentry SET organization_id = {other} WHERE kind = 'capture'")  # noqa: S608
     status, lines = reconcile()
@@ -206,8 +206,8 @@ def of_key(person: Person) -> Any:
 def test_a_wrong_sum_of_a_budget_is_one_line(
     alice: Person, column: str, rows: Callable[[Person], Any], whose: str
 ) -> None:
-    jobs.succeeded(alice)
-    jobs.running(alice)
+    make.succeeded(alice)
+    make.running(alice)
     rows(alice).update(**{column: F(column) + 5})
     line = f"I3 {whose.format(alice)} budget: {column.removesuffix('_micros')} is "
     status, lines = reconcile()
@@ -221,9 +221,9 @@ def test_budgets_of_all_tenants_keys_and_the_playground_are_right(
     alice: Person, bob: Person, charlie: Person
 ) -> None:
     for person in (alice, bob, charlie):
-        jobs.succeeded(person)
-        generation.expire(jobs.queued(person))
-        jobs.running(person)
+        make.succeeded(person)
+        generation.expire(make.queued(person))
+        make.running(person)
     played(alice)
     assert Budget.objects.count() == 5
     assert reconcile() == (0, ["The books are right."])
@@ -231,13 +231,13 @@ def test_budgets_of_all_tenants_keys_and_the_playground_are_right(
 
 def test_a_new_month_leaves_the_books_right(alice: Person) -> None:
     last_month = (budgets.this_month() - timedelta(days=1)).replace(day=1)
-    old = jobs.running(alice)
-    jobs.succeeded(alice)
+    old = make.running(alice)
+    make.succeeded(alice)
     Budget.objects.update(month=last_month)
     Hold.objects.update(month=last_month)
-    jobs.running(alice)
+    make.running(alice)
     assert reconcile()[0] == 0
-    assert leases.deliver(old, jobs.stored(old))
+    assert leases.deliver(old, make.stored(old))
     assert reconcile()[0] == 0
     Hold.objects.filter(pk=old.hold_id).update(month=budgets.this_month())
     assert reconcile()[0] == 1
@@ -246,36 +246,36 @@ def test_a_new_month_leaves_the_books_right(alice: Person) -> None:
 def test_books_from_before_there_were_budgets_are_right_after_the_next_image(
     alice: Person,
 ) -> None:
-    jobs.succeeded(alice)
-    job = jobs.running(alice)
+    make.succeeded(alice)
+    job = make.running(alice)
     Hold.objects.update(key_budget=None)
     Budget.objects.all().delete()
     status, lines = reconcile()
     assert (status, len(lines)) == (1, 1)
     assert "has pending holds and no budget" in lines[0]
-    jobs.queued(alice)
+    make.queued(alice)
     assert reconcile()[0] == 0
-    assert leases.deliver(job, jobs.stored(job))
+    assert leases.deliver(job, make.stored(job))
     assert reconcile()[0] == 0
 
 
 def test_a_hold_above_its_cap_is_found(alice: Person) -> None:
     """Its own amount would fit; together with what was reserved before it does not."""
-    jobs.running(alice)
-    job = jobs.running(alice)
+    make.running(alice)
+    job = make.running(alice)
     hold = Hold.objects.filter(pk=job.hold_id)
     with without(Hold, "hold_fits_its_cap"):
         cap = job.hold.cap_micros
-        hold.update(cap_micros=jobs.PRICE + 1)
+        hold.update(cap_micros=make.PRICE + 1)
         status, lines = reconcile()
         assert (status, len(lines)) == (1, 1)
-        assert f"hold {job.hold_id} reserved {2 * jobs.PRICE}, above its cap of" in lines[0]
+        assert f"hold {job.hold_id} reserved {2 * make.PRICE}, above its cap of" in lines[0]
         hold.update(cap_micros=cap)
         assert reconcile()[0] == 0
 
 
 def test_an_overdrawn_credit_is_found(alice: Person) -> None:
-    jobs.succeeded(alice)
+    make.succeeded(alice)
     sql("UPDATE billing_ledgerentry SET amount_micros = 1 WHERE kind = 'grant'")
     with without(Credit, "credit_never_overdrawn"):
         Credit.objects.update(granted_micros=1)
@@ -286,7 +286,7 @@ def test_an_overdrawn_credit_is_found(alice: Person) -> None:
 
 
 def test_two_jobs_of_one_idempotency_key_are_found(alice: Person, charlie: Person) -> None:
-    first, second, of_charlie = jobs.succeeded(alice), jobs.running(alice), jobs.queued(charlie)
+    first, second, of_charlie = make.succeeded(alice), make.running(alice), make.queued(charlie)
     rows = Generation.objects.filter(pk__in=[first.pk, second.pk, of_charlie.pk])
     with without(Generation, "generation_idempotency_key_once"):
         rows.update(idempotency_key="order 66")
@@ -303,7 +303,7 @@ def test_each_check_is_a_fixed_number_of_queries(
     alice: Person, bob: Person, charlie: Person, django_assert_num_queries
 ) -> None:
     for person in (alice, bob, charlie):
-        jobs.succeeded(person)
-        jobs.queued(person)
+        make.succeeded(person)
+        make.queued(person)
     with django_assert_num_queries(QUERIES):
         list(differences())

@@ -7,7 +7,8 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
-from ecohash import chores, tasks
+from ecohash import tasks
+from ecohash.background import beat_schedule
 from tests.cast import Person
 
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
@@ -39,5 +40,5 @@ def test_very_many_are_left_to_the_next_message(db: None, monkeypatch: pytest.Mo
 
 
 def test_it_is_done_each_hour() -> None:
-    ring = chores.schedule(seal_seconds=60)["clear expired sessions"]
+    ring = beat_schedule.schedule(seal_seconds=60)["clear expired sessions"]
     assert (ring["task"], ring["schedule"]) == (tasks.clear_sessions.name, 3600)

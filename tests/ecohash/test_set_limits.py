@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from accounts.limits import NONE, Limits, limits_of
+from accounts.limits.plans import NONE, Limits, limits_of
 from tests.cast import Person
 
 

@@ -14,8 +14,9 @@ from django.conf import settings as django_settings
 from django.db import connection
 from django.utils import timezone
 
-from billing import budgets, metering, sender
+from billing.ledger import budgets
 from billing.models import UsageAttempt, UsageBatch
+from billing.reporting import batching, sending
 from ecohash import reconcile
 from tests import servers
 from tests.at_once import at_once
@@ -115,7 +116,7 @@ def test_many_senders_never_send_one_batch_at_once(stripe_here: StripeSandbox) -
     person = make_subscriber("Wim", stripe_here)
     stripe_here.fault("slow", path=EVENTS, method="POST", seconds=0.3)
     buy(person, images=3)
-    metering.seal()
-    at_once(*[lambda: sender.send_due(1.0)] * 8)
+    batching.seal()
+    at_once(*[lambda: sending.send_due(1.0)] * 8)
     assert stripe_here.usage()["overlaps"] == 0
     assert UsageAttempt.objects.count() == 1

@@ -8,11 +8,11 @@ FROM_THE_REQUEST = re.compile(
     r"build_absolute_uri|get_current_site|get_host\(|current_site|request\.get_"
 )
 # It decides whether a caller may speak to the sandbox, and makes no link.
-ALLOWED = {"billing/sandbox/safety.py"}
+ALLOWED = {"tools/stripe_sandbox/safety.py"}
 
 
 def test_no_link_is_made_of_the_host_header() -> None:
-    folders = ["accounts", "billing", "images", "inference", "ecohash", "templates"]
+    folders = ["accounts", "billing", "images", "inference", "ecohash", "tools", "templates"]
     files = [
         path
         for folder in folders

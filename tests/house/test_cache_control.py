@@ -9,8 +9,8 @@ from django.test import Client
 from django.urls import get_resolver
 from pytest_django import Settings
 
-from images import links
 from images.models import Generation
+from images.pictures import links
 from tests.cast import Person
 from tests.house.test_every_address_as_a_stranger import (
     BACKEND,
@@ -19,7 +19,7 @@ from tests.house.test_every_address_as_a_stranger import (
     drawn_by_alice,
     routes,
 )
-from tests.images import jobs
+from tests.images import make
 
 __all__ = ["drawn_by_alice"]
 
@@ -90,7 +90,7 @@ def test_pages_that_are_not_allowed_broken_or_nowhere_are_kept_by_nobody(
 ) -> None:
     client = signed_in(bob)
     refused = client.post("/dashboard/billing", {"limit": "5"})
-    monkeypatch.setattr("ecohash.dashboard.steps_context", None)
+    monkeypatch.setattr("ecohash.pages.dashboard.steps_context", None)
     broken = client.get("/dashboard")
     for answer, status in ((refused, 403), (broken, 500), (client.get("/nowhere"), 404)):
         assert (answer.status_code, kept_by_nobody(answer)) == (status, True)
@@ -127,7 +127,7 @@ def test_the_api_is_kept_by_nobody_and_a_hosted_picture_by_its_reader(
     for path in ("/v1/models", "/v1/key", "/v1/usage", "/v1/usage.csv", "/v1/nowhere", "/i/x"):
         for headers in ({}, alice.headers):
             assert Client().get(path, headers=headers)["Cache-Control"] == "no-store", path
-    link = links.url_of(jobs.succeeded(alice).image)
+    link = links.url_of(make.succeeded(alice).image)
     answer = Client().get(link.removeprefix(settings.BASE_URL))
     answer.close()
     assert answer.status_code == 200

@@ -24,15 +24,16 @@ from django.contrib.sessions.models import Session
 from django.db import connection
 from django.utils import timezone
 
-from accounts import base62, buckets, keys
+from accounts.keys import base62, keys
+from accounts.limits import buckets
 from accounts.models import ApiKey, Organization
 from billing.models import Credit
-from images import hints, turns
+from images.queue import fairness, signals
 from inference.engines.blank import BlankEngine
 from tests.calls import BODY, GENERATIONS, call
 from tests.cast import Person
 from tests.ecohash.conftest import handlers_writing_to
-from tests.images import jobs
+from tests.images import make
 from tests.working import working
 
 PROMPT = "CANARYPROMPT a red fox in a coal mine"
@@ -111,7 +112,7 @@ class Stage:
 
     def in_redis(self) -> Iterator[tuple[str, str]]:
         """Keys and values; what a message of Celery's carries is in base 64."""
-        redis = hints.client()
+        redis = signals.client()
         readers: dict[str, Callable[[str], Any]] = {
             "string": redis.get,
             "list": lambda name: redis.lrange(name, 0, -1),
@@ -316,7 +317,7 @@ def above_the_cap(stage: Stage) -> int:
 
 
 def with_no_place_in_flight(stage: Stage) -> int:
-    jobs.queued(stage.person)
+    make.queued(stage.person)
     stage.change_organization(images_in_flight=1)
     return stage.draw()
 
@@ -330,8 +331,8 @@ def with_a_prompt_too_long(stage: Stage) -> int:
 
 
 def with_no_time(stage: Stage) -> int:
-    hints.beat(hints.Worker("gpu-1", BODY["model"], "drawing", "blank", seconds=1_000.0))
-    turns.forget()
+    signals.beat(signals.Worker("gpu-1", BODY["model"], "drawing", "blank", seconds=1_000.0))
+    fairness.forget()
     return stage.draw()
 
 
@@ -404,12 +405,12 @@ def with_redis_away(stage: Stage) -> int:
     stage.settings.REDIS_URL = NOWHERE
     try:
         buckets.client.cache_clear()
-        hints.client.cache_clear()
+        signals.client.cache_clear()
         return stage.draw(headers={"x-ecohash-deadline-seconds": "1"})
     finally:
         stage.settings.REDIS_URL = REDIS_URL
         buckets.client.cache_clear()
-        hints.client.cache_clear()
+        signals.client.cache_clear()
         buckets.circuit.worked()
 
 
@@ -518,9 +519,9 @@ def test_whoever_looks_finds_what_is_there(stage: Stage) -> None:
     # Without what the log's filter would know it by.
     logging.getLogger("images").debug("key", extra={"at": stage.secret[8:].lower()})
     stage.change_organization(name=f"Org {stage.secret}")
-    hints.client().hset("ecohash:test", "key", stage.secret)
+    signals.client().hset("ecohash:test", "key", stage.secret)
     body = base64.b64encode(json.dumps([stage.secret]).encode()).decode()
-    hints.client().rpush("ecohash:messages", json.dumps({"body": body}))
+    signals.client().rpush("ecohash:messages", json.dumps({"body": body}))
     file = configured.VAR_DIR / "note.txt"
     file.write_text(f"{stage.secret} {PROMPT}")
     stage.answers[0].content = stage.secret.encode()
@@ -542,7 +543,7 @@ def test_whoever_looks_finds_what_is_there(stage: Stage) -> None:
 
 
 def test_the_prompt_is_found_in_its_column(stage: Stage) -> None:
-    jobs.queued(stage.person, prompt=PROMPT)
+    make.queued(stage.person, prompt=PROMPT)
     assert "images_generation.prompt" in stage.find("CANARYPROMPT")
     assert stage.find_prompt() == []
 

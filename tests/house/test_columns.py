@@ -12,15 +12,18 @@ import pytest
 from django.apps import apps
 from django.db import DatabaseError, connection, models, transaction
 
-from accounts import base62, bounded, keys, leaks
 from accounts.forms import LIMIT_LIMIT, KeyForm
+from accounts.http import request_id
+from accounts.keys import base62, keys, leaks
 from accounts.models import ApiKey, Organization, User
-from billing.admin.acts import AmountField
+from accounts.sign_in import bounded
+from billing.admin.actions import AmountField
 from billing.gateway import webhooks
 from billing.models import payment
 from billing.refunds import LONGEST_REASON
 from ecohash.signup import name_of_organization
-from images import catalog, idempotency, request_id
+from images import catalog
+from images.jobs import idempotency
 from images.models import new_generation_id, new_image_token
 from inference.worker import name_of_worker
 from tests.cast import Person

@@ -10,7 +10,7 @@ import pytest
 from django.core import mail
 from django.template import engines
 
-from billing import notices
+from billing.mails import notices
 from billing.models import Notice
 from tests.cast import Person
 from tests.servers import ROOT

@@ -16,12 +16,12 @@ from django.core.cache import cache
 from django.test import Client
 from django.urls import get_resolver
 
-from accounts import bounded
 from accounts.forms import KeyForm, KeySettingsForm, RotationForm
-from billing.admin import acts, organizations
-from billing.forms import SpendLimitForm, SubscribeForm
-from images.forms import PlaygroundForm
+from accounts.sign_in import bounded
+from billing.admin import actions, organizations
+from billing.pages.forms import SpendLimitForm, SubscribeForm
 from images.models import Generation
+from images.pages.forms import PlaygroundForm
 from tests.calls import call
 from tests.cast import Person
 from tests.house.test_every_address_as_a_stranger import drawn_by_alice, routes
@@ -120,7 +120,7 @@ FORMS: list[Any] = [
         if isinstance(form, type) and issubclass(form, forms.Form)
     ),
     *(KeyForm, KeySettingsForm, RotationForm, SpendLimitForm, SubscribeForm, PlaygroundForm),
-    *(acts.AmountForm, acts.ReasonForm, organizations.UnfreezeForm),
+    *(actions.AmountForm, actions.ReasonForm, organizations.UnfreezeForm),
 ]
 
 

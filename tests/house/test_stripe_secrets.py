@@ -10,9 +10,12 @@ import pytest
 from django.conf import settings as configured
 from django.test import Client
 
-from billing import checks, metering, notices, sender, subscriptions
+from billing import checks
 from billing.gateway.errors import GatewayError
+from billing.mails import notices
 from billing.models import SendingPause, WebhookEvent
+from billing.reporting import batching, sending
+from billing.subscriptions import subscriptions
 from tests.cast import Person
 from tests.ecohash.conftest import handlers_writing_to
 from tests.house.test_canary import Stage
@@ -28,7 +31,7 @@ SECRET = "whsec_CANARYSECRETCANARYSECRET"
 def stage(sue: Person, stripe_here: StripeSandbox, settings: Any, tmp_path: Any) -> Iterator[Stage]:
     """A subscriber with use to report, and then secrets that the sandbox does not know."""
     buy(sue)
-    metering.seal()
+    batching.seal()
     written = io.StringIO()
     handlers = handlers_writing_to(written)
     talking = {"level": "DEBUG", "handlers": list(handlers)}
@@ -44,13 +47,13 @@ def stage(sue: Person, stripe_here: StripeSandbox, settings: Any, tmp_path: Any)
 
 
 def use_is_refused(stage: Stage, _sandbox: StripeSandbox) -> None:
-    sender.send_due()
+    sending.send_due()
     assert SendingPause.objects.exists()
 
 
 def stripe_is_away(stage: Stage, _sandbox: StripeSandbox) -> None:
     stage.settings.STRIPE_API_BASE = "http://127.0.0.1:9"
-    sender.send_due()
+    sending.send_due()
 
 
 def a_look_is_refused(stage: Stage, _sandbox: StripeSandbox) -> None:

@@ -13,7 +13,8 @@ from django.conf import settings
 from pytest_django import Settings
 from supervisor import datatypes
 
-from ecohash import environment, foreground, supervisor
+from ecohash.configuration import environment
+from ecohash.up import foreground, supervisor
 
 
 @pytest.fixture

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from inference import miniature
+from inference.checkpoints import MINIATURE
 from inference.engines.flux import FluxEngine
 
 
 @pytest.fixture(scope="session")
 def checkpoint_folder() -> Path:
     """The miniature, as a worker would find it. Read it, copy it, leave it as it is."""
-    return miniature.CHECKPOINT
+    return MINIATURE
 
 
 @pytest.fixture(scope="session")

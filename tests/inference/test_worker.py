@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from images import hints, leases, storage
 from images.catalog import FLUX_SCHNELL, SIZES, Model
+from images.jobs import leases
 from images.models import Generation
+from images.pictures import storage
+from images.queue import signals
 from inference import pace
 from inference.engines.base import Engine, OnStep, OutOfMemory
 from inference.engines.blank import BlankDrawing, BlankEngine
 from inference.worker import GpuWorker, Stint
 from tests.cast import Person
-from tests.images import jobs
-from tests.images.jobs import PRICE, books, state
+from tests.images import make
+from tests.images.make import PRICE, books, state
 from tests.working import close_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -57,14 +59,14 @@ class Worker(GpuWorker):
 
 def test_a_full_device_is_cleared_and_the_picture_drawn_once_more(alice: Person) -> None:
     engine = TroubledEngine([OutOfMemory()])
-    job = jobs.queued(alice)
+    job = make.queued(alice)
     Worker(engine).answer_bell()
     assert (state(job), engine.freed) == (("succeeded", 1, "captured"), 1)
     assert books(alice) == (0, PRICE)
 
 
 def test_a_device_that_stays_full_ends_the_process_and_frees_the_job(alice: Person) -> None:
-    job = jobs.queued(alice)
+    job = make.queued(alice)
     worker = Worker(TroubledEngine([OutOfMemory(), OutOfMemory()]))
     with pytest.raises(SystemExit):
         worker.answer_bell()
@@ -73,7 +75,7 @@ def test_a_device_that_stays_full_ends_the_process_and_frees_the_job(alice: Pers
 
 
 def test_a_poisonous_job_fails_after_two_attempts_and_the_next_is_served(alice: Person) -> None:
-    poison, good = jobs.queued(alice), jobs.queued(alice)
+    poison, good = make.queued(alice), make.queued(alice)
     worker = Worker(TroubledEngine([RuntimeError("a"), RuntimeError("b")]))
     worker.answer_bell()
     assert state(poison) == ("failed", 2, "released")
@@ -88,7 +90,7 @@ def test_a_storage_that_refuses_costs_nothing(
         raise OSError("no space left on device")
 
     monkeypatch.setattr(storage, "put", refuse)
-    job = jobs.queued(alice)
+    job = make.queued(alice)
     worker = Worker(BlankEngine())
     worker.answer_bell()
     worker.answer_bell()
@@ -97,7 +99,7 @@ def test_a_storage_that_refuses_costs_nothing(
 
 
 def test_a_picture_that_comes_too_late_is_removed(alice: Person) -> None:
-    job = jobs.running(alice)
+    job = make.running(alice)
     worker = Worker(BlankEngine())
     drawing = BlankEngine().draw("fox", width=512, height=512, seed=1)
     stint = Stint(job, drawing_since=None)
@@ -138,16 +140,16 @@ def test_a_slow_picture_is_forgotten_when_none_follows(monkeypatch: pytest.Monke
 def test_a_worker_that_stops_claims_nothing_more(alice: Person) -> None:
     worker = Worker(BlankEngine())
     worker.open()
-    assert [found.name for found in hints.live_workers()] == [worker.name]
+    assert [found.name for found in signals.live_workers()] == [worker.name]
     worker.join()
-    job = jobs.queued(alice)
+    job = make.queued(alice)
     worker.answer_bell()
     assert state(job) == ("queued", 0, "pending")
-    assert hints.live_workers() == []
+    assert signals.live_workers() == []
 
 
 def test_the_watchdog_ends_a_process_whose_image_hangs(alice: Person) -> None:
-    job = jobs.running(alice)
+    job = make.running(alice)
     worker = Worker(BlankEngine())
     worker._stints.append(Stint(job, drawing_since=time.monotonic() - 1_000))
 
@@ -178,7 +180,7 @@ def watch(worker: Worker) -> None:
 @pytest.fixture
 def open_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     """One that works in threads of its own, as in a Celery process, with a fast heart."""
-    monkeypatch.setattr(hints, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(signals, "BEAT_SECONDS", 0.05)
     worker = Worker(BlankEngine())
     worker.warm()
     worker.open()
@@ -189,12 +191,12 @@ def open_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
 
 def test_an_idle_worker_draws_without_any_bell(alice: Person, open_worker: Worker) -> None:
     """As one whose Celery consumer hears nothing any more."""
-    job = jobs.queued(alice)
+    job = make.queued(alice)
     wait_for(lambda: state(job) == ("succeeded", 1, "captured"))
 
 
 def test_a_bell_returns_when_the_hands_are_empty(alice: Person, open_worker: Worker) -> None:
-    first, second = jobs.queued(alice), jobs.queued(alice)
+    first, second = make.queued(alice), make.queued(alice)
     open_worker.hear_bell()
     assert (state(first)[0], state(second)[0]) == ("succeeded", "succeeded")
 
@@ -211,7 +213,7 @@ def test_a_worker_that_joins_delivers_what_it_has_in_hand(
         return draw(self, *words, **more)
 
     monkeypatch.setattr(BlankEngine, "draw", slow)
-    first, second = jobs.queued(alice), jobs.queued(alice)
+    first, second = make.queued(alice), make.queued(alice)
     assert begun.wait(10)
     open_worker.join()
     assert {state(first), state(second)} == {("succeeded", 1, "captured"), ("queued", 0, "pending")}
@@ -233,7 +235,7 @@ def test_no_heartbeat_tells_of_a_work_thread_that_stands_still(
     open_worker._turned_at -= 30
     rounds: list[str] = []
     monkeypatch.setattr(open_worker, "_renew", lambda _held: rounds.append("round"))
-    monkeypatch.setattr(hints, "beat", lambda _told: rounds.append("beat"))
+    monkeypatch.setattr(signals, "beat", lambda _told: rounds.append("beat"))
     wait_for(lambda: len(rounds) > 3)
     assert "beat" not in rounds[1:]
     go_on.set()
@@ -254,7 +256,7 @@ def test_a_database_that_is_away_costs_a_turn(
 
     monkeypatch.setattr(leases, "waits", away)
     assert failed.wait(10)
-    job = jobs.queued(alice)
+    job = make.queued(alice)
     wait_for(lambda: state(job) == ("succeeded", 1, "captured"))
 
 
@@ -267,9 +269,9 @@ def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
 
 
 def test_the_keeper_renews_the_lease_of_what_is_in_hand(alice: Person) -> None:
-    job = jobs.running(alice)
-    jobs.lease_ran_out(job)
-    expired = jobs.now(job).lease_until
+    job = make.running(alice)
+    make.lease_ran_out(job)
+    expired = make.now(job).lease_until
     worker = Worker(BlankEngine())
     worker._renew([Stint(job, drawing_since=None)])
-    assert jobs.now(job).lease_until > expired
+    assert make.now(job).lease_until > expired

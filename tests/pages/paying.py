@@ -6,7 +6,7 @@ from typing import Any
 from django.db.models import F
 from django.utils import timezone
 
-from billing import pricing
+from billing.ledger import pricing
 from billing.models import Credit, Subscription, SubscriptionItem
 from tests.cast import Person
 

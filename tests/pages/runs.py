@@ -1,7 +1,7 @@
 """Runs of the playground, admitted as its page admits them."""
 
-from images import generation
 from images.catalog import FLUX_SCHNELL
+from images.jobs import generation
 from images.models import Generation
 from tests.cast import Person
 

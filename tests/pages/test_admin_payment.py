@@ -17,9 +17,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Organization
-from billing import metering, refunds, sender, subscriptions, trial
-from billing.admin.acts import Act, ActsAdmin, NotDone
+from billing import refunds
+from billing.admin.actions import Act, ActsAdmin, NotDone
 from billing.admin.usage import TRY_NOW
+from billing.ledger import trial
 from billing.models import (
     Budget,
     Credit,
@@ -32,10 +33,12 @@ from billing.models import (
     UsageBatch,
     WebhookEvent,
 )
+from billing.reporting import batching, sending
+from billing.subscriptions import subscriptions
 from ecohash import reconcile
 from images.models import Generation
 from tests.cast import Person, make_user
-from tests.images import jobs
+from tests.images import make
 from tests.pages.conftest import signed_in
 from tests.payment import buy, seal_all
 from tests.stripe_sandbox import StripeSandbox
@@ -63,13 +66,13 @@ def staff(db: None) -> Client:
 @pytest.fixture
 def world(alice: Person, sue: Person, stripe_here: StripeSandbox) -> Generation:
     """A row of everything; returns an image that Sue's subscription paid."""
-    jobs.succeeded(alice)
-    refunds.refund_image(hold=jobs.succeeded(alice).hold, reason="Black", by="x@example.com")
-    job = jobs.succeeded(sue)
-    metering.seal()
+    make.succeeded(alice)
+    refunds.refund_image(hold=make.succeeded(alice).hold, reason="Black", by="x@example.com")
+    job = make.succeeded(sue)
+    batching.seal()
     stripe_here.fault("429", path="/v1/billing/meter_events$", method="POST", times=1)
-    sender.send_due()
-    sender.pause("401")
+    sending.send_due()
+    sending.pause("401")
     budget = Budget.objects.of_organization(sue.organization).get()
     SpendAlert.objects.create(
         budget=budget, month=budget.month, percent=80, cap_micros=12_500, spent_micros=10_000
@@ -292,8 +295,8 @@ def test_an_image_is_refunded_from_its_page(world: Generation, staff: Client) ->
 def test_several_are_refunded_from_the_list_and_what_is_skipped_is_said(
     alice: Person, staff: Client
 ) -> None:
-    before, good = (jobs.succeeded(alice) for _ in range(2))
-    queued = jobs.queued(alice)
+    before, good = (make.succeeded(alice) for _ in range(2))
+    queued = make.queued(alice)
     refunds.refund_image(hold=before.hold, reason="Before", by="x@example.com")
     chosen = {"action": "refund", "_selected_action": [before.pk, good.pk, queued.pk]}
     answer = staff.post(list_page(Generation), chosen, follow=True)
@@ -309,7 +312,7 @@ def test_several_are_refunded_from_the_list_and_what_is_skipped_is_said(
 
 
 def test_a_page_where_nothing_can_be_done_has_no_button(alice: Person, staff: Client) -> None:
-    queued = jobs.queued(alice)
+    queued = make.queued(alice)
     page = act_page(Generation, "refund", queued)
     shown = staff.get(page)
     assert "This cannot be done" in text(shown)
@@ -332,8 +335,8 @@ def test_a_refund_that_another_was_faster_with_is_said(
 def test_too_many_at_once_are_refused(
     alice: Person, staff: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billing.admin.acts.MOST_ROWS", 1)
-    chosen = [jobs.succeeded(alice).pk for _ in range(2)]
+    monkeypatch.setattr("billing.admin.actions.MOST_ROWS", 1)
+    chosen = [make.succeeded(alice).pk for _ in range(2)]
     asked = {"action": "refund", "_selected_action": chosen}
     assert "at most 1" in text(staff.post(list_page(Generation), asked, follow=True))
 
@@ -408,8 +411,8 @@ def test_a_batch_that_waits_is_tried_now(world: Generation, staff: Client) -> No
     batch = UsageBatch.objects.get()
     assert batch.not_before > timezone.now()
     assert "it is sent within seconds" in do(staff, "try-now", batch)
-    sender.resume()
-    assert sender.send_due() == 1
+    sending.resume()
+    assert sending.send_due() == 1
 
 
 def test_only_a_batch_that_waits_is_tried_now(
@@ -437,7 +440,7 @@ def test_comparing_with_stripe_confirms_what_was_counted(sue: Person, staff: Cli
     Subscription.objects.update(invoiced_until=None)
     buy(sue, at=timezone.now() - timedelta(minutes=20))
     [batch] = seal_all()
-    sender.send_due()
+    sending.send_due()
     UsageBatch.objects.update(state="rejected")
     said = do(staff, "mend", model=UsageBatch)
     assert f"Batch {batch.pk}: Stripe's total shows that its 1 images were counted." in said

@@ -8,12 +8,12 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import ApiKey, Membership
-from billing import usage
-from images import generation as life
-from images import leases
+from billing.ledger import usage
+from images.jobs import generation as life
+from images.jobs import leases
 from images.models import Generation
 from tests.cast import Person
-from tests.images import jobs
+from tests.images import make
 
 PAGES = [
     "/dashboard",
@@ -31,7 +31,7 @@ PAGES = [
 def test_each_page_answers_its_owner_and_carries_no_inline_style(
     alice: Person, alices: Client, path: str
 ) -> None:
-    jobs.succeeded(alice)
+    make.succeeded(alice)
     answer = alices.get(path)
     assert answer.status_code == 200
     assert " style=" not in answer.content.decode()
@@ -47,7 +47,7 @@ def test_no_page_asks_once_more_for_each_row(
     alice: Person, alices: Client, path: str, django_assert_max_num_queries
 ) -> None:
     for _ in range(6):
-        jobs.succeeded(alice)
+        make.succeeded(alice)
     Generation.objects.update(user=alice.user)
     with django_assert_max_num_queries(16):
         alices.get(path)
@@ -60,9 +60,9 @@ def test_a_newcomer_sees_three_steps_that_follow_the_database(
     assert "A key lets your programs draw" in alices.get("/dashboard").content.decode()
     alices.post("/dashboard/keys", {"name": "First"})
     assert 'id="first-call"' in alices.get("/dashboard/first-steps").content.decode()
-    job = jobs.queued(replace(alice, key=ApiKey.objects.get()))
+    job = make.queued(replace(alice, key=ApiKey.objects.get()))
     assert "waiting for a worker" in alices.get("/dashboard/first-steps").content.decode()
-    leases.deliver(claimed := jobs.claimed(), jobs.stored(claimed))
+    leases.deliver(claimed := make.claimed(), make.stored(claimed))
     done = alices.get("/dashboard/first-steps").content.decode()
     assert f"/dashboard/requests/{job.pk}" in done
     assert "every 3s" not in done
@@ -70,10 +70,10 @@ def test_a_newcomer_sees_three_steps_that_follow_the_database(
 
 
 def test_home_counts_only_what_was_delivered(alice: Person, alices: Client) -> None:
-    jobs.succeeded(alice)
-    life.expire(jobs.queued(alice))
+    make.succeeded(alice)
+    life.expire(make.queued(alice))
     context = alices.get("/dashboard").context
-    assert (context["today"].images, context["today"].micros) == (1, jobs.PRICE)
+    assert (context["today"].images, context["today"].micros) == (1, make.PRICE)
     assert context["success"] == 50.0
 
 
@@ -85,17 +85,17 @@ def test_somebody_who_belongs_nowhere_is_told_so(alice: Person, alices: Client) 
 
 
 def test_usage_adds_up_by_day_size_and_key(alice: Person, alices: Client) -> None:
-    jobs.succeeded(alice)
-    jobs.succeeded(alice)
+    make.succeeded(alice)
+    make.succeeded(alice)
     context = alices.get("/dashboard/usage").context
-    assert (context["total"].images, context["total"].micros) == (2, 2 * jobs.PRICE)
+    assert (context["total"].images, context["total"].micros) == (2, 2 * make.PRICE)
     assert [(day, spend.images) for day, spend in context["days"]] == [(timezone.now().date(), 2)]
     assert [(spend.label, spend.images) for spend in context["sizes"]] == [("512x512", 2)]
     assert [(spend.label, spend.images) for spend in context["keys"]] == [("Laptop", 2)]
 
 
 def test_usage_of_another_organization_is_not_counted(alice: Person, charlies: Client) -> None:
-    jobs.succeeded(alice)
+    make.succeeded(alice)
     assert charlies.get("/dashboard/usage").context["total"].images == 0
 
 
@@ -114,7 +114,7 @@ def test_a_month_is_whole_utc_days() -> None:
 def test_billing_shows_what_is_left_and_each_line_of_the_ledger(
     alice: Person, alices: Client
 ) -> None:
-    job = jobs.succeeded(alice)
+    job = make.succeeded(alice)
     page = alices.get("/dashboard/billing").content.decode()
     assert "$0.490" in page
     assert "\N{MINUS SIGN}$0.010" in page
@@ -124,7 +124,7 @@ def test_billing_shows_what_is_left_and_each_line_of_the_ledger(
 
 def test_a_long_ledger_has_pages_that_repeat_nothing(alice: Person, alices: Client) -> None:
     for _ in range(27):
-        jobs.succeeded(alice)
+        make.succeeded(alice)
     first = alices.get("/dashboard/billing").context
     second = alices.get("/dashboard/billing", {"before": first["older"]}).context
     seen = [entry.pk for entry in [*first["entries"], *second["entries"]]]

@@ -10,12 +10,12 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import ApiKey, Membership, Organization
-from billing import budgets
-from billing.bar_chart import HEIGHT, SHORTEST, bar_chart
+from billing.ledger import budgets
 from billing.models import Budget, LedgerEntry, SpendAlert
+from billing.pages.bar_chart import HEIGHT, SHORTEST, bar_chart
 from billing.templatetags.money import dollars
 from tests.cast import Person
-from tests.images import jobs
+from tests.images import make
 
 BILLING = "/dashboard/billing"
 
@@ -127,13 +127,13 @@ def test_members_see_the_limit_and_others_set_it(
 def test_a_limit_is_of_ones_own_organization(alice: Person, charlies: Client) -> None:
     set_limit(charlies, "0")
     assert cap_of(alice) is None
-    jobs.queued(alice)
+    make.queued(alice)
 
 
 def test_the_page_counts_what_is_spent_and_held(alice: Person, alices: Client) -> None:
     set_limit(alices, "0.04")
-    jobs.succeeded(alice)
-    jobs.running(alice)
+    make.succeeded(alice)
+    make.running(alice)
     page = alices.get(BILLING).content.decode()
     assert "<strong>$0.020</strong> of $0.040" in page
     assert "$0.010 of it held for pictures in work" in page
@@ -142,19 +142,19 @@ def test_the_page_counts_what_is_spent_and_held(alice: Person, alices: Client) -
 
 
 def test_a_limit_below_what_is_spent_is_taken_and_explained(alice: Person, alices: Client) -> None:
-    jobs.succeeded(alice)
+    make.succeeded(alice)
     answer = set_limit(alices, "0.005")
     [message] = answer.context["messages"]
     assert "$0.010 is spent or held already" in str(message)
     assert "refused until next month (UTC)" in str(message)
     with pytest.raises(budgets.SpendLimitReached):
-        jobs.queued(alice)
+        make.queued(alice)
 
 
 def test_a_reached_limit_is_said_on_billing_and_home(
     alice: Person, alices: Client, bobs: Client
 ) -> None:
-    jobs.succeeded(alice)
+    make.succeeded(alice)
     set_limit(alices, "0.019")
     assert "The limit is reached" in alices.get(BILLING).content.decode()
     assert "until an owner, an admin" in bobs.get(BILLING).content.decode()
@@ -164,7 +164,7 @@ def test_a_reached_limit_is_said_on_billing_and_home(
 
 
 def test_home_shows_the_month_against_the_limit(alice: Person, alices: Client) -> None:
-    jobs.succeeded(alice)
+    make.succeeded(alice)
     assert " limit" not in alices.get("/dashboard").content.decode()
     set_limit(alices, "50")
     assert "of $50.00 limit</a>" in alices.get("/dashboard").content.decode()
@@ -178,8 +178,8 @@ def rows_of(client: Client, **query: str) -> list[dict[str, str]]:
 
 def test_the_usage_page_offers_its_month_as_a_file(alice: Person, alices: Client) -> None:
     ApiKey.objects.filter(pk=alice.key.pk).update(name="=cmd()")
-    jobs.succeeded(alice)
-    jobs.succeeded(alice)
+    make.succeeded(alice)
+    make.succeeded(alice)
     today = timezone.now().date()
     address = f"/dashboard/usage.csv?month={today:%Y-%m}"
     assert address in alices.get("/dashboard/usage").content.decode()
@@ -195,14 +195,14 @@ def test_the_usage_page_offers_its_month_as_a_file(alice: Person, alices: Client
 def test_the_file_is_of_that_month_and_that_organization_alone(
     alice: Person, alices: Client, charlies: Client
 ) -> None:
-    jobs.succeeded(alice)
+    make.succeeded(alice)
     assert rows_of(charlies) == rows_of(alices, month="2026-01") == []
     assert alices.get("/dashboard/usage.csv", {"month": "never"}).status_code == 404
 
 
 def test_the_file_adds_up_to_the_ledger(alice: Person, bob: Person, alices: Client) -> None:
     for person in (alice, alice, bob):
-        jobs.succeeded(person)
+        make.succeeded(person)
     total = sum(int(row["cost_micros"]) for row in rows_of(alices))
     assert total == sum(entry.amount_micros for entry in LedgerEntry.objects.filter(kind="capture"))
 
@@ -210,7 +210,7 @@ def test_the_file_adds_up_to_the_ledger(alice: Person, bob: Person, alices: Clie
 def test_staff_see_budgets_and_alerts_and_change_nothing(alice: Person, alices: Client) -> None:
     alice.user.is_staff = alice.user.is_superuser = True
     alice.user.save()
-    jobs.succeeded(alice)
+    make.succeeded(alice)
     budget = Budget.objects.of_organization(alice.organization).get()
     alert = SpendAlert.objects.create(
         budget=budget, month=budget.month, percent=80, cap_micros=12_500, spent_micros=10_000

@@ -13,27 +13,21 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Membership, Organization
-from billing import (
-    budgets,
-    checkout,
-    inbox,
-    payment_views,
-    period_to_date,
-    refunds,
-    subscriptions,
-    tasks,
-)
-from billing.forms import FIRST_CAP_MICROS
+from billing import refunds, tasks, webhook_events
 from billing.gateway import client as gateway
 from billing.gateway import customers
 from billing.gateway.errors import StripeRefused
+from billing.ledger import budgets, period_to_date
 from billing.models import LedgerEntry, Subscription, WebhookEvent
 from billing.models.payment import GRACE, GRACE_ALLOWANCE_MICROS
-from billing.stripe_catalog import CatalogConflict
+from billing.pages import stripe
+from billing.pages.forms import FIRST_CAP_MICROS
+from billing.subscriptions import checkout, subscriptions
+from billing.subscriptions.catalog import CatalogConflict
 from billing.templatetags.money import dollars
 from tests import servers
 from tests.cast import Person
-from tests.images import jobs
+from tests.images import make
 from tests.pages.paying import standing, without_credit
 from tests.stripe_sandbox import StripeSandbox
 
@@ -98,7 +92,7 @@ def test_when_the_credit_is_used_up_the_way_on_stands_open(paupers: Client) -> N
 
 
 def test_credit_that_covers_no_picture_counts_as_used_up(alice: Person, alices: Client) -> None:
-    jobs.succeeded(alice)
+    make.succeeded(alice)
     alice.organization.credit.granted_micros = 19_999
     alice.organization.credit.posted_micros = 10_000
     alice.organization.credit.save()
@@ -120,8 +114,8 @@ def test_a_subscriber_sees_the_period_its_forecast_and_the_next_invoice(
 ) -> None:
     without_credit(alice)
     row = standing(alice)
-    jobs.succeeded(alice)
-    jobs.succeeded(alice)
+    make.succeeded(alice)
+    make.succeeded(alice)
     page = text_of(alices)
     assert "<dt>This period so far</dt><dd>$0.02</dd>" in page
     assert "2 images since" in page
@@ -135,7 +129,7 @@ def test_a_subscriber_sees_the_period_its_forecast_and_the_next_invoice(
 
 def test_what_credit_paid_is_on_no_invoice(alice: Person, alices: Client) -> None:
     standing(alice)
-    jobs.succeeded(alice)
+    make.succeeded(alice)
     page = text_of(alices)
     assert "<dt>This period so far</dt><dd>$0.00</dd>" in page
     assert "used first, before the card" in page
@@ -147,8 +141,8 @@ def test_a_refund_lowers_the_next_invoice_and_stands_in_the_ledger(
 ) -> None:
     without_credit(alice)
     standing(alice)
-    hold = jobs.succeeded(alice).hold
-    jobs.succeeded(alice)
+    hold = make.succeeded(alice).hold
+    make.succeeded(alice)
     refunds.refund_image(hold=hold, reason="a torn picture", by="staff@example.com")
     page = text_of(alices)
     assert "<dt>This period so far</dt><dd>$0.01</dd>" in page
@@ -165,8 +159,8 @@ def test_the_period_counts_neither_older_use_nor_that_of_others(
     without_credit(charlie)
     row = standing(alice)
     standing(charlie)
-    jobs.succeeded(charlie)
-    jobs.succeeded(alice)
+    make.succeeded(charlie)
+    make.succeeded(alice)
     assert period_to_date.of(row).images == 1
     row.period_start = timezone.now()
     assert period_to_date.of(row).images == 0
@@ -210,7 +204,7 @@ def test_a_failed_payment_is_told_on_every_page_until_when_and_how_much(
 ) -> None:
     without_credit(alice)
     row = standing(alice, "past_due")
-    jobs.succeeded(alice)
+    make.succeeded(alice)
     for path in ("/dashboard", BILLING, "/dashboard/keys", "/dashboard/usage", "/playground"):
         page = text_of(alices, path)
         assert "A payment failed." in page
@@ -250,7 +244,7 @@ def test_what_stops_the_work_says_so_and_leads_to_the_portal(
 def test_credit_still_pays_while_a_payment_is_overdue(alice: Person, alices: Client) -> None:
     standing(alice, "unpaid")
     assert "Credit of $0.500 still pays for new pictures" in text_of(alices)
-    jobs.queued(alice)
+    make.queued(alice)
 
 
 def test_a_stopped_account_says_whom_to_ask_and_offers_no_checkout(
@@ -268,7 +262,7 @@ def test_a_stopped_account_says_whom_to_ask_and_offers_no_checkout(
 def test_home_and_playground_say_that_the_subscription_pays(alice: Person, alices: Client) -> None:
     without_credit(alice)
     standing(alice)
-    jobs.succeeded(alice)
+    make.succeeded(alice)
     assert "<dt>Subscription</dt><dd>Active</dd>" in text_of(alices, "/dashboard")
     assert "Your subscription pays" in text_of(alices, "/playground")
 
@@ -300,7 +294,7 @@ def test_the_page_asks_little_however_much_it_says(
 ) -> None:
     budgets.set_cap(organization=alice.organization, cap_micros=5_000_000)
     standing(alice, "past_due")
-    jobs.succeeded(alice)
+    make.succeeded(alice)
     without_credit(alice)
     with django_assert_max_num_queries(12):
         alices.get(BILLING)
@@ -462,7 +456,7 @@ def test_from_the_form_to_the_card_and_back_as_a_subscriber(
     assert alice.organization.subscription.status == "active"
     assert "<dt>Next invoice</dt>" in answer.content.decode()
     without_credit(alice)
-    jobs.succeeded(alice)
+    make.succeeded(alice)
     assert "<dt>This period so far</dt><dd>$0.01</dd>" in text_of(alices)
 
 
@@ -558,7 +552,7 @@ def test_many_invoices_have_pages(
     subscribe(alices, stripe_here)
     row = Subscription.objects.get(organization=alice.organization)
     bill(stripe_here, row, images=60)
-    monkeypatch.setattr(payment_views, "INVOICES_PAGE", 1)
+    monkeypatch.setattr(stripe, "INVOICES_PAGE", 1)
     first = alices.get(INVOICES)
     [newest] = first.context["invoices"]
     older = f"after={newest.id}"
@@ -589,14 +583,14 @@ def test_a_failed_payment_comes_by_webhook_and_goes_when_it_is_paid(
     row = Subscription.objects.get(organization=alice.organization)
     bill(stripe_here, row, images=100)
     deliver(client, stripe_here)
-    inbox.work()
+    webhook_events.work()
     assert "A payment failed." in text_of(alices, "/dashboard")
     [due] = [one for one in customers.invoices(row.customer_id)[0] if one.status == "open"]
     stripes = stripe_here.client().v1
     card = stripes.payment_methods.attach("pm_card_visa", {"customer": row.customer_id})
     stripes.invoices.pay(due.id, {"payment_method": card.id})
     deliver(client, stripe_here)
-    inbox.work()
+    webhook_events.work()
     assert "A payment failed." not in text_of(alices, "/dashboard")
 
 
@@ -641,7 +635,7 @@ def send(client: Client, body: bytes, signature: str) -> Any:
 def queue(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids that a worker was woken for."""
     woken: list[str] = []
-    monkeypatch.setattr(payment_views, "wake_worker", woken.append)
+    monkeypatch.setattr(stripe, "wake_worker", woken.append)
     return woken
 
 
@@ -727,7 +721,7 @@ def test_with_the_database_away_stripe_is_told_to_send_it_again(
     def away(_event: Any) -> bool:
         raise OperationalError
 
-    monkeypatch.setattr(inbox, "receive", away)
+    monkeypatch.setattr(webhook_events, "receive", away)
     client = Client(raise_request_exception=False)
     assert send(client, BODY, signature_of(BODY)).status_code == 500
 
@@ -737,7 +731,7 @@ def test_refunds_are_no_charges(alice: Person) -> None:
     without_credit(alice)
     row = standing(alice)
     for _ in range(3):
-        hold = jobs.succeeded(alice).hold
+        hold = make.succeeded(alice).hold
     refunds.refund_image(hold=hold, reason="torn", by="staff@example.com")
     period = period_to_date.of(row)
     assert (period.images, period.micros) == (3, 20_000)

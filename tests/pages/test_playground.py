@@ -8,12 +8,13 @@ from django.test import Client
 
 from accounts.permissions import NotAMember
 from billing.models import Hold
-from images import admission, hints, leases
-from images import generation as life
 from images.catalog import PROMPT_LIMIT
+from images.jobs import admission, leases
+from images.jobs import generation as life
 from images.models import Generation
+from images.queue import signals
 from tests.cast import Person
-from tests.images import jobs
+from tests.images import make
 from tests.pages.runs import played
 
 FOX = {"prompt": "a red fox", "size": "768x1024", "seed": "7"}
@@ -58,7 +59,7 @@ def test_without_scripts_the_page_loads_itself_again_until_the_run_has_ended(
     alice: Person, alices: Client
 ) -> None:
     refresh = '<noscript><meta http-equiv="refresh"'
-    job = jobs.queued(alice)
+    job = make.queued(alice)
     assert refresh in alices.get(f"/playground/{job.pk}").content.decode()
     life.expire(job)
     assert refresh not in alices.get(f"/playground/{job.pk}").content.decode()
@@ -67,10 +68,10 @@ def test_without_scripts_the_page_loads_itself_again_until_the_run_has_ended(
 def test_a_run_that_is_still_drawn_past_its_deadline_says_that_it_is_charged(
     alice: Person, alices: Client
 ) -> None:
-    job = jobs.running(alice)
+    job = make.running(alice)
     page = f"/playground/{job.pk}/state"
     assert "will be finished" not in alices.get(page).content.decode()
-    jobs.deadline_passed(job)
+    make.deadline_passed(job)
     shown = alices.get(page).content.decode()
     assert "It will be finished, kept for 24 hours and charged $0.010" in shown
 
@@ -110,15 +111,15 @@ def state(client: Client, job: Generation) -> Any:
 def test_the_state_follows_a_run_to_its_picture(
     alice: Person, alices: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = jobs.queued(alice), jobs.queued(alice)
+    first, second = make.queued(alice), make.queued(alice)
     assert "Number 2 in line" in state(alices, second).content.decode()
-    job = jobs.claimed()
+    job = make.claimed()
     assert "Next in line" in state(alices, second).content.decode()
-    monkeypatch.setattr(hints, "step_of", lambda _: (2, 4))
+    monkeypatch.setattr(signals, "step_of", lambda _: (2, 4))
     assert "step 2 of 4" in state(alices, first).content.decode()
-    leases.deliver(job, jobs.stored(job))
+    leases.deliver(job, make.stored(job))
     done = state(alices, first)
-    assert jobs.now(job).image.token in done.content.decode()
+    assert make.now(job).image.token in done.content.decode()
     assert 'hx-trigger="load' not in done.content.decode()
     assert done["HX-Trigger"] == "history-changed"
 
@@ -126,8 +127,8 @@ def test_the_state_follows_a_run_to_its_picture(
 def test_a_run_that_nobody_will_draw_says_so(
     alice: Person, alices: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hints, "live_workers", list)
-    assert "No worker is alive" in state(alices, jobs.queued(alice)).content.decode()
+    monkeypatch.setattr(signals, "live_workers", list)
+    assert "No worker is alive" in state(alices, make.queued(alice)).content.decode()
     assert "No worker is alive" in alices.get("/playground").content.decode()
 
 
@@ -142,8 +143,8 @@ def test_a_run_that_nobody_will_draw_says_so(
 def test_the_page_says_which_checkpoint_draws(
     alices: Client, monkeypatch: pytest.MonkeyPatch, fingerprint: str, honest: str | None
 ) -> None:
-    worker = hints.Worker("gpu", "flux-1-schnell", "idle", fingerprint)
-    monkeypatch.setattr(hints, "live_workers", lambda: [worker])
+    worker = signals.Worker("gpu", "flux-1-schnell", "idle", fingerprint)
+    monkeypatch.setattr(signals, "live_workers", lambda: [worker])
     page = alices.get("/playground").content.decode()
     assert fingerprint in page
     assert (honest in page) if honest else ("not FLUX.1 Schnell" not in page)
@@ -152,7 +153,7 @@ def test_the_page_says_which_checkpoint_draws(
 def test_a_picture_says_what_drew_it_and_does_not_explain_it_a_second_time(
     alice: Person, alices: Client
 ) -> None:
-    job = jobs.succeeded(alice)
+    job = make.succeeded(alice)
     Generation.objects.filter(pk=job.pk).update(engine="flux-miniature; weights=1")
     section = alices.get(f"/playground/{job.pk}", headers=HTMX).content.decode()
     assert "flux-miniature; weights=1" in section
@@ -172,7 +173,7 @@ def test_out_of_credit_is_told_in_words_with_a_way_on(paupers: Client) -> None:
 
 
 def test_an_earlier_request_is_laid_out_again(alice: Person, alices: Client) -> None:
-    job = jobs.queued(alice, prompt="a green fox\nin two lines", size="512x512", seed=42)
+    job = make.queued(alice, prompt="a green fox\nin two lines", size="512x512", seed=42)
     form = alices.get("/playground", {"like": job.pk}).context["form"]
     assert form["prompt"].value() == "a green fox\nin two lines"
     assert (form["size"].value(), form["seed"].value()) == ("512x512", 42)
@@ -186,7 +187,7 @@ def test_line_breaks_count_once_however_the_browser_sends_them(alices: Client) -
 def test_the_history_is_the_organizations_and_the_playgrounds(
     alice: Person, bob: Person, alices: Client, charlies: Client
 ) -> None:
-    jobs.queued(alice)
+    make.queued(alice)
     bobs = played(bob)
     shown = re.findall(
         r'href="/playground/(gen_\w+)"', alices.get("/playground/history").content.decode()

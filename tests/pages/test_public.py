@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from billing import pricing
+from billing.ledger import pricing
 from tests.cast import Person
 
 

@@ -5,10 +5,10 @@ from datetime import timedelta
 from django.test import Client
 from django.utils import timezone
 
-from images import generation as life
+from images.jobs import generation as life
 from images.models import Generation, Image
 from tests.cast import Person
-from tests.images import jobs
+from tests.images import make
 from tests.pages.runs import played
 
 
@@ -17,7 +17,7 @@ def listed(client: Client, **filters: str | int) -> list[str]:
 
 
 def test_the_list_is_filtered_by_status_and_key(alice: Person, bob: Person, alices: Client) -> None:
-    done, waiting = jobs.succeeded(alice), jobs.queued(bob)
+    done, waiting = make.succeeded(alice), make.queued(bob)
     run = played(alice)
     assert listed(alices) == [run.pk, waiting.pk, done.pk]
     assert listed(alices, status="succeeded") == [done.pk]
@@ -29,16 +29,16 @@ def test_the_list_is_filtered_by_status_and_key(alice: Person, bob: Person, alic
 def test_pages_of_the_list_hold_still_while_new_requests_arrive(
     alice: Person, alices: Client
 ) -> None:
-    older = {jobs.queued(alice, prompt=f"fox {number}").pk for number in range(27)}
+    older = {make.queued(alice, prompt=f"fox {number}").pk for number in range(27)}
     first = alices.get("/dashboard/requests").context
-    jobs.queued(alice)
+    make.queued(alice)
     second = listed(alices, before=first["older"])
     assert len(second) == 2
     assert {job.pk for job in first["generations"]} | set(second) == older
 
 
 def test_a_request_shows_its_picture_and_what_is_known(alice: Person, alices: Client) -> None:
-    job = jobs.succeeded(alice)
+    job = make.succeeded(alice)
     page = alices.get(f"/dashboard/requests/{job.pk}").content.decode()
     for known in (
         job.prompt,
@@ -52,7 +52,7 @@ def test_a_request_shows_its_picture_and_what_is_known(alice: Person, alices: Cl
 
 
 def test_an_expired_picture_is_explained(alice: Person, alices: Client) -> None:
-    job = jobs.succeeded(alice)
+    job = make.succeeded(alice)
     Image.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     page = alices.get(f"/dashboard/requests/{job.pk}").content.decode()
     assert "has expired" in page
@@ -60,7 +60,7 @@ def test_an_expired_picture_is_explained(alice: Person, alices: Client) -> None:
 
 
 def test_a_failure_is_told_in_words_with_its_exact_cause(alice: Person, alices: Client) -> None:
-    job = jobs.running(alice)
+    job = make.running(alice)
     life.give_up(job, Generation.Status.FAILED, "worker_lost")
     page = alices.get(f"/dashboard/requests/{job.pk}").content.decode()
     assert "could not be drawn" in page
@@ -70,14 +70,14 @@ def test_a_failure_is_told_in_words_with_its_exact_cause(alice: Person, alices: 
 
 def test_every_end_without_a_picture_has_its_explanation(alice: Person, alices: Client) -> None:
     for status in ("failed", "moderated", "canceled", "expired"):
-        job = jobs.queued(alice)
+        job = make.queued(alice)
         life.give_up(job, Generation.Status(status), "test")
         page = alices.get(f"/playground/{job.pk}").content.decode()
         assert "Nothing was charged" in page
 
 
 def test_another_organizations_request_is_not_there(alice: Person, charlies: Client) -> None:
-    job = jobs.succeeded(alice)
+    job = make.succeeded(alice)
     assert listed(charlies) == []
     for path in ("/dashboard/requests/{}", "/playground/{}", "/playground/{}/state"):
         assert charlies.get(path.format(job.pk)).status_code == 404
@@ -86,6 +86,6 @@ def test_another_organizations_request_is_not_there(alice: Person, charlies: Cli
 
 
 def test_a_prompt_is_shown_and_never_obeyed(alice: Person, alices: Client) -> None:
-    job = jobs.queued(alice, prompt="<script>alert(1)</script> \"'$(touch x)")
+    job = make.queued(alice, prompt="<script>alert(1)</script> \"'$(touch x)")
     for path in ("/dashboard/requests", f"/dashboard/requests/{job.pk}", f"/playground/{job.pk}"):
         assert "<script>alert" not in alices.get(path).content.decode()

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from images.snippets import Call
+from images.pages.snippets import Call
 
 PROMPTS = [
     "a red fox",

@@ -10,8 +10,8 @@ from celery import Celery
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
-from images import hints
 from images.catalog import Model
+from images.queue import signals
 
 BROKER = os.environ.get("TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//")
 
@@ -49,8 +49,8 @@ def test_a_ring_reaches_whoever_listens_to_the_models_queue(
     bell: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = new_model()
-    monkeypatch.setattr(hints, "current_app", bell)
-    hints.ring(model, times=2)
+    monkeypatch.setattr(signals, "current_app", bell)
+    signals.ring(model, times=2)
     with bell.connection_for_read() as connection:
         queue = connection.SimpleQueue(model.queue)
         heard = [queue.get(timeout=5) for _ in range(2)]
@@ -68,10 +68,10 @@ def test_a_broker_that_refuses_a_bell_does_not_fail_the_caller(
 ) -> None:
     """The job is queued and paid for by then: a lost bell is the sweeper's business."""
     model = new_model()
-    monkeypatch.setattr(hints, "current_app", bell)
+    monkeypatch.setattr(signals, "current_app", bell)
     with bell.connection_for_write() as connection:
         channel: Any = connection.default_channel
         # A queue of that name with other properties makes the broker close the channel.
         channel.queue_declare(model.queue, durable=False, auto_delete=False)
-        hints.ring(model)
+        signals.ring(model)
         channel.queue_delete(model.queue)

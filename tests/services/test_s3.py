@@ -12,10 +12,11 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from images import leases, links, storage
+from images.jobs import leases
+from images.pictures import links, storage
 from tests.calls import GENERATIONS, call
 from tests.cast import Person
-from tests.images import jobs
+from tests.images import make
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("_s3")]
 
@@ -72,7 +73,7 @@ def test_removing_what_is_not_there_is_safe() -> None:
 
 
 def test_a_link_leads_to_an_address_that_serves_the_picture(alice: Person, settings) -> None:
-    job = jobs.succeeded(alice)
+    job = make.succeeded(alice)
     link = links.url_of(job.image)
     response = call("GET", link.removeprefix(settings.BASE_URL))
     assert response.status_code == 302
@@ -82,23 +83,23 @@ def test_a_link_leads_to_an_address_that_serves_the_picture(alice: Person, setti
     query = urllib.parse.parse_qs(urllib.parse.urlsplit(address).query)
     assert query["X-Amz-Expires"] == ["60"]
     with urllib.request.urlopen(address, timeout=10) as picture:
-        assert picture.read() == jobs.PNG
+        assert picture.read() == make.PNG
         assert picture.headers["Content-Type"] == "image/png"
 
 
 def test_a_touched_link_leads_nowhere(alice: Person, settings) -> None:
-    link = links.url_of(jobs.succeeded(alice).image).removeprefix(settings.BASE_URL)
+    link = links.url_of(make.succeeded(alice).image).removeprefix(settings.BASE_URL)
     assert call("GET", link + "x").status_code == 403
 
 
 def test_a_generation_brings_its_picture_from_the_bucket(alice: Person) -> None:
-    job = jobs.succeeded(alice)
+    job = make.succeeded(alice)
     answer = call("GET", f"{GENERATIONS}/{job.id}", headers=alice.headers).json()
     assert answer["data"][0]["b64_json"]
 
 
 def test_a_lost_attempt_leaves_nothing_in_the_bucket(alice: Person) -> None:
-    job = jobs.running(alice)
-    picture = jobs.stored(job)
+    job = make.running(alice)
+    picture = make.stored(job)
     leases.hand_back(job, "engine_failed")
     assert not storage.pictures().exists(picture.storage_key)

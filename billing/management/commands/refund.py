@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import Organization
 from billing import refunds
-from billing.admin.acts import AmountField
+from billing.admin.actions import AmountField
 from billing.admin.organizations import where_to
 from billing.models import Hold, Refund
 from billing.templatetags.money import dollars

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from billing import sender
+from billing.reporting import sending
 
 
 class Command(BaseCommand):
@@ -13,5 +13,5 @@ class Command(BaseCommand):
     help = "Go on reporting use to Stripe, after a refused key had paused it."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        said = "Sending goes on." if sender.resume() else "Sending was not paused."
+        said = "Sending goes on." if sending.resume() else "Sending was not paused."
         self.stdout.write(said)

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from billing import pricing
+from billing.ledger import pricing
 from billing.templatetags.money import MICROS_PER_DOLLAR, dollars
 
 

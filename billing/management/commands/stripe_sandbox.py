@@ -20,8 +20,8 @@ class Command(BaseCommand):
                 "Stripe's and unset STRIPE_API_BASE, or add stripe to ALLOWED_STAND_INS."
             )
         settings.VAR_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-        gunicorn = ["-m", "gunicorn", "-c", "python:billing.sandbox.gunicorn_conf"]
-        words = [sys.executable, *marks(sys.orig_argv), *gunicorn, "billing.sandbox.wsgi"]
+        gunicorn = ["-m", "gunicorn", "-c", "python:tools.stripe_sandbox.gunicorn_conf"]
+        words = [sys.executable, *marks(sys.orig_argv), *gunicorn, "tools.stripe_sandbox.wsgi"]
         os.chdir(settings.BASE_DIR)
         os.execve(sys.executable, words, os.environ | environment())  # noqa: S606 - our own program
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
 def environment() -> dict[str, str]:
     """What the server reads; it knows nothing of our settings."""
     return {
-        "DJANGO_SETTINGS_MODULE": "billing.sandbox.settings",
+        "DJANGO_SETTINGS_MODULE": "tools.stripe_sandbox.settings",
         "ECOHASH_ENV": settings.ECOHASH_ENV,
         "STRIPE_SANDBOX_PORT": str(settings.STRIPE_SANDBOX_PORT),
         "STRIPE_SANDBOX_WEBHOOK_URL": f"http://127.0.0.1:{settings.PORT}/webhooks/stripe",

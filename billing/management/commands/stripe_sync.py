@@ -4,9 +4,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from billing import stripe_catalog, subscriptions
 from billing.gateway.errors import GatewayError
 from billing.models import Subscription
+from billing.subscriptions import catalog, subscriptions
 
 
 class Command(BaseCommand):
@@ -16,11 +16,11 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         try:
-            for line in stripe_catalog.sync():
+            for line in catalog.sync():
                 self.stdout.write(line)
             for row in list(Subscription.objects.filter(status__in=Subscription.LIVE)):
                 if added := subscriptions.add_items(row):
                     subscriptions.sync(row)
                     self.stdout.write(f"added    {added} prices to the subscription of {row.pk}")
-        except (GatewayError, stripe_catalog.CatalogConflict) as error:
+        except (GatewayError, catalog.CatalogConflict) as error:
             raise CommandError(str(error)) from None

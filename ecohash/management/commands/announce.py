@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from ecohash import welcome
+from ecohash.up import welcome
 
 
 class Command(BaseCommand):

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ecohash import backups
+from ecohash.sqlite import backups
 
 
 class Command(BaseCommand):

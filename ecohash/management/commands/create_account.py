@@ -11,9 +11,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.validators import validate_email
 from django.db import transaction
 
-from accounts import keys
-from accounts.bounded import EMAIL_LIMIT
+from accounts.keys import keys
 from accounts.models import User
+from accounts.sign_in.bounded import EMAIL_LIMIT
 from ecohash.signup import ORGANIZATION_LIMIT, sign_up
 
 

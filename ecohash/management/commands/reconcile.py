@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from billing import books, metering
 from billing.gateway.errors import GatewayError
+from billing.reporting import batching, comparing
 from ecohash import reconcile
 
 
@@ -33,9 +33,9 @@ class Command(BaseCommand):
 
     def fix(self) -> None:
         """What is done is said; what it mends is seen at the next run, for Stripe adds up with a lag."""
-        metering.seal()
+        batching.seal()
         try:
-            for line in books.mend():
+            for line in comparing.mend():
                 self.stdout.write(line)
         except GatewayError as error:
             raise CommandError(str(error)) from None

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts.limits import limits_of
+from accounts.limits.plans import limits_of
 from accounts.models import Organization
 
 FIGURES = ("requests_per_minute", "images_per_minute", "images_in_flight")

@@ -8,7 +8,8 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from ecohash import development, startup, supervisor
+from ecohash.configuration import development, startup
+from ecohash.up import supervisor
 
 
 class Command(BaseCommand):

@@ -1,0 +1,200 @@
+"""The verbs that move money. Each is safe to run twice; `hold`, `capture` and `release` join the
+caller's transaction, because a job and its money change together or not at all.
+"""
+
+from contextlib import suppress
+
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.utils import timezone
+
+from accounts.models import ApiKey, Organization
+from billing.ledger import budgets, payers
+from billing.ledger.budgets import InsufficientQuota, SpendLimitReached, TooManyInFlight
+from billing.models import Credit, Hold, LedgerEntry, Price, Subscription
+
+__all__ = ["InsufficientQuota", "SpendLimitReached", "TooManyInFlight"]
+
+# Entries never change, so neither may the words: trial.py looks for them.
+TRIAL_REASON = "Trial credit at sign-up"
+
+
+def open_books(*, organization: Organization, trial_credit_micros: int) -> Credit:
+    """A new organisation's credit row, with its trial credit when that is above zero."""
+    with transaction.atomic():
+        credit = Credit.objects.create(organization=organization)
+        if trial_credit_micros:
+            grant(
+                organization=organization,
+                amount_micros=trial_credit_micros,
+                reason=TRIAL_REASON,
+            )
+            credit.refresh_from_db()
+    return credit
+
+
+def grant(*, organization: Organization, amount_micros: int, reason: str) -> LedgerEntry:
+    """Give an organisation prepaid credit; the reason is what staff and owner will read."""
+    with transaction.atomic():
+        Credit.objects.get_or_create(organization=organization)
+        Credit.objects.filter(organization=organization).update(
+            granted_micros=F("granted_micros") + amount_micros
+        )
+        return LedgerEntry.objects.create(
+            organization=organization,
+            kind=LedgerEntry.Kind.GRANT,
+            debit=LedgerEntry.Account.PROMOTIONS,
+            credit=LedgerEntry.Account.CUSTOMER_CREDIT,
+            amount_micros=amount_micros,
+            reason=reason,
+        )
+
+
+def hold(*, organization: Organization, api_key: ApiKey | None, price: Price) -> Hold:
+    """Reserve the price of one image. Call it inside a transaction, and roll that back on a refusal.
+
+    `price` is the one in force; a subscription that Stripe has not confirmed at it yet pays its older one.
+    `api_key` must have been read in this transaction, so that its cap and limits are those in force.
+    Each test and its reservation are one UPDATE: a check followed by an insert lets parallel calls
+    overdraw.
+
+    Raises:
+        InsufficientQuota: nobody can pay (payers.py says why), or a spend limit (SpendLimitReached).
+        TooManyInFlight: as many images are in work as the organisation or the key may have at once.
+    """
+    # As it is now: the call may have been authenticated a slow upload ago.
+    organization = Organization.objects.select_related("subscription").get(pk=organization.pk)
+    subscription: Subscription | None = getattr(organization, "subscription", None)
+    payers.refuse_frozen(subscription)
+    if _covering(organization, price.amount_micros).exists():
+        # Undone alone: where another call takes the last of the credit, a subscription may pay.
+        with suppress(CreditTaken), transaction.atomic(savepoint=subscription is not None):
+            return _hold_on_credit(organization, api_key, price)
+    return _hold_on_subscription(organization, api_key, subscription, price)
+
+
+class CreditTaken(Exception):
+    """Between a look at the credit and its reservation another call took what was left."""
+
+
+def _covering(organization: Organization, amount_micros: int) -> QuerySet[Credit]:
+    """The organisation's credit row, if it covers that amount."""
+    needed = F("pending_micros") + F("posted_micros") + amount_micros
+    return Credit.objects.filter(organization=organization, granted_micros__gte=needed)
+
+
+def _hold_on_credit(organization: Organization, api_key: ApiKey | None, price: Price) -> Hold:
+    amount = price.amount_micros
+    reserved = budgets.reserve(organization=organization, api_key=api_key, amount_micros=amount)
+    if not _covering(organization, amount).update(pending_micros=F("pending_micros") + amount):
+        raise CreditTaken
+    credit = Credit.objects.get(organization=organization)
+    own = (credit.pending_micros + credit.posted_micros, credit.granted_micros)
+    return _record(
+        organization=organization,
+        api_key=api_key,
+        price=price,
+        reserved=reserved,
+        payer=Hold.Payer.CREDIT,
+        payers_caps=[own],
+    )
+
+
+def _hold_on_subscription(
+    organization: Organization,
+    api_key: ApiKey | None,
+    subscription: Subscription | None,
+    price: Price,
+) -> Hold:
+    price = payers.subscribed_price(subscription, price)
+    amount = price.amount_micros
+    reserved = budgets.reserve(organization=organization, api_key=api_key, amount_micros=amount)
+    grace = payers.grace_cap(organization.subscription, reserved)
+    return _record(
+        organization=organization,
+        api_key=api_key,
+        price=price,
+        reserved=reserved,
+        payer=Hold.Payer.SUBSCRIPTION,
+        payers_caps=[grace] if grace else [],
+    )
+
+
+def _record(
+    *,
+    organization: Organization,
+    api_key: ApiKey | None,
+    price: Price,
+    reserved: budgets.Reservation,
+    payer: Hold.Payer,
+    payers_caps: list[tuple[int, int]],
+) -> Hold:
+    """The hold, with the tightest of the caps that admitted it."""
+    reserved_micros, cap_micros = min(
+        [*payers_caps, *reserved.caps],
+        key=lambda cap: cap[1] - cap[0],
+        default=(reserved.spent_micros, None),
+    )
+    return Hold.objects.create(
+        organization=organization,
+        api_key=api_key,
+        key_budget=reserved.key_budget,
+        payer=payer,
+        price=price,
+        amount_micros=price.amount_micros,
+        month=reserved.month,
+        reserved_micros=reserved_micros,
+        cap_micros=cap_micros,
+    )
+
+
+def capture(hold: Hold) -> bool:
+    """Charge for a delivered image; False where the hold had ended before. Inside a transaction.
+
+    What the subscription pays is reported to Stripe from the hold itself: see metering.py.
+    """
+    if not _end(hold, Hold.State.CAPTURED):
+        return False
+    budgets.settle(hold, captured=True)
+    if hold.payer == Hold.Payer.CREDIT:
+        Credit.objects.filter(organization=hold.organization_id).update(
+            pending_micros=F("pending_micros") - hold.amount_micros,
+            posted_micros=F("posted_micros") + hold.amount_micros,
+        )
+    LedgerEntry.objects.create(
+        organization_id=hold.organization_id,
+        kind=LedgerEntry.Kind.CAPTURE,
+        debit=account_of(hold),
+        credit=LedgerEntry.Account.REVENUE,
+        amount_micros=hold.amount_micros,
+        hold=hold,
+    )
+    return True
+
+
+def account_of(hold: Hold) -> LedgerEntry.Account:
+    """Where an image is paid from: what we owe the customer, or what the customer owes us."""
+    if hold.payer == Hold.Payer.CREDIT:
+        return LedgerEntry.Account.CUSTOMER_CREDIT
+    return LedgerEntry.Account.RECEIVABLE
+
+
+def release(hold: Hold) -> bool:
+    """Give the reserved money back; False where the hold had ended before. Inside a transaction."""
+    if not _end(hold, Hold.State.RELEASED):
+        return False
+    budgets.settle(hold, captured=False)
+    if hold.payer == Hold.Payer.CREDIT:
+        Credit.objects.filter(organization=hold.organization_id).update(
+            pending_micros=F("pending_micros") - hold.amount_micros
+        )
+    return True
+
+
+def _end(hold: Hold, state: Hold.State) -> bool:
+    """The compare-and-set that lets a hold end exactly once."""
+    ended_at = timezone.now()
+    ended = Hold.objects.pending().filter(pk=hold.pk).update(state=state, ended_at=ended_at)
+    if ended:
+        hold.state, hold.ended_at = state, ended_at
+    return bool(ended)

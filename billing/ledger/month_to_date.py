@@ -1,0 +1,81 @@
+"""Where an organisation or a key stands in the current month: what is spent and held, against its cap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from billing.ledger import budgets, pricing
+from billing.models import Budget, Hold
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from accounts.models import ApiKey, Organization
+
+
+@dataclass(frozen=True)
+class MonthToDate:
+    """A calendar month (UTC) so far; `in_flight` counts images of any month."""
+
+    month: date
+    spent_micros: int
+    held_micros: int
+    in_flight: int
+    cap_micros: int | None
+
+    @property
+    def reserved_micros(self) -> int:
+        """What counts against the cap."""
+        return self.spent_micros + self.held_micros
+
+    @property
+    def remaining_micros(self) -> int | None:
+        """What the cap still allows; None without one. It may have been lowered below what is spent."""
+        return None if self.cap_micros is None else max(self.cap_micros - self.reserved_micros, 0)
+
+    @property
+    def percent(self) -> int:
+        """How much of the cap is taken, 0 to 100; 100 where the cap is nothing."""
+        if not self.cap_micros:
+            return 100
+        return min(100, 100 * self.reserved_micros // self.cap_micros)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether not even the cheapest image on offer fits under the cap any more."""
+        left = self.remaining_micros
+        if left is None:
+            return False
+        prices = pricing.prices_in_force(pricing.DEFAULT_MODEL).values()
+        return left < min((price.amount_micros for price in prices), default=0)
+
+
+def of(organization: Organization) -> MonthToDate:
+    """What the organisation's own budget says now, as the next image would find it."""
+    budget = Budget.objects.of_organization(organization).first()
+    if budget is None:
+        # No image was admitted since there are budgets.
+        month = budgets.this_month()
+        holds = Hold.objects.filter(organization=organization)
+        budget = Budget(month=month, **budgets.sums_of(holds, month))
+    return _read(budget, organization.monthly_cap_micros)
+
+
+def of_key(key: ApiKey) -> MonthToDate:
+    """The same of a key, together with those that it was rotated from or to."""
+    budget = Budget.objects.of_key(key).first() or Budget(month=budgets.this_month())
+    return _read(budget, key.monthly_cap_micros)
+
+
+def _read(budget: Budget, cap_micros: int | None) -> MonthToDate:
+    """A row may still stand in an older month: then nothing of this one is spent."""
+    month = budgets.this_month()
+    current = budget.month >= month
+    return MonthToDate(
+        month=max(month, budget.month),
+        spent_micros=budget.posted_micros if current else 0,
+        held_micros=budget.pending_micros if current else 0,
+        in_flight=budget.in_flight,
+        cap_micros=cap_micros,
+    )

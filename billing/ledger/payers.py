@@ -1,0 +1,144 @@
+"""Who pays for an image: credit while it covers the price, else the subscription if it may; or nobody.
+
+What is said here of a subscription is what the last look at Stripe left in our own row: admission never
+waits for Stripe, and goes on within the caps while Stripe is away.
+"""
+
+from django.conf import settings
+
+from billing.ledger.budgets import InsufficientQuota, Reservation
+from billing.models import Price, Subscription
+from billing.templatetags.money import dollars
+
+BILLING_PAGE = "the dashboard's Billing page"
+
+
+class AccountFrozen(InsufficientQuota):
+    """A disputed payment or a fraud warning: no new work, whoever would pay for it."""
+
+    text = (
+        "New images are stopped for your organization: a payment is disputed or was reported as fraud, or the "
+        f"operators stopped them. Nothing was charged. See {BILLING_PAGE} for what to do."
+    )
+
+
+class NoSubscription(InsufficientQuota):
+    """The credit is used up and there is no card."""
+
+    text = (
+        "Your organization has no credit left for this image. Nothing was charged. "
+        f"Add a card on {BILLING_PAGE} to go on."
+    )
+
+
+class NoCardsTaken(InsufficientQuota):
+    """The same, where this installation has no Stripe account."""
+
+    text = (
+        "Your organization has no credit left for this image. Nothing was charged. "
+        "Write to whoever runs this service to be given more."
+    )
+
+
+class SubscriptionPaused(InsufficientQuota):
+    """By Stripe, as at the end of a trial without a card, or by staff there."""
+
+    text = (
+        "Your organization has no credit left and its subscription is paused. Nothing was charged. "
+        f"Resume it under Manage on {BILLING_PAGE}."
+    )
+
+
+class SubscriptionEnded(InsufficientQuota):
+    """It was canceled, or never came to be."""
+
+    text = (
+        "Your organization has no credit left and no active subscription. Nothing was charged. "
+        f"Subscribe on {BILLING_PAGE} to go on."
+    )
+
+
+class PaymentOverdue(InsufficientQuota):
+    """A payment failed, and the days of grace are over or Stripe has given up on it."""
+
+    text = (
+        "A payment of your organization failed and is overdue, so new images are refused. Nothing was "
+        f"charged. Pay the open invoice or change the card on {BILLING_PAGE}; work goes on at once."
+    )
+
+
+class GraceLimitReached(InsufficientQuota):
+    """A payment failed, and what may be spent until it is mended is spent."""
+
+    def __init__(self, cap_micros: int) -> None:
+        super().__init__(
+            "A payment of your organization failed, and the lower spend limit that holds until it is paid "
+            f"({dollars(cap_micros)} this month) is reached. Nothing was charged. Pay the open invoice or change "
+            f"the card on {BILLING_PAGE}."
+        )
+
+
+class SizeNotSubscribed(InsufficientQuota):
+    """Stripe has not confirmed a price for this size yet; the next look adds it, within minutes."""
+
+    text = (
+        "This size is being added to your subscription. Nothing was charged. Please try again in a minute, "
+        "or choose another size."
+    )
+
+
+REFUSAL_OF: dict[str, type[InsufficientQuota]] = {
+    Subscription.Status.NONE: NoSubscription,
+    Subscription.Status.INCOMPLETE: SubscriptionEnded,
+    Subscription.Status.INCOMPLETE_EXPIRED: SubscriptionEnded,
+    Subscription.Status.CANCELED: SubscriptionEnded,
+    Subscription.Status.PAUSED: SubscriptionPaused,
+    Subscription.Status.PAST_DUE: PaymentOverdue,
+    Subscription.Status.UNPAID: PaymentOverdue,
+}
+
+
+def refuse_frozen(subscription: Subscription | None) -> None:
+    """Let those pass whose payments nobody disputes.
+
+    Raises:
+        AccountFrozen
+    """
+    if subscription and subscription.frozen_at:
+        raise AccountFrozen
+
+
+def subscribed_price(subscription: Subscription | None, price: Price) -> Price:
+    """What the subscription pays for an image at that price: the newest version that Stripe has confirmed.
+
+    Raises:
+        InsufficientQuota: the subscription may not pay; which kind says why.
+    """
+    if subscription is None:
+        raise NoSubscription if settings.STRIPE_SECRET_KEY else NoCardsTaken
+    if not subscription.serves:
+        raise REFUSAL_OF[subscription.status]
+    items = subscription.items.filter(
+        price__model=price.model, price__size=price.size, price__version__lte=price.version
+    )
+    item = items.select_related("price").order_by("-price__version").first()
+    if item is None:
+        raise SizeNotSubscribed
+    return item.price
+
+
+def grace_cap(subscription: Subscription, reserved: Reservation) -> tuple[int, int] | None:
+    """(spent and held, the most allowed) while a payment is past due; None while none is.
+
+    Call it in the transaction that reserved: it holds the organisation's budget row, so nobody else can
+    spend in between.
+
+    Raises:
+        GraceLimitReached
+    """
+    if not subscription.past_due_since:
+        return None
+    cap = subscription.grace_cap_micros(reserved.month)
+    if reserved.spent_micros > cap:
+        raise GraceLimitReached(cap)
+    return reserved.spent_micros, cap

@@ -1,0 +1,74 @@
+"""The running billing period of a subscription so far, from our own ledger: what the next invoice will be about."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Count, Q, Sum
+from django.utils import timezone
+
+from billing.ledger.usage import Spend
+from billing.models import LedgerEntry, Subscription
+
+# A forecast from less than that says more about the hour than about the month.
+ENOUGH = timedelta(days=1)
+PAID_BY_SUBSCRIPTION = Q(kind=LedgerEntry.Kind.CAPTURE, debit=LedgerEntry.Account.RECEIVABLE)
+GIVEN_BACK = Q(kind=LedgerEntry.Kind.REFUND, credit=LedgerEntry.Account.RECEIVABLE)
+
+
+@dataclass(frozen=True)
+class PeriodToDate:
+    """What the subscription paid since `start`, by size, the dearest first; `end` is when the invoice is written."""
+
+    start: datetime
+    end: datetime
+    now: datetime
+    sizes: list[Spend]
+    given_back_micros: int
+
+    @property
+    def images(self) -> int:
+        return sum(spend.images for spend in self.sizes)
+
+    @property
+    def charged_micros(self) -> int:
+        return sum(spend.micros for spend in self.sizes)
+
+    @property
+    def micros(self) -> int:
+        """Below zero where more was given back than used: the rest waits for a later invoice."""
+        return self.charged_micros - self.given_back_micros
+
+    @property
+    def forecast_micros(self) -> int | None:
+        """The invoice if all goes on at this pace; None while it is too early to say, or the period is over."""
+        passed = self.now - self.start
+        if not ENOUGH <= passed < self.end - self.start:
+            return None
+        whole = self.charged_micros * (self.end - self.start) / passed
+        return max(round(whole) - self.given_back_micros, 0)
+
+
+def of(subscription: Subscription) -> PeriodToDate | None:
+    """The period that Stripe named last; None before the first."""
+    if subscription.period_start is None or subscription.period_end is None:
+        return None
+    rows = (
+        LedgerEntry.objects.for_organization(subscription.organization)
+        .filter(PAID_BY_SUBSCRIPTION | GIVEN_BACK, created_at__gte=subscription.period_start)
+        .order_by()
+        .values("kind", "hold__price__size")
+        .annotate(images=Count("pk"), micros=Sum("amount_micros"))
+    )
+    refunds = [row["micros"] for row in rows if row["kind"] == LedgerEntry.Kind.REFUND]
+    sizes = [
+        Spend(row["hold__price__size"], row["images"], row["micros"])
+        for row in rows
+        if row["kind"] == LedgerEntry.Kind.CAPTURE
+    ]
+    return PeriodToDate(
+        start=subscription.period_start,
+        end=subscription.period_end,
+        now=timezone.now(),
+        sizes=sorted(sizes, key=lambda spend: -spend.micros),
+        given_back_micros=sum(refunds),
+    )

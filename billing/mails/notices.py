@@ -1,0 +1,116 @@
+"""Mails about money that happened: noted once in the database, sent by a chore, tried again until they went.
+
+`note` may be called as often as the thing is noticed, inside a transaction or not. A kind is a template
+`emails/money/<kind>.txt`, whose first line is the subject. Without an organisation it is for staff.
+"""
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+from django.db.models import F, Min, Q, Subquery
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import Organization, User
+from billing.ledger import budgets
+from billing.models import Credit, Notice, Price, Subscription
+
+logger = logging.getLogger(__name__)
+
+# So long a claim keeps others away; then its holder counts as dead.
+CLAIM = timedelta(minutes=10)
+
+
+def note(
+    kind: str, *, organization: Organization | int | None = None, subject: str = "", **facts: Any
+) -> None:
+    """Have it told once, whoever else has noticed it; `facts` are for the template, as JSON."""
+    pk = organization.pk if isinstance(organization, Organization) else organization
+    Notice.objects.bulk_create(
+        [Notice(organization_id=pk, kind=kind, subject=subject[:255], facts=facts)],
+        ignore_conflicts=True,
+    )
+    if pk is None:
+        logger.error(
+            "staff must look", extra={"kind": kind, "subject": subject, "facts": str(facts)[:500]}
+        )
+
+
+def send_due() -> int:
+    """Send what was noted; returns how many mails went out. Safe to run twice at once."""
+    free = Q(claimed_at=None) | Q(claimed_at__lt=timezone.now() - CLAIM)
+    due = Notice.objects.filter(free, sent_at=None).select_related("organization")
+    return sum(_send(notice) for notice in due.order_by("created_at")[:100])
+
+
+def note_ended_trials() -> None:
+    """Credit that was given and no longer pays for the cheapest image, with no card to go on with."""
+    cheapest = (
+        Price.objects.order_by()
+        .values("model")
+        .annotate(least=Min("amount_micros"))
+        .values("least")
+    )
+    left = F("granted_micros") - F("posted_micros") - F("pending_micros")
+    ended = (
+        Credit.objects.filter(granted_micros__gt=0, pending_micros=0)
+        .alias(left=left, cheapest=Subquery(cheapest.order_by("least")[:1]))
+        .filter(left__lt=F("cheapest"))
+        .exclude(organization__subscription__status__in=Subscription.LIVE)
+        .exclude(organization__notices__kind="trial_ended")
+    )
+    for organization in ended.values_list("organization", flat=True)[:100]:
+        note("trial_ended", organization=organization)
+
+
+def _send(notice: Notice) -> bool:
+    free = Q(claimed_at=None) | Q(claimed_at__lt=timezone.now() - CLAIM)
+    mine = Notice.objects.filter(free, pk=notice.pk, sent_at=None).update(claimed_at=timezone.now())
+    if not mine:
+        return False
+    people = readers_of(notice)
+    if people:
+        try:
+            _mail(notice, people)
+        except OSError as error:
+            # The claim stands, so the next try is in ten minutes.
+            logger.warning(
+                "notice not sent", extra={"notice": notice.pk, "error": type(error).__name__}
+            )
+            return False
+    Notice.objects.filter(pk=notice.pk).update(sent_at=timezone.now())
+    return bool(people)
+
+
+def readers_of(notice: Notice) -> list[str]:
+    """Who looks after the organisation's money, the first joined first; staff where it names none."""
+    users = User.objects.filter(is_active=True)
+    if notice.organization_id is None:
+        return list(users.filter(is_staff=True).order_by("pk").values_list("email", flat=True))
+    keepers = users.filter(
+        memberships__organization=notice.organization_id,
+        memberships__role__in=budgets.CAP_KEEPERS,
+    )
+    return list(
+        keepers.order_by("memberships__created_at", "memberships__pk").values_list(
+            "email", flat=True
+        )
+    )
+
+
+def _mail(notice: Notice, people: list[str]) -> None:
+    context = {
+        "organization": notice.organization,
+        "subject": notice.subject,
+        "address": f"{settings.BASE_URL}{reverse('billing')}",
+        "admin": f"{settings.BASE_URL}{reverse('admin:index')}",
+        "base_url": settings.BASE_URL,
+        **notice.facts,
+    }
+    text = render_to_string(f"emails/money/{notice.kind}.txt", context).lstrip()
+    title, _, body = text.partition("\n")
+    EmailMessage(subject=" ".join(title.split()), body=body.lstrip("\n"), to=people).send()

@@ -1,0 +1,168 @@
+"""Mails before and when a monthly cap is reached: one for each month, cap and share of it.
+
+What is due is one query, so a look that finds nothing costs next to nothing. A mail is claimed, sent and
+marked, each in a transaction of its own: two who look at once send it once, and one that died half-way
+is taken up again.
+"""
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+from django.db.models import (
+    BigIntegerField,
+    Case,
+    Exists,
+    F,
+    IntegerField,
+    Max,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import ApiKey, User
+from billing.ledger import budgets
+from billing.models import Budget, Price, SpendAlert
+
+logger = logging.getLogger(__name__)
+
+# Per cent of the cap that is spent; the highest that was passed is mailed.
+SHARES = (100, 80, 50)
+# So long a claim keeps others away; then its holder counts as dead.
+CLAIM = timedelta(minutes=10)
+
+
+def alert() -> int:
+    """Send what is due; returns how many mails went out. Safe to run twice at once."""
+    return sum(warn(budget) for budget in due())
+
+
+def due() -> QuerySet[Budget]:
+    """Budgets of this month whose highest passed share was not mailed yet.
+
+    Each carries `cap_micros` and `percent`. A cap of nothing was chosen to stop everything: no mail.
+    """
+    newest_key = lines_keys(OuterRef("api_key")).order_by("-created_at", "-pk")
+    cap = Case(
+        When(api_key=None, then="organization__monthly_cap_micros"),
+        default=Subquery(newest_key.values("monthly_cap_micros")[:1]),
+        output_field=BigIntegerField(),
+    )
+    # A refusal counts only while it would happen again: the cap may have been raised since.
+    dearest = Price.objects.values(n=Value(1)).annotate(dearest=Max("amount_micros"))
+    exhausted = Q(exhausted_at__isnull=False) & Q(
+        cap_micros__lt=F("pending_micros")
+        + F("posted_micros")
+        + Subquery(dearest.values("dearest"), output_field=BigIntegerField())
+    )
+    passed = [
+        When(Q(cap_micros__lte=F("posted_micros") * 100 / share), then=Value(share))
+        for share in SHARES
+    ]
+    sent = SpendAlert.objects.filter(
+        budget=OuterRef("pk"),
+        month=OuterRef("month"),
+        cap_micros=OuterRef("cap_micros"),
+        percent=OuterRef("percent"),
+        sent_at__isnull=False,
+    )
+    return (
+        Budget.objects.filter(month__gte=budgets.this_month())
+        .annotate(cap_micros=cap)
+        .filter(cap_micros__gt=0)
+        .annotate(
+            percent=Case(
+                When(exhausted, then=Value(100)), *passed, output_field=IntegerField(null=True)
+            )
+        )
+        .filter(~Exists(sent), percent__isnull=False)
+        .select_related("organization")
+    )
+
+
+def lines_keys(line: Any) -> QuerySet[ApiKey]:
+    """The live keys of a line of rotations."""
+    return ApiKey.objects.live().filter(Q(pk=line) | Q(root=line))
+
+
+def warn(budget: Any) -> bool:
+    """Mail one budget from `due`; False where somebody else does, or where it did not work."""
+    passed = SpendAlert.objects.filter(
+        budget=budget, month=budget.month, cap_micros=budget.cap_micros, percent__lte=budget.percent
+    )
+    SpendAlert.objects.bulk_create(
+        [
+            SpendAlert(
+                budget=budget,
+                month=budget.month,
+                percent=share,
+                cap_micros=budget.cap_micros,
+                spent_micros=budget.posted_micros,
+            )
+            for share in SHARES
+            if share <= budget.percent
+        ],
+        ignore_conflicts=True,
+    )
+    if not claim(passed.get(percent=budget.percent)):
+        return False
+    try:
+        send(budget)
+    except OSError as error:
+        # The claim stands, so the next try is in ten minutes, not in fifteen seconds.
+        logger.warning(
+            "spend alert not sent", extra={"budget": budget.pk, "error": type(error).__name__}
+        )
+        return False
+    # The lower shares, passed in the same moment or before, would be old news.
+    passed.filter(sent_at=None).update(sent_at=timezone.now())
+    return True
+
+
+def claim(row: SpendAlert) -> bool:
+    """Take an unsent alert for ourselves; False where it is sent, or somebody is sending it."""
+    now = timezone.now()
+    free = Q(claimed_at=None) | Q(claimed_at__lt=now - CLAIM)
+    return bool(SpendAlert.objects.filter(free, pk=row.pk, sent_at=None).update(claimed_at=now))
+
+
+def send(budget: Any) -> None:
+    """One mail to everybody who keeps the cap of that organisation.
+
+    Raises:
+        OSError: the mail server did not take it.
+    """
+    people = User.objects.filter(
+        is_active=True,
+        memberships__organization=budget.organization_id,
+        memberships__role__in=budgets.CAP_KEEPERS,
+    ).order_by("memberships__created_at", "memberships__pk")
+    key = None
+    if budget.api_key_id:
+        key = lines_keys(budget.api_key_id).order_by("-created_at", "-pk").first()
+    page = reverse("key", args=[key.pk]) if key else reverse("billing")
+    context = {
+        "organization": budget.organization,
+        "budget": budget,
+        "key": key,
+        "reached": budget.percent == max(SHARES),
+        "address": f"{settings.BASE_URL}{page}",
+        "base_url": settings.BASE_URL,
+    }
+    subject = render_to_string("emails/spend_alert_subject.txt", context)
+    message = EmailMessage(
+        # A name may hold a line break, and a subject may not.
+        subject=" ".join(subject.split()),
+        body=render_to_string("emails/spend_alert_message.txt", context),
+        to=[user.email for user in people],
+    )
+    message.send()

@@ -1,0 +1,45 @@
+"""Usage as a file for spreadsheets."""
+
+import csv
+from collections.abc import Iterable
+from decimal import Decimal
+
+from django.http import HttpResponse
+
+from billing.ledger.usage import Used
+from billing.templatetags.money import MICROS_PER_DOLLAR
+
+# A spreadsheet runs a cell that begins with one of these.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+COLUMNS = ("start", "end", "key", "key_hint", "size", "images", "cost_micros", "cost_usd")
+PLAYGROUND = "Playground"
+
+
+def answer(rows: Iterable[Used], *, group_by: Iterable[str], filename: str) -> HttpResponse:
+    """A download with a header row. Key and size are empty where they were not asked for."""
+    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{filename}"'
+    writer = csv.writer(response)
+    writer.writerow(COLUMNS)
+    writer.writerows(cells(row, by_key="key" in group_by) for row in rows)
+    return response
+
+
+def cells(row: Used, *, by_key: bool) -> list[str | int]:
+    """One line, in the order of the columns."""
+    name, hint = (row.key.name, row.key.hint) if row.key else (PLAYGROUND if by_key else "", "")
+    return [
+        row.start.isoformat(),
+        row.end.isoformat(),
+        defused(name),
+        defused(hint),
+        row.size,
+        row.images,
+        row.micros,
+        f"{Decimal(row.micros) / MICROS_PER_DOLLAR:.6f}",
+    ]
+
+
+def defused(text: str) -> str:
+    """The text, quoted so that no spreadsheet takes it for a formula."""
+    return f"'{text}" if text.startswith(FORMULA) else text

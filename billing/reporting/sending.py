@@ -1,0 +1,318 @@
+"""Sends sealed batches to Stripe, and reacts to each kind of answer so that an image is billed once.
+
+| Stripe answers | we |
+|---|---|
+| 200 | take it as accepted; proof.py compares with what Stripe has counted |
+| 400, the identifier exists | the same if an earlier attempt is on record, else reject it and tell staff |
+| another 400, 404 | reject it: keep the row, tell staff |
+| 401, 403 | pause all sending, tell staff |
+| 409, 429 | wait, longer each time |
+| 5xx | the same identifier under a new idempotency key: Stripe replays a stored 500 for a day |
+| nothing | the same identifier and the same key |
+| the first attempt was 23 hours ago | stop: only a comparison can tell whether it was counted |
+"""
+
+import hashlib
+import logging
+import random
+import time
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, F, OuterRef
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from billing.gateway import client as gateway
+from billing.gateway import customers, usage
+from billing.gateway.errors import GatewayError
+from billing.gateway.usage import Answer, Outcome
+from billing.mails import notices
+from billing.models import (
+    SendingPause,
+    Subscription,
+    UsageAttempt,
+    UsageBatch,
+    UsageBatchQuerySet,
+)
+from billing.subscriptions.catalog import cents_of, title_of
+
+logger = logging.getLogger(__name__)
+
+# Longer than a call may take, so that a dead sender's last call is over before the next one begins.
+LEASE = timedelta(seconds=60)
+# Stripe forgets idempotency keys and identifiers after 24 hours.
+REPEATABLE = timedelta(hours=23)
+# Stripe takes events of the last 35 days.
+OLDEST_EVENT = timedelta(days=34)
+LONGEST_WAIT_SECONDS = 300
+# Less than the hour that Stripe leaves.
+LAST_DRAFT = timedelta(minutes=50)
+UNSENT_ALARM = timedelta(minutes=30)
+# More than can be sent in one go.
+AT_ONCE = 500
+
+
+def send_due(seconds: float = 5.0) -> int:
+    """Send what is due, one after another, for at most that long; returns how many were accepted.
+
+    Any number may run at once: the database allows one in flight for each organisation and price.
+    """
+    if not gateway.is_configured() or is_paused():
+        return 0
+    take_over_from_the_dead()
+    until = time.monotonic() + seconds
+    accepted = 0
+    # A list: on SQLite a half-read query would keep this connection from becoming the writer.
+    for batch in list(due()[:AT_ONCE]):
+        if time.monotonic() > until:
+            break
+        outcome = send(batch)
+        accepted += outcome == Outcome.ACCEPTED
+        if outcome in {Outcome.KEY_REFUSED, Outcome.LOST}:
+            # The next one would fare the same, and each costs as long as a call may take.
+            break
+    raise_alarm()
+    return accepted
+
+
+def due() -> UsageBatchQuerySet:
+    """Sealed batches whose time has come and whose meter is free, the oldest first."""
+    busy = UsageBatch.objects.filter(
+        organization=OuterRef("organization"),
+        price=OuterRef("price"),
+        state=UsageBatch.State.SENDING,
+    )
+    return (
+        UsageBatch.objects.filter(state=UsageBatch.State.SEALED, not_before__lte=timezone.now())
+        .filter(~Exists(busy))
+        .select_related("price__metered", "organization__subscription")
+        .order_by("sealed_at")
+    )
+
+
+def take_over_from_the_dead() -> None:
+    """What a sender that died had in flight is sent again, as the same event: it may have arrived."""
+    UsageBatch.objects.filter(
+        state=UsageBatch.State.SENDING, sending_until__lt=timezone.now()
+    ).update(state=UsageBatch.State.SEALED, sending_until=None)
+
+
+def send(batch: UsageBatch) -> Outcome | None:
+    """One attempt at one batch; None where it was not made."""
+    row: Subscription | None = getattr(batch.organization, "subscription", None)
+    now = timezone.now()
+    if batch.first_tried_at and batch.first_tried_at < now - REPEATABLE:
+        _give_up(batch)
+        return None
+    if row is None or not row.customer_id:
+        _wait(batch, "no customer at Stripe")
+        return None
+    attempt = _claim(batch, row)
+    if attempt is None:
+        return None
+    answer = _bill(batch, attempt) if batch.by_invoice else _report(batch, attempt)
+    react(batch, attempt, answer)
+    return answer.outcome
+
+
+def _report(batch: UsageBatch, attempt: UsageAttempt) -> Answer:
+    return usage.send(
+        event_name=batch.price.metered.event_name,
+        customer_id=batch.customer_id,
+        quantity=batch.quantity,
+        identifier=batch.identifier,
+        # The claim has fixed it.
+        timestamp=batch.timestamp or batch.last_captured_at,
+        idempotency_key=attempt.idempotency_key,
+    )
+
+
+def _bill(batch: UsageBatch, attempt: UsageAttempt) -> Answer:
+    """Images in work when the subscription ended: no meter of it would be billed any more."""
+    try:
+        customers.bill_images(
+            customer_id=batch.customer_id,
+            subscription_id=str(batch.organization.subscription.subscription_id),
+            quantity=batch.quantity,
+            cents=cents_of(batch.price),
+            description=title_of(batch.price.model, batch.price.size),
+            reference=str(batch.pk),
+            key=attempt.idempotency_key,
+        )
+    except GatewayError as error:
+        return Answer(usage.outcome_of(error), str(error))
+    return Answer(Outcome.ACCEPTED)
+
+
+def fixed_by_first_try(batch: UsageBatch, row: Subscription) -> dict[str, Any]:
+    """What every later attempt repeats: for whom, of when, and on which way."""
+    return {
+        "customer_id": row.customer_id,
+        "timestamp": event_time(batch, row),
+        "by_invoice": not _can_be_metered(batch, row),
+    }
+
+
+def event_time(batch: UsageBatch, row: Subscription) -> datetime:
+    """When its images were captured; or now, where no invoice would hold that moment any more."""
+    now = timezone.now()
+    captured = batch.last_captured_at
+    late = row.invoiced_until is not None and captured < row.invoiced_until
+    if late or captured < now - OLDEST_EVENT:
+        captured = now
+    # Stripe knows whole seconds.
+    return captured.replace(microsecond=0)
+
+
+def _can_be_metered(batch: UsageBatch, row: Subscription) -> bool:
+    """Whether the subscription will bill it: it lives, or its last invoice still takes in its period's use.
+
+    That invoice is a draft for about an hour.
+    """
+    if row.is_live:
+        return True
+    ended = row.period_end
+    if ended is None or batch.last_captured_at >= ended:
+        return False
+    closed = row.invoiced_until is not None and row.invoiced_until > batch.last_captured_at
+    return not closed and timezone.now() < ended + LAST_DRAFT
+
+
+def _claim(batch: UsageBatch, row: Subscription) -> UsageAttempt | None:
+    """Write down that we are about to send it, before we do; None where another is faster."""
+    now = timezone.now()
+    sealed = UsageBatch.objects.filter(
+        pk=batch.pk, state=UsageBatch.State.SEALED, tries=batch.tries
+    )
+    fixed = {} if batch.tries else fixed_by_first_try(batch, row)
+    try:
+        with transaction.atomic():
+            if not sealed.update(
+                state=UsageBatch.State.SENDING,
+                sending_until=now + LEASE,
+                tries=F("tries") + 1,
+                first_tried_at=Coalesce(F("first_tried_at"), now),
+                **fixed,
+            ):
+                return None
+            batch.refresh_from_db()
+            return UsageAttempt.objects.create(batch=batch, idempotency_key=batch.idempotency_key)
+    except IntegrityError:
+        # The one in flight for this organisation and price began in between.
+        return None
+
+
+def react(batch: UsageBatch, attempt: UsageAttempt, answer: Answer) -> None:
+    """Do what the table above says. Nothing, if our lease ran out and another has it now."""
+    outcome = answer.outcome
+    UsageAttempt.objects.filter(pk=attempt.pk).update(
+        ended_at=timezone.now(), outcome=outcome, detail=answer.detail[:500]
+    )
+    repeated = batch.tries > 1
+    if outcome == Outcome.ACCEPTED or (outcome == Outcome.DUPLICATE and repeated):
+        _end(batch, UsageBatch.State.ACCEPTED, answer.detail, accepted_at=timezone.now())
+    elif outcome in {Outcome.DUPLICATE, Outcome.REFUSED}:
+        if _end(batch, UsageBatch.State.REJECTED, answer.detail):
+            _tell_staff("usage_rejected", batch, answer.detail)
+    elif outcome == Outcome.KEY_REFUSED:
+        _end(batch, UsageBatch.State.SEALED, answer.detail)
+        pause(answer.detail)
+    elif outcome == Outcome.FAULT:
+        number = batch.key_number + 1
+        _end(
+            batch,
+            UsageBatch.State.SEALED,
+            answer.detail,
+            not_before=later(batch.tries),
+            key_number=number,
+        )
+    else:
+        _end(batch, UsageBatch.State.SEALED, answer.detail, not_before=later(batch.tries))
+
+
+def later(tries: int) -> datetime:
+    """Twice as long after each attempt, up to minutes, and never at the same moment as everybody else."""
+    seconds = min(LONGEST_WAIT_SECONDS, 2 ** min(tries, 16))
+    return timezone.now() + timedelta(seconds=seconds * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+
+
+def _end(batch: UsageBatch, state: UsageBatch.State, note: str, **changes: object) -> bool:
+    """The compare-and-set that ends our attempt."""
+    mine = UsageBatch.objects.filter(pk=batch.pk, state=UsageBatch.State.SENDING, tries=batch.tries)
+    return bool(mine.update(state=state, sending_until=None, note=note[:500], **changes))
+
+
+def _wait(batch: UsageBatch, note: str) -> None:
+    sealed = UsageBatch.objects.filter(pk=batch.pk, state=UsageBatch.State.SEALED)
+    sealed.update(not_before=timezone.now() + timedelta(minutes=5), note=note)
+
+
+def _give_up(batch: UsageBatch) -> None:
+    """Repeating it now could count it twice; `reconcile --fix` compares and decides."""
+    sealed = UsageBatch.objects.filter(pk=batch.pk, state=UsageBatch.State.SEALED)
+    if sealed.update(state=UsageBatch.State.UNKNOWN):
+        _tell_staff("usage_unknown", batch, batch.note)
+
+
+def _tell_staff(kind: str, batch: UsageBatch, detail: str) -> None:
+    notices.note(
+        kind,
+        subject=f"{batch.pk}:{batch.tries}",
+        batch=str(batch.pk),
+        images=batch.quantity,
+        price=str(batch.price),
+        organization_name=batch.organization.name,
+        detail=detail,
+    )
+
+
+# --- a key that Stripe refuses --------------------------------------------------------------------
+
+
+def key_digest() -> str:
+    """Which key it was, without the key."""
+    return hashlib.sha256(settings.STRIPE_SECRET_KEY.encode()).hexdigest()[:16]
+
+
+def pause(detail: str) -> None:
+    """Stop all sending: every batch would be refused like this one."""
+    _, made = SendingPause.objects.get_or_create(
+        pk=1, defaults={"key_digest": key_digest(), "detail": detail[:500]}
+    )
+    if made:
+        notices.note("sending_paused", subject=timezone.now().isoformat(), detail=detail)
+
+
+def is_paused() -> bool:
+    """Whether sending stands still; another key than the refused one ends the pause."""
+    row = SendingPause.objects.first()
+    if row and row.key_digest != key_digest():
+        resume()
+        return False
+    return row is not None
+
+
+def resume() -> bool:
+    """Go on sending; False where it was not paused."""
+    return bool(SendingPause.objects.all().delete()[0])
+
+
+def raise_alarm() -> None:
+    """Customers are served on while Stripe is away; staff are told when use has waited too long."""
+    oldest = (
+        UsageBatch.objects.unsent()
+        .filter(sealed_at__lt=timezone.now() - UNSENT_ALARM)
+        .order_by("sealed_at")
+        .first()
+    )
+    if oldest:
+        notices.note(
+            "usage_unsent",
+            subject=str(oldest.pk),
+            since=oldest.sealed_at.isoformat(),
+            batches=UsageBatch.objects.unsent().count(),
+            detail=oldest.note,
+        )

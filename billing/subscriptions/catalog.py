@@ -1,0 +1,128 @@
+"""What is sold, as Stripe must know it: a product for each model and size, a meter and a price for each version.
+
+An invoice's line is headed by its product, so each size has one of its own.
+
+Everything is found by its name first and made only where it is missing, so it can be run at any time.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from django.conf import settings
+from django.utils import timezone
+
+from billing.gateway import catalog
+from billing.ledger.pricing import MODEL_TITLES
+from billing.models import MeteredPrice, Price, StripeObject
+
+MICROS_PER_CENT = 10_000
+PORTAL = "portal"
+
+
+class CatalogConflict(Exception):
+    """Stripe has something of our name that says otherwise: another installation's, or edited by hand."""
+
+
+def sync() -> Iterator[str]:
+    """Find or make all of it; a line for each thing, when it is done.
+
+    Raises:
+        CatalogConflict, GatewayError
+    """
+    prices = Price.objects.filter(effective_from__lte=timezone.now()).order_by(
+        "model", "size", "version"
+    )
+    missing = [price for price in prices if not hasattr(price, "metered")]
+    for model, size in dict.fromkeys((price.model, price.size) for price in prices):
+        yield _sync_product(model, size)
+    known = {meter.event_name: meter for meter in catalog.meters()} if missing else {}
+    for price in prices:
+        if price not in missing:
+            yield f"known    {price}: {price.metered.stripe_price_id}"
+            continue
+        yield from _sync_price(price, known)
+    yield _sync_portal()
+
+
+def is_complete() -> bool:
+    """Whether each price in force has its metered price, and the portal is set up."""
+    in_force = Price.objects.filter(effective_from__lte=timezone.now(), metered=None)
+    return not in_force.exists() and StripeObject.objects.filter(name=PORTAL).exists()
+
+
+def complete() -> None:
+    """Make what is missing, if anything is: what a command forgot must not fail a customer."""
+    if not is_complete():
+        list(sync())
+
+
+def portal_id() -> str:
+    """The portal's settings at Stripe."""
+    return StripeObject.objects.get(name=PORTAL).stripe_id
+
+
+def event_name_of(price: Price) -> str:
+    """By which the meter's events, and the metered price, are known."""
+    return f"ecohash_{price.model}_{price.size}_v{price.version}"
+
+
+def cents_of(price: Price) -> Decimal:
+    """The price of one image in cents, exactly; it may have decimals."""
+    return Decimal(price.amount_micros) / MICROS_PER_CENT
+
+
+def product_id_of(model: str, size: str) -> str:
+    """Ours: Stripe lets us choose the ids of products."""
+    return f"ecohash_{model}_{size}"
+
+
+def title_of(model: str, size: str) -> str:
+    """How it reads on an invoice."""
+    return f"{MODEL_TITLES.get(model, model)}, {size.replace('x', '×')}"
+
+
+def _sync_product(model: str, size: str) -> str:
+    product_id = product_id_of(model, size)
+    name = f"product:{model}:{size}"
+    if StripeObject.objects.filter(name=name).exists():
+        return f"known    product {product_id}"
+    found = catalog.find_product(product_id)
+    if not found:
+        catalog.make_product(product_id=product_id, name=title_of(model, size), unit_label="image")
+    StripeObject.objects.get_or_create(name=name, defaults={"stripe_id": product_id})
+    return f"{'found' if found else 'made':8} product {product_id}"
+
+
+def _sync_price(price: Price, known: dict[str, catalog.Meter]) -> Iterator[str]:
+    name = event_name_of(price)
+    title = title_of(price.model, price.size)
+    meter = known.get(name)
+    yield f"{'found' if meter else 'made':8} meter {name}"
+    meter = meter or catalog.make_meter(event_name=name, display_name=f"{title}, v{price.version}")
+    at_stripe = catalog.find_price(name)
+    yield f"{'found' if at_stripe else 'made':8} price {name}"
+    at_stripe = at_stripe or catalog.make_price(
+        lookup_key=name,
+        product_id=product_id_of(price.model, price.size),
+        meter_id=meter.id,
+        cents=cents_of(price),
+        nickname=title,
+    )
+    if at_stripe.cents != cents_of(price) or at_stripe.meter_id != meter.id:
+        raise CatalogConflict(
+            f"Stripe has a price {name} of {at_stripe.cents} cents on meter {at_stripe.meter_id}, but it "
+            f"should be {cents_of(price)} cents on {meter.id}. Use a Stripe account of its own for each "
+            "installation, or give the price there another lookup key and run this again."
+        )
+    MeteredPrice.objects.get_or_create(
+        price=price,
+        defaults={"event_name": name, "meter_id": meter.id, "stripe_price_id": at_stripe.id},
+    )
+
+
+def _sync_portal() -> str:
+    if found := StripeObject.objects.filter(name=PORTAL).first():
+        return f"known    portal {found.stripe_id}"
+    made = catalog.make_portal(return_url=f"{settings.BASE_URL}/dashboard/billing")
+    row, _ = StripeObject.objects.get_or_create(name=PORTAL, defaults={"stripe_id": made})
+    return f"made     portal {row.stripe_id}"

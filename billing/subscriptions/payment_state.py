@@ -1,0 +1,120 @@
+"""How an organisation stands with its payments, as its pages tell it: from our own rows, never from Stripe."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+from accounts.models import Membership, Organization
+from billing.ledger import budgets, month_to_date, pricing
+from billing.models import Credit, Subscription, Trial
+
+
+class State(StrEnum):
+    """What a page has to say; each is told in other words and offers another way on."""
+
+    CREDIT = "credit"  # it pays, and nobody subscribed
+    USED_UP = "used_up"  # it does not pay any more, or never did
+    ACTIVE = "active"
+    PAST_DUE = "past_due"  # a payment failed a few days ago
+    OVERDUE = "overdue"  # the days of grace are over, or Stripe gave up
+    PAUSED = "paused"
+    FROZEN = "frozen"
+
+
+WORDS = {
+    State.CREDIT: "On credit",
+    State.USED_UP: "No card",
+    State.ACTIVE: "Active",
+    State.PAST_DUE: "Payment failed",
+    State.OVERDUE: "Payment overdue",
+    State.PAUSED: "Paused",
+    State.FROZEN: "Stopped",
+}
+
+
+# Why there is no trial credit, as its owner reads it.
+TRIAL_REFUSALS = {
+    Trial.Outcome.MAILBOX_USED: (
+        "No trial credit was added, because your mailbox has had it before: each mailbox gets it once, and "
+        "addresses that differ only in a +tag or in dots that the provider ignores are one mailbox."
+    ),
+    Trial.Outcome.NETWORK_USED_UP: (
+        "No trial credit was added, because too many new accounts from your network have had it today."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The standing of one member's organisation; what is not asked for costs no query."""
+
+    membership: Membership
+
+    @property
+    def organization(self) -> Organization:
+        return self.membership.organization
+
+    @property
+    def may_pay(self) -> bool:
+        """Whether this member's role lets them subscribe, pay and set the spend limit."""
+        return self.membership.role in budgets.CAP_KEEPERS
+
+    @property
+    def subscription(self) -> Subscription | None:
+        return getattr(self.organization, "subscription", None)
+
+    @property
+    def credit(self) -> Credit | None:
+        return getattr(self.organization, "credit", None)
+
+    @cached_property
+    def has_credit(self) -> bool:
+        """Whether the credit covers at least the cheapest image."""
+        if self.credit is None or self.credit.remaining_micros <= 0:
+            return False
+        prices = pricing.prices_in_force(pricing.DEFAULT_MODEL).values()
+        cheapest = min((price.amount_micros for price in prices), default=0)
+        return self.credit.remaining_micros >= cheapest
+
+    @cached_property
+    def trial_refusal(self) -> str:
+        """Why the organization has no trial credit; empty where it has some, or was given other credit since."""
+        if self.credit is not None and self.credit.granted_micros:
+            return ""
+        trial = Trial.objects.filter(organization=self.organization).first()
+        return TRIAL_REFUSALS.get(Trial.Outcome(trial.outcome), "") if trial else ""
+
+    @cached_property
+    def alarm(self) -> State | None:
+        """What stops or endangers the work for a reason other than used up credit; else None."""
+        row = self.subscription
+        if row is None:
+            return None
+        if row.frozen_at:
+            return State.FROZEN
+        if row.status == Subscription.Status.PAST_DUE and row.serves:
+            return State.PAST_DUE
+        if row.status in {Subscription.Status.PAST_DUE, Subscription.Status.UNPAID}:
+            return State.OVERDUE
+        return State.PAUSED if row.status == Subscription.Status.PAUSED else None
+
+    @cached_property
+    def state(self) -> State:
+        """The one thing that the billing page is about."""
+        if self.alarm:
+            return self.alarm
+        if self.subscription and self.subscription.is_live:
+            return State.ACTIVE
+        return State.CREDIT if self.has_credit else State.USED_UP
+
+    @property
+    def word(self) -> str:
+        return WORDS[self.state]
+
+    @cached_property
+    def grace_left_micros(self) -> int:
+        """What may still be spent while a payment is past due: the tighter of its cap and the organisation's."""
+        now = month_to_date.of(self.organization)
+        cap = self.subscription.grace_cap_micros(now.month) if self.subscription else 0
+        left = max(cap - now.reserved_micros, 0)
+        return left if now.remaining_micros is None else min(left, now.remaining_micros)

@@ -1,0 +1,214 @@
+"""The inbox of Stripe's webhooks: each event is kept once and answered at once, and worked on later.
+
+An event says that something happened to an object. What to do follows from how that object is now, so
+neither the order nor the number of deliveries matters.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from django.db.models import F, Q
+from django.utils import timezone
+
+from billing.gateway import customers
+from billing.gateway import subscriptions as at_stripe
+from billing.gateway.errors import GatewayError, StripeRefused
+from billing.gateway.webhooks import Event
+from billing.mails import notices
+from billing.models import Subscription, WebhookEvent
+from billing.models.payment import GRACE_ALLOWANCE_MICROS
+from billing.reporting import batching, confirming, sending
+from billing.subscriptions import subscriptions
+
+logger = logging.getLogger(__name__)
+
+# Longer than a handler's calls may take; then its worker counts as dead.
+LEASE = timedelta(seconds=90)
+LONGEST_WAIT = timedelta(minutes=10)
+ALARM_AFTER_TRIES = 6
+
+
+def receive(event: Event) -> bool:
+    """Keep it; False where it was kept before."""
+    _, made = WebhookEvent.objects.get_or_create(
+        event_id=event.id,
+        defaults={
+            "type": event.type,
+            "object_id": event.object_id,
+            "created_at": event.created,
+        },
+    )
+    return made
+
+
+def work(limit: int = 50) -> int:
+    """Work on what waits, the oldest first; returns how many events were finished. Safe to run twice at once."""
+    now = timezone.now()
+    free = Q(taken_until=None) | Q(taken_until__lt=now)
+    waiting = WebhookEvent.objects.filter(free, processed_at=None, not_before__lte=now)
+    return sum(process(event) for event in waiting.order_by("received_at", "pk")[:limit])
+
+
+def process(event: WebhookEvent) -> bool:
+    """Work on one; False where somebody else does, or where it has to be tried again."""
+    now = timezone.now()
+    free = Q(taken_until=None) | Q(taken_until__lt=now)
+    mine = WebhookEvent.objects.filter(free, pk=event.pk, processed_at=None)
+    if not mine.update(taken_until=now + LEASE, tries=F("tries") + 1):
+        return False
+    event.refresh_from_db()
+    row = WebhookEvent.objects.filter(pk=event.pk)
+    try:
+        outcome = handle(event)
+    except Exception as error:
+        if not isinstance(error, GatewayError):
+            logger.exception("webhook not understood", extra={"event": event.event_id})
+        detail = str(error) if isinstance(error, GatewayError) else type(error).__name__
+        row.update(taken_until=None, not_before=_later(event.tries), outcome=detail[:500])
+        if event.tries >= ALARM_AFTER_TRIES:
+            notices.note("webhook_stuck", subject=event.event_id, type=event.type, detail=detail)
+        return False
+    row.update(taken_until=None, processed_at=timezone.now(), outcome=outcome[:500])
+    logger.info("webhook processed", extra={"event": event.event_id, "type": event.type})
+    return True
+
+
+def _later(tries: int) -> datetime:
+    return timezone.now() + min(LONGEST_WAIT, timedelta(seconds=2 ** min(tries, 12)))
+
+
+def handle(event: WebhookEvent) -> str:
+    """What one event leads to; returns what was done, for staff to read.
+
+    Raises:
+        GatewayError
+    """
+    for prefix, handler in HANDLERS:
+        if event.type.startswith(prefix):
+            try:
+                return handler(event)
+            except StripeRefused as refusal:
+                if refusal.is_missing:
+                    return "gone at Stripe"
+                raise
+    return "not for us"
+
+
+def _row_of(customer_id: str | None) -> Subscription | None:
+    if not customer_id:
+        return None
+    rows = Subscription.objects.select_related("organization")
+    return rows.filter(customer_id=customer_id).first()
+
+
+def _synced(customer_id: str | None) -> str:
+    row = _row_of(customer_id)
+    return subscriptions.sync(row).status if row else "no customer of ours"
+
+
+def on_checkout(event: WebhookEvent) -> str:
+    """Completed, paid later, failed later: the subscription says what came of it."""
+    return _synced(customers.find_checkout(event.object_id).customer_id)
+
+
+def on_subscription(event: WebhookEvent) -> str:
+    """Made, changed, ended, paused, resumed."""
+    return _synced(at_stripe.find(event.object_id).customer_id)
+
+
+def on_invoice(event: WebhookEvent) -> str:
+    """A draft takes in the last use of its period; a written one takes no more; a payment failed or came."""
+    invoice = customers.find_invoice(event.object_id)
+    row = _row_of(invoice.customer_id)
+    if row is None:
+        return "no customer of ours"
+    row = subscriptions.sync(row)
+    if invoice.status == "draft":
+        batching.seal(row.organization)
+        sending.send_due()
+    elif invoice.subscription_id and invoice.period_end:
+        subscriptions.note_invoiced(row, invoice.period_end)
+    _tell(event, invoice, row)
+    return f"invoice {invoice.status}, subscription {row.status}"
+
+
+def _tell(event: WebhookEvent, invoice: customers.Invoice, row: Subscription) -> None:
+    """The mails of an invoice: once for each, and only while they are still true."""
+    facts = {
+        "number": invoice.number,
+        "cents": invoice.due_cents,
+        "page": invoice.page,
+        "until": f"{row.grace_ends_at:%-d %B %Y}" if row.grace_ends_at else "",
+        "allowance": GRACE_ALLOWANCE_MICROS,
+    }
+    unpaid = invoice.status == "open" and invoice.due_cents > 0
+    if event.type == "invoice.payment_failed" and unpaid:
+        notices.note("payment_failed", organization=row.pk, subject=invoice.id, **facts)
+    elif event.type == "invoice.payment_action_required" and unpaid:
+        notices.note("payment_action", organization=row.pk, subject=invoice.id, **facts)
+    elif event.type in {"invoice.finalization_failed", "invoice.marked_uncollectible"}:
+        notices.note(
+            "invoice_trouble",
+            subject=invoice.id,
+            organization_name=row.organization.name,
+            type=event.type,
+        )
+
+
+def on_dispute(event: WebhookEvent) -> str:
+    """A contested payment stops new work until it is won."""
+    dispute = customers.find_dispute(event.object_id)
+    row = _row_of(customers.customer_of_charge(dispute.charge_id))
+    if row is None:
+        return "no customer of ours"
+    because = f"dispute {dispute.id}"
+    if dispute.status in {"won", "warning_closed"}:
+        subscriptions.unfreeze(row, because=because)
+    else:
+        subscriptions.freeze(row, because=because)
+    return f"dispute {dispute.status}"
+
+
+def on_fraud_warning(event: WebhookEvent) -> str:
+    """The card's bank reports fraud; staff look and unfreeze."""
+    charge_id = customers.charge_of_warning(event.object_id)
+    row = _row_of(customers.customer_of_charge(charge_id) if charge_id else None)
+    if row is None:
+        return "no customer of ours"
+    subscriptions.freeze(row, because=f"fraud warning {event.object_id}")
+    return "frozen"
+
+
+def on_refund(event: WebhookEvent) -> str:
+    """A refund made at Stripe is not in our ledger; those made here are credits and come by no such event."""
+    notices.note("refund_at_stripe", subject=event.object_id)
+    return "told staff"
+
+
+def on_customer_deleted(event: WebhookEvent) -> str:
+    """The subscription ended with it."""
+    row = _row_of(event.object_id)
+    if row is None:
+        return "no customer of ours"
+    if customers.customer_exists(event.object_id):
+        return "not deleted"
+    subscriptions.forget_customer(row)
+    return "forgotten"
+
+
+def on_late_errors(event: WebhookEvent) -> str:
+    """Events were accepted and then thrown away."""
+    return confirming.read_error_report(event.event_id)
+
+
+HANDLERS: tuple[tuple[str, Callable[[WebhookEvent], str]], ...] = (
+    ("checkout.session.", on_checkout),
+    ("customer.subscription.", on_subscription),
+    ("invoice.", on_invoice),
+    ("charge.dispute.", on_dispute),
+    ("radar.early_fraud_warning.", on_fraud_warning),
+    ("charge.refunded", on_refund),
+    ("customer.deleted", on_customer_deleted),
+    ("v1.billing.meter.", on_late_errors),
+)

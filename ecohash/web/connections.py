@@ -1,0 +1,307 @@
+"""A connection of the web server: its socket, its parser, and whose connections there are too many of.
+
+Sockets never block. The loop of `web_worker` only does what can be done at once; a thread that must
+wait for its peer waits in `Line.wait_until`, and its patience in one request is limited.
+"""
+
+import os
+import re
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gunicorn.http.errors import LimitRequestHeaders
+from gunicorn.http.message import Request as GunicornRequest
+from gunicorn.http.parser import RequestParser
+from gunicorn.http.unreader import SocketUnreader
+
+from accounts.http.addresses import caller_address, neighbourhood
+
+# A head that is larger is refused: an unfinished one is memory that anybody can ask for.
+HEAD_BYTES = 32 * 1024
+READ_BYTES = 16 * 1024
+# Of a body that has not arrived, the loop holds this much before a thread gets it.
+HELD_BODY_BYTES = 32 * 1024
+# All the waiting for one body, and for one answer before its bytes are counted.
+BODY_SECONDS = 30.0
+ANSWER_SECONDS = 20.0
+SLOWEST_BYTES_PER_SECOND = 32 * 1024
+# A thread that waited so long for its peer says so: its connection may now be given up.
+BLOCKED_AFTER_SECONDS = 0.25
+# What may arrive unread with a refused request: more is not taken off before the answer goes out.
+SKIPPED_BYTES = 64 * 1024
+
+# An empty line ends the head. The parser refuses a line feed alone, so that one ends the waiting too.
+END_OF_HEAD = re.compile(rb"\r\n\r\n|(?<!\r)\n")
+BODY_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
+CHUNKED_BODY = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+# Whoever asks first waits for our answer before sending the body.
+ASKS_FIRST = re.compile(rb"\r\nexpect:", re.IGNORECASE)
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+class Line(socket.socket):
+    """The socket of one connection. It does not block; `sendall` and `sendfile` wait with patience."""
+
+    on_blocked: Callable[[], object]
+
+    def begin(self, on_blocked: Callable[[], object]) -> None:
+        """A thread takes up a request."""
+        self.on_blocked = on_blocked
+        self.patience = BODY_SECONDS
+        self.waited = 0.0
+        self.is_told = False
+        self.is_answering = False
+        # Read by the loop: true while the thread waits for the peer.
+        self.is_waiting = False
+
+    def end(self) -> None:
+        """The thread has done with it. What it would have told would keep the connection in memory."""
+        del self.on_blocked
+
+    def wait_until(self, event: int) -> None:
+        """Return once the socket is ready for this event of `select.poll`.
+
+        Raises:
+            TimeoutError: the peer has used up the patience for this request.
+        """
+        poller = select.poll()
+        poller.register(self, event)
+        self.is_waiting = True
+        try:
+            if not self.is_told:
+                if self._poll(poller, BLOCKED_AFTER_SECONDS - self.waited):
+                    return
+                self.is_told = True
+                self.on_blocked()
+            if not self._poll(poller, self.patience):
+                raise TimeoutError
+        finally:
+            self.is_waiting = False
+
+    def _poll(self, poller: select.poll, seconds: float) -> bool:
+        began = time.monotonic()
+        ready = poller.poll(max(0, min(seconds, self.patience)) * 1_000)
+        spent = time.monotonic() - began
+        self.waited += spent
+        self.patience -= spent
+        return bool(ready)
+
+    def _allow(self, size: int) -> None:
+        """Patience for so many bytes of the answer."""
+        if not self.is_answering:
+            self.is_answering = True
+            self.patience = ANSWER_SECONDS
+        self.patience += size / SLOWEST_BYTES_PER_SECOND
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        view = memoryview(data)
+        self._allow(len(view))
+        while view:
+            try:
+                view = view[self.send(view, flags) :]
+            except BlockingIOError:
+                self.wait_until(select.POLLOUT)
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """Python's own would wait anew for each piece."""
+        begin = offset
+        end = os.fstat(file.fileno()).st_size if count is None else offset + count
+        self._allow(end - offset)
+        while offset < end:
+            try:
+                sent = os.sendfile(self.fileno(), file.fileno(), offset, end - offset)
+            except BlockingIOError:
+                self.wait_until(select.POLLOUT)
+                continue
+            if not sent:  # the file became shorter
+                break
+            offset += sent
+        return offset - begin
+
+
+class Source(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
+    """What the parser reads: the head from the loop's buffer alone, the body from the socket too."""
+
+    has_head = False
+    may_wait = True
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        if not self.has_head:
+            raise LimitRequestHeaders("the head is larger than the server reads")
+        while True:
+            try:
+                return bytes(super().chunk(size_hint))
+            except BlockingIOError:
+                if not self.may_wait:
+                    raise
+                self.sock.wait_until(select.POLLIN)
+
+
+class Request(GunicornRequest):  # type: ignore[misc]  # gunicorn has no types
+    def should_close(self) -> bool:
+        """Also after a body that nobody read and that has not arrived: nobody waits for its rest."""
+        return bool(super().should_close()) or not self.skip_body()
+
+    def skip_body(self) -> bool:
+        """Take off what is left of the body, as far as it has arrived; whether that was all of it."""
+        if self.body.failed:
+            return False
+        self.unreader.may_wait = False
+        try:
+            skipped = 0
+            while data := self.body.read(8_192):
+                skipped += len(data)
+                if skipped > SKIPPED_BYTES:
+                    return False
+        except Exception:  # noqa: BLE001 - incomplete, malformed or cut off: the connection ends
+            return False
+        else:
+            return True
+        finally:
+            self.unreader.may_wait = True
+
+
+class Connection:
+    """One connection, as the loop keeps it. `server` is the address that accepted it."""
+
+    def __init__(self, cfg: Any, line: Line, client: Any, server: Any) -> None:
+        self.sock = line
+        self.client = client
+        self.server = server
+        self.peer = neighbourhood_of(client)
+        self.head = bytearray()
+        self._looked = 0
+        self._body_begins = 0
+        # Which of the loop's queues it is in; None while a thread has it, and once it is closed.
+        self.queue: dict[Connection, float] | None = None
+        self.drained = 0
+        self.is_cut = False
+        self.source = Source(line)
+        self.parser = RequestParser(cfg, line, client)
+        self.parser.mesg_class = Request
+        self.parser.unreader = self.source
+
+    def is_ready(self) -> bool:
+        """Whether the head is complete, or known to be wrong. Each byte is looked at once."""
+        if not self._body_begins:
+            found = END_OF_HEAD.search(self.head, max(0, self._looked - 3))
+            self._looked = len(self.head)
+            self._body_begins = found.end() if found else 0
+        return bool(self._body_begins) or len(self.head) > HEAD_BYTES
+
+    def has_body(self) -> bool:
+        """Whether a thread need not wait for the body that belongs to the complete head, as far as we hold one.
+
+        What the head says wrongly is left to the parser: then the answer is yes.
+        """
+        head = bytes(self.head[: self._body_begins])
+        held = len(self.head) - self._body_begins
+        if held >= HELD_BODY_BYTES or ASKS_FIRST.search(head):
+            return True
+        if CHUNKED_BODY.search(head):
+            return self.head.endswith(LAST_CHUNK)
+        length = BODY_LENGTH.search(head)
+        return not length or held >= int(length[1])
+
+    def hand_over(self) -> None:
+        """Give the parser what was read."""
+        self.source.unread(bytes(self.head))
+        self.source.has_head = False
+        self.head = bytearray()
+        self._looked = self._body_begins = 0
+
+    def take_back(self) -> None:
+        """What the parser was given and the request did not need begins the next one."""
+        self.head = bytearray(self.source.take_buffered())
+
+    def caller(self) -> str:
+        """Whose request a thread works on: behind our proxies their client's."""
+        headers = self.parser.mesg.headers if self.parser.mesg else []
+        forwarded = ",".join(value for name, value in headers if name == "X-FORWARDED-FOR")
+        meta = {"REMOTE_ADDR": address_of(self.client), "HTTP_X_FORWARDED_FOR": forwarded}
+        return neighbourhood(caller_address(meta))
+
+
+def address_of(client: Any) -> str:
+    """The host of a socket's address; empty for a Unix socket."""
+    return str(client[0]) if isinstance(client, tuple) else ""
+
+
+def neighbourhood_of(client: Any) -> str:
+    """Whose connection it is, as far as the peer's address tells."""
+    return neighbourhood(caller_address({"REMOTE_ADDR": address_of(client)}))
+
+
+class Crowd:
+    """Connections that nobody works on, by address. Each step takes the same time however many they are."""
+
+    def __init__(self, limit: float, grace_seconds: float) -> None:
+        self._limit = limit
+        self._grace = grace_seconds
+        self._address: dict[Connection, str] = {}
+        # Oldest first.
+        self._since: dict[str, dict[Connection, float]] = {}
+        # The addresses that have so many connections; the last is never empty, except the first.
+        self._with: list[dict[str, None]] = [{}]
+        self._crowded: dict[str, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._address)
+
+    def add(self, connection: Connection, address: str, now: float) -> None:
+        """Count it for this address, as its youngest."""
+        self.discard(connection)
+        self._address[connection] = address
+        group = self._since.setdefault(address, {})
+        group[connection] = now
+        self._resize(address, len(group) - 1, len(group))
+
+    def discard(self, connection: Connection) -> None:
+        """Count it no more."""
+        address = self._address.pop(connection, None)
+        if address is None:
+            return
+        group = self._since[address]
+        del group[connection]
+        self._resize(address, len(group) + 1, len(group))
+        if not group:
+            del self._since[address]
+
+    def _resize(self, address: str, before: int, after: int) -> None:
+        self._with[before].pop(address, None)
+        if after == len(self._with):
+            self._with.append({})
+        if after:
+            self._with[after][address] = None
+        while len(self._with) > 1 and not self._with[-1]:
+            self._with.pop()
+        if after > self._limit:
+            self._crowded[address] = None
+        else:
+            self._crowded.pop(address, None)
+
+    def surplus(self, now: float) -> Iterator[Connection]:
+        """The oldest of each address that has too many, once they had their time; each is taken out."""
+        for address in list(self._crowded):
+            group = self._since[address]
+            while address in self._crowded:
+                connection, since = next(iter(group.items()))
+                if now - since < self._grace:
+                    break
+                self.discard(connection)
+                yield connection
+
+    def pop(self) -> Connection:
+        """Take out the oldest of the address that has the most.
+
+        Raises:
+            KeyError: there is none.
+        """
+        if not self._address:
+            raise KeyError
+        connection = next(iter(self._since[next(iter(self._with[-1]))]))
+        self.discard(connection)
+        return connection

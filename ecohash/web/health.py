@@ -1,0 +1,180 @@
+"""Is it alive, and is it ready: `/healthz` for load balancers, `/readyz` for `make up` and people.
+
+Strangers may ask both as often as they like, and a part that is asked may hang: so each process asks a
+part at most once in some seconds, in a thread of its own, and no caller waits for it longer than
+`PATIENCE_SECONDS`.
+"""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from django.contrib.auth.decorators import login_not_required
+from django.db import connection
+from django.http import HttpRequest, JsonResponse
+
+from billing.gateway import client as gateway
+from ecohash.background import beat_schedule
+from images.pictures import storage
+from images.queue import signals
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 4.0
+FRESH_SECONDS = 2.0
+# A picture of 1024x1024 is about this big; each round writes, reads and removes one.
+PROBE_BYTES = 1_500_000
+STORAGE_FRESH_SECONDS = 60.0
+STORAGE_FRESH_AFTER_FAILURE_SECONDS = 5.0
+
+
+class Check:
+    """One part and what it last answered."""
+
+    def __init__(
+        self,
+        ask: Callable[[], bool],
+        *,
+        fresh_seconds: float = FRESH_SECONDS,
+        fresh_after_failure_seconds: float = FRESH_SECONDS,
+    ) -> None:
+        self._ask = ask
+        self._fresh_seconds = fresh_seconds
+        self._fresh_after_failure_seconds = fresh_after_failure_seconds
+        self._lock = threading.Lock()
+        self.forget()
+
+    def forget(self) -> None:
+        """Ask anew the next time."""
+        with self._lock:
+            self._answered = threading.Event()
+            self._asked_at = 0.0
+            self._well = False
+            self._old = True
+
+    def begin(self) -> threading.Event:
+        """Ask in a thread, unless the answer is fresh or on its way; the event is set once it is there."""
+        with self._lock:
+            asking = self._asked_at and not self._answered.is_set()
+            fresh = self._fresh_seconds if self._well else self._fresh_after_failure_seconds
+            if not asking and (self._old or time.monotonic() - self._asked_at > fresh):
+                self._old = False
+                self._asked_at = time.monotonic()
+                self._answered = threading.Event()
+                threading.Thread(target=self._run, args=[self._answered], daemon=True).start()
+            return self._answered
+
+    def result(self, answered: threading.Event) -> bool:
+        """What was answered; False where nothing is in time. What hangs holds up its first callers only."""
+        until = self._asked_at + PATIENCE_SECONDS
+        return answered.wait(max(0.0, until - time.monotonic())) and self._well
+
+    def _run(self, answered: threading.Event) -> None:
+        try:
+            well = self._ask()
+        except Exception as error:  # noqa: BLE001 - each part fails in its own ways; none may break the page
+            logger.warning(
+                "a part is away", extra={"part": self._ask.__name__, "error": type(error).__name__}
+            )
+            well = False
+        finally:
+            connection.close()
+        with self._lock:
+            if answered is self._answered:
+                self._well = well
+        answered.set()
+
+
+def database_answers() -> bool:
+    """One round trip to the database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return True
+
+
+def redis_answers() -> bool:
+    """One round trip to Redis."""
+    return bool(signals.client().ping())
+
+
+def storage_takes_pictures() -> bool:
+    """Write, read and remove what is as big as a picture: a full disk or missing rights show here first."""
+    key = f"readyz/{socket.gethostname()}-{os.getpid()}.png"
+    # No zeros: a file system may keep those without any room.
+    picture = os.urandom(PROBE_BYTES)
+    try:
+        storage.put(key, picture)
+        return storage.get(key) == picture
+    finally:
+        storage.pictures().delete(key)
+
+
+def worker_is_warm() -> bool:
+    """At least one GPU worker beats; it does so only once its engine has drawn, and while it works."""
+    return bool(signals.live_workers())
+
+
+def chores_run() -> bool:
+    """Sweep and reap have run lately: beat and the default worker are there and work."""
+    ran = signals.seconds_since_chores()
+    never = beat_schedule.LATE_SECONDS + 1
+    return all(
+        ran.get(name, never) < beat_schedule.LATE_SECONDS
+        for name in beat_schedule.OF_DEFAULT_WORKER
+    )
+
+
+def stripe_chores_run() -> bool:
+    """The worker that waits for Stripe has done something lately; where Stripe is not used, nobody needs it."""
+    if not gateway.is_configured():
+        return True
+    ran = signals.seconds_since_chores()
+    never = beat_schedule.LATE_AT_STRIPE_SECONDS + 1
+    return any(
+        ran.get(name, never) < beat_schedule.LATE_AT_STRIPE_SECONDS
+        for name in beat_schedule.OF_STRIPE_WORKER
+    )
+
+
+CHECKS: dict[str, Check] = {
+    "database": Check(database_answers),
+    "redis": Check(redis_answers),
+    "storage": Check(
+        storage_takes_pictures,
+        fresh_seconds=STORAGE_FRESH_SECONDS,
+        fresh_after_failure_seconds=STORAGE_FRESH_AFTER_FAILURE_SECONDS,
+    ),
+    "worker": Check(worker_is_warm),
+    "chores": Check(chores_run),
+    "stripe_chores": Check(stripe_chores_run),
+}
+
+
+def forget() -> None:
+    """Ask every part anew the next time."""
+    for check in CHECKS.values():
+        check.forget()
+
+
+def answers(*names: str) -> dict[str, bool]:
+    """Which of these parts are well, within `PATIENCE_SECONDS`: they are asked side by side."""
+    begun = {name: CHECKS[name].begin() for name in names}
+    return {name: CHECKS[name].result(event) for name, event in begun.items()}
+
+
+@login_not_required
+def healthz(_request: HttpRequest) -> JsonResponse:
+    """200 while this process can reach its database, else 503."""
+    well = answers("database")["database"]
+    return JsonResponse({"ok": well}, status=200 if well else 503)
+
+
+@login_not_required
+def readyz(_request: HttpRequest) -> JsonResponse:
+    """200 when an image could be drawn now and the chores run; 503 with the parts that are missing."""
+    checks = answers(*CHECKS)
+    ready = all(checks.values())
+    return JsonResponse({"ready": ready, "checks": checks}, status=200 if ready else 503)

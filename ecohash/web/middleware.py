@@ -1,0 +1,151 @@
+"""What every answer carries: a request id, its time, one line in the log, whether caches may keep it, and
+CORS for API clients.
+"""
+
+import logging
+import re
+import time
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.request import UnreadablePostError
+from django.http.response import HttpResponseBase
+from django.urls import resolve
+from django.utils.cache import patch_cache_control
+
+from accounts.http import request_id
+from accounts.http.refusals import Refusal
+from ecohash import errors
+
+logger = logging.getLogger(__name__)
+
+EXPOSED = (
+    "x-request-id",
+    "openai-processing-ms",
+    "retry-after",
+    "x-should-retry",
+    "x-ecohash-cost-micros",
+    "x-ecohash-generation-id",
+    "x-ecohash-engine",
+    "x-ecohash-prompt-tokens",
+    "idempotent-replayed",
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-reset-requests",
+    "x-ratelimit-limit-images",
+    "x-ratelimit-remaining-images",
+    "x-ratelimit-reset-images",
+)
+ALLOWED_HEADER = re.compile(
+    r"authorization|content-type|idempotency-key|x-ecohash-[a-z0-9-]+|x-stainless-[a-z0-9-]+"
+)
+PREFLIGHT_SECONDS = 86_400
+# Load balancers ask by address, and without TLS: answered before anything looks at the Host header.
+HEALTH = {"/healthz", "/readyz"}
+
+
+class RequestMiddleware:
+    """Outermost, so that no answer escapes it, whatever fails further in."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        started = time.perf_counter()
+        current = request_id.new()
+        with request_id.working_for(current):
+            api = errors.is_api(request)
+            if api and request.method == "OPTIONS":
+                response = preflight(request)
+            elif request.path_info in HEALTH and request.method in {"GET", "HEAD"}:
+                response = health_answer(request)
+            elif "\0" in request.path_info:
+                response = errors.not_found(request)
+            elif holds_nul(request):
+                response = errors.bad_request(request)
+            else:
+                response = self.get_response(request)
+            milliseconds = round((time.perf_counter() - started) * 1000)
+            response["x-request-id"] = current
+            if api:
+                # A browser on our own pages may send one; the API neither reads nor changes it.
+                response.cookies.clear()
+                response["openai-processing-ms"] = str(milliseconds)
+                response["Access-Control-Allow-Origin"] = "*"
+                response["Access-Control-Expose-Headers"] = ", ".join(EXPOSED)
+                # Hosted pictures say themselves how long they may be kept.
+                response.headers.setdefault("Cache-Control", "no-store")
+            elif is_personal(request, response):
+                patch_cache_control(response, private=True, no_store=True)
+            logger.info(
+                "request",
+                extra={
+                    "method": request.method,
+                    "route": route_of(request),
+                    "status": response.status_code,
+                    "ms": milliseconds,
+                },
+            )
+        return response
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Refusals raised by plain views, faults under /v1 that DRF does not see, and bodies that broke off."""
+        if isinstance(error, Refusal) or errors.is_api(request):
+            return errors.rendered(errors.refusal_for(error, ["GET", "HEAD"]))
+        if isinstance(error, UnreadablePostError):
+            return errors.bad_request(request)
+        return None
+
+
+def route_of(request: HttpRequest) -> str:
+    """The pattern that the address matched. The address itself can hold what opens a door: a reset
+    or verification link, a picture's token, a key that somebody pasted into the wrong place.
+    """
+    match = request.resolver_match
+    return match.route if match else "none"
+
+
+def is_personal(request: HttpRequest, response: HttpResponseBase) -> bool:
+    """Whether a page is for one reader: it needs a sign-in, the reader has a session, or it sets a cookie.
+
+    Whatever holds a form sets one, for its CSRF token. Public pages are personal too once somebody has
+    signed in, for they name the account. Static files say that they are public.
+    """
+    if "public" in response.headers.get("Cache-Control", ""):
+        return False
+    match = request.resolver_match
+    needs_sign_in = match is not None and getattr(match.func, "login_required", True)
+    return (
+        needs_sign_in or settings.SESSION_COOKIE_NAME in request.COOKIES or bool(response.cookies)
+    )
+
+
+def health_answer(request: HttpRequest) -> HttpResponse:
+    """What the view says, without all that stands before it."""
+    request.resolver_match = resolve(request.path_info)
+    response: HttpResponse = request.resolver_match.func(request)
+    return response
+
+
+def holds_nul(request: HttpRequest) -> bool:
+    """Whether a NUL is in the query or a cookie. PostgreSQL's text cannot hold it, and none of ours has one.
+
+    A cookie can bring one through any server: in quotes, as an escape that Django undoes. The API reads none.
+    """
+    if "%00" in request.META.get("QUERY_STRING", ""):
+        return True
+    return not errors.is_api(request) and any(
+        "\0" in name or "\0" in value for name, value in request.COOKIES.items()
+    )
+
+
+def preflight(request: HttpRequest) -> HttpResponse:
+    """Whether a browser may send what it asks to send; no key is needed to ask."""
+    asked = request.headers.get("Access-Control-Request-Headers", "").lower().split(",")
+    allowed = [name for name in map(str.strip, asked) if ALLOWED_HEADER.fullmatch(name)]
+    response = HttpResponse(status=204)
+    response["Access-Control-Allow-Methods"] = "GET, POST, DELETE, OPTIONS"
+    response["Access-Control-Allow-Headers"] = ", ".join(allowed)
+    response["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
+    return response

@@ -1,0 +1,108 @@
+"""Reading a JSON body from strangers: every way in which it can be wrong has an answer of ours."""
+
+import json
+import math
+from typing import Any, NoReturn
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.request import UnreadablePostError
+
+from accounts.http.refusals import Refusal
+
+
+class UnsupportedContentType(Refusal):
+    status = 400
+    code = "unsupported_content_type"
+    text = "Send the body as JSON, with the header 'Content-Type: application/json'."
+
+
+class RequestTooLarge(Refusal):
+    status = 413
+    code = "request_too_large"
+    text = "The body is larger than 1 MiB. Send a shorter one."
+
+
+class MalformedBody(Refusal):
+    status = 400
+    text = "The body could not be read as JSON. Send one JSON object, encoded in UTF-8."
+
+
+# Objects and arrays inside of one another. No field of ours has any; what reads JSON later recurses.
+DEEPEST = 64
+UNREADABLE = "The body ended before it was complete, or its chunks are malformed. Send it again."
+TOO_DEEP = f"The body is nested too deeply. Objects and arrays may be nested {DEEPEST} levels deep."
+
+
+def read_json_object(request: HttpRequest) -> dict[str, Any]:
+    """The body as a JSON object.
+
+    Raises:
+        UnsupportedContentType: anything but application/json; parameters such as charset are fine.
+        RequestTooLarge: more than `BODY_LIMIT_BYTES`.
+        MalformedBody: not JSON, not UTF-8, not an object, NaN or infinite, or nested deeper than
+            `DEEPEST`; or it could not be read at all.
+    """
+    if request.content_type != "application/json":
+        raise UnsupportedContentType
+    raw = _read(request)
+    try:
+        body = json.loads(raw.decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
+    # ValueError covers bad UTF-8, bad JSON and whole numbers of more than 4300 digits.
+    except ValueError:
+        raise MalformedBody from None
+    except RecursionError:
+        raise MalformedBody(TOO_DEEP) from None
+    if not isinstance(body, dict):
+        raise MalformedBody('The body must be one JSON object, such as {"model": "..."}.')
+    # A text with few brackets cannot be deep; only others are walked through.
+    if raw.count(b"[") + raw.count(b"{") > DEEPEST and is_deeper(body, DEEPEST):
+        raise MalformedBody(TOO_DEEP)
+    return body
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether objects and arrays are nested in more than so many levels. It does not recurse."""
+    level = [value]
+    for _ in range(levels + 1):
+        level = [node for node in level if isinstance(node, dict | list)]
+        if not level:
+            return False
+        level = [
+            child for node in level for child in (node.values() if isinstance(node, dict) else node)
+        ]
+    return True
+
+
+def _read(request: HttpRequest) -> bytes:
+    """The raw body. Some HTTP stacks send it chunked, without a length, which Django reads as empty."""
+    limit = settings.BODY_LIMIT_BYTES
+    length = request.META.get("CONTENT_LENGTH") or ""
+    if length and not (length.isascii() and length.isdigit()):
+        raise MalformedBody("The Content-Length header must be a whole number.")
+    # Compared by its digits too, for int() refuses thousands of them.
+    if len(length) > 2 * len(str(limit)) or int(length or 0) > limit:
+        raise RequestTooLarge
+    try:
+        if length:
+            return request.read(int(length))
+        # The server marks a stream that ends by itself; without the mark a read could hang.
+        if not request.META.get("wsgi.input_terminated"):
+            return b""
+        raw: bytes = request.META["wsgi.input"].read(limit + 1)
+    except (OSError, UnreadablePostError):
+        raise MalformedBody(UNREADABLE) from None
+    if len(raw) > limit:
+        raise RequestTooLarge
+    return raw
+
+
+def _refuse(_name: str) -> NoReturn:
+    raise ValueError
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number

@@ -1,0 +1,159 @@
+"""The API: `/v1` for callers with a key, `/i` for hosted links."""
+
+from dataclasses import asdict
+from typing import Any
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import (
+    FileResponse,
+    HttpRequest,
+    HttpResponseBase,
+    HttpResponseRedirect,
+    JsonResponse,
+)
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework.exceptions import MethodNotAllowed
+from rest_framework.request import Request
+
+from accounts.http import request_id
+from accounts.http.addresses import caller_address
+from accounts.http.refusals import InvalidRequest, Refusal
+from accounts.permissions import GENERATE
+from images.api import answers
+from images.api.base import ApiView, UnknownPath, caller_key
+from images.api.body import read_json_object
+from images.api.serializers import GenerationRequest, ModelNotFound
+from images.catalog import MODELS, Model
+from images.jobs import admission, generation, idempotency
+from images.models import Generation
+from images.pictures import links, storage
+from images.queue import waiting
+from images.queue.disconnects import Caller
+
+DEADLINE_HEADER = "x-ecohash-deadline-seconds"
+LONGEST_NUMBER = 10  # digits; int() is slow beyond reason with thousands
+
+
+class ImageGenerations(ApiView):
+    """POST /v1/images/generations: one prompt in, one picture out."""
+
+    scope = GENERATE
+
+    def post(self, request: Request) -> HttpResponseBase:
+        key, caller = caller_key(request), Caller.of(request.META)
+        body = read_json_object(request._request)  # noqa: SLF001
+        asked = GenerationRequest(data=body).asked()
+        call = idempotency.read_call(request.headers, body)
+        deadline_seconds = read_deadline(request)
+        with waiting.place():
+            admitted = admission.request_image(
+                organization=key.organization,
+                api_key=key,
+                address=caller_address(request.META),
+                call=call,
+                request_id=request_id.current(),
+                deadline_seconds=deadline_seconds,
+                **asdict(asked),
+            )
+            self.standing = admitted.standing
+            try:
+                seconds = deadline_seconds if admitted.shared else None
+                job = generation.await_end(admitted.job, caller=caller, seconds=seconds)
+                if not job.is_finished:
+                    raise generation.StillRunning(job)
+            except Refusal:
+                if admitted.shared:
+                    idempotency.let_go(admitted.job)
+                raise
+        if refusal := generation.refusal_of(job):
+            raise refusal
+        return answers.picture_answer(job, caller=caller, shared=admitted.shared)
+
+
+class ImageGeneration(ApiView):
+    """/v1/images/generations/{id}: the job and, while it lives, its picture; DELETE cancels what is queued."""
+
+    scope = GENERATE
+
+    def get(self, request: Request, generation_id: str) -> HttpResponseBase:
+        return answers.job_answer(self.find(request, generation_id))
+
+    def delete(self, request: Request, generation_id: str) -> HttpResponseBase:
+        generation.cancel(self.find(request, generation_id))
+        return answers.job_answer(self.find(request, generation_id))
+
+    def find(self, request: Request, generation_id: str) -> Generation:
+        """The tenant's own job as it is now; another's is not found."""
+        return generation.find(
+            organization=caller_key(request).organization, generation_id=generation_id
+        )
+
+
+class ModelList(ApiView):
+    """GET /v1/models."""
+
+    def get(self, request: Request) -> HttpResponseBase:  # noqa: ARG002
+        return JsonResponse(
+            {"object": "list", "data": [describe(model) for model in MODELS.values()]}
+        )
+
+
+class ModelDetail(ApiView):
+    """GET /v1/models/{id}."""
+
+    def get(self, request: Request, model_id: str) -> HttpResponseBase:  # noqa: ARG002
+        if model_id not in MODELS:
+            raise ModelNotFound
+        return JsonResponse(describe(MODELS[model_id]))
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """A model as OpenAI's object."""
+    return {"id": model.id, "object": "model", "created": model.created, "owned_by": "ecohash"}
+
+
+def read_deadline(request: Request) -> float:
+    """How long the caller would wait: the header's seconds, at most our own deadline.
+
+    Raises:
+        InvalidRequest: it is there, but no whole number from 1 on.
+    """
+    text = request.headers.get(DEADLINE_HEADER)
+    if text is None:
+        return generation.DEADLINE_SECONDS
+    if not (text.isascii() and text.isdigit() and len(text) < LONGEST_NUMBER and int(text) >= 1):
+        most = generation.DEADLINE_SECONDS
+        raise InvalidRequest(
+            f"The header {DEADLINE_HEADER} must be a whole number of seconds, from 1 to {most}.",
+            code="invalid_value",
+            param=DEADLINE_HEADER,
+        )
+    return min(int(text), generation.DEADLINE_SECONDS)
+
+
+@csrf_exempt
+@login_not_required
+def unknown_path(_request: HttpRequest) -> HttpResponseBase:
+    """Anything else under /v1: 404 in JSON, whatever the method, before any key is asked for."""
+    raise UnknownPath
+
+
+@csrf_exempt
+@login_not_required
+def hosted_picture(request: HttpRequest, token: str) -> HttpResponseBase:
+    """GET /i/{token}.png: the picture to whoever holds the link; no key is asked for or looked at."""
+    if request.method not in {"GET", "HEAD"}:
+        raise MethodNotAllowed(request.method or "")
+    image = links.resolve(
+        token=token, expires=request.GET.get("expires", ""), sig=request.GET.get("sig", "")
+    )
+    if not image.is_alive:
+        raise links.LinkGone
+    headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
+    if address := storage.presigned_url(image.storage_key):
+        return HttpResponseRedirect(address, headers={"Cache-Control": "no-store"})
+    try:
+        file = storage.pictures().open(image.storage_key)
+    except FileNotFoundError:
+        raise links.LinkGone from None
+    return FileResponse(file, content_type="image/png", filename=f"{token}.png", headers=headers)

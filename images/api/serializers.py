@@ -1,0 +1,165 @@
+"""What a caller may ask for, and how each wrong value is answered.
+
+DRF's own fields are generous ("1" is 1, 1 is "1", true is 1); this contract is not, so the fields
+here judge the JSON type first. Each failure carries the contract's code; the first one is answered.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from rest_framework import serializers
+from rest_framework.fields import empty
+
+from accounts.http.refusals import InvalidRequest, Refusal
+from images.catalog import DEFAULT_SIZE, MODELS, PROMPT_LIMIT, SEED_LIMIT, SIZES
+
+NOT_BUILT_FORMATS = ("jpeg", "webp")
+
+
+class ModelNotFound(Refusal):
+    status = 404
+    code = "model_not_found"
+    param = "model"
+    text = f"This model does not exist here. Use one of: {', '.join(MODELS)}."
+
+
+@dataclass(frozen=True)
+class GenerationAsked:
+    """A request that passed: every value is usable as it stands."""
+
+    model: str
+    prompt: str
+    size: str
+    seed: int | None
+    response_format: str
+
+
+class StrictField(serializers.Field[Any, Any, Any, Any]):
+    """A field that judges the JSON type; null means the default, where there is one."""
+
+    def refuse(self, code: str, text: str) -> NoReturn:
+        raise serializers.ValidationError(text, code=code)
+
+    def validate_empty_values(self, data: Any) -> tuple[bool, Any]:
+        if data is None or data is empty:
+            if self.default is empty:
+                self.refuse("missing_required_parameter", f"'{self.field_name}' is required.")
+            return True, self.default
+        return False, data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class Text(StrictField):
+    """A JSON string; with `choices`, one of those."""
+
+    def __init__(self, *, choices: tuple[str, ...] = (), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.choices = choices
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.refuse("invalid_type", f"'{self.field_name}' must be a string.")
+        if self.choices and data not in self.choices:
+            offered = ", ".join(self.choices)
+            self.refuse("invalid_value", f"'{self.field_name}' must be one of: {offered}.")
+        return data
+
+
+class Prompt(Text):
+    """Text that can be drawn and stored: not empty, not too long, no NUL, no half characters."""
+
+    def to_internal_value(self, data: Any) -> str:
+        prompt = super().to_internal_value(data)
+        if len(prompt) > PROMPT_LIMIT:
+            self.refuse(
+                "string_above_max_length",
+                f"'prompt' may have at most {PROMPT_LIMIT} characters. It was not cut; shorten it.",
+            )
+        if not prompt.strip():
+            self.refuse("invalid_value", "'prompt' is empty. Say in words what the image shows.")
+        if "\x00" in prompt or any("\ud800" <= character <= "\udfff" for character in prompt):
+            self.refuse("invalid_value", "'prompt' holds characters that are not text.")
+        return prompt
+
+
+class Whole(StrictField):
+    """A JSON whole number between two bounds; true and 1.0 are not."""
+
+    def __init__(self, *, least: int, most: int, above: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.least, self.most, self.above = least, most, above
+
+    def to_internal_value(self, data: Any) -> int:
+        if not isinstance(data, int) or isinstance(data, bool):
+            self.refuse("invalid_type", f"'{self.field_name}' must be a whole number.")
+        if data < self.least:
+            self.refuse(
+                "integer_below_min_value", f"'{self.field_name}' must be at least {self.least}."
+            )
+        if data > self.most:
+            text = self.above or f"'{self.field_name}' must be at most {self.most}."
+            self.refuse("integer_above_max_value", text)
+        return data
+
+
+class OutputFormat(Text):
+    """`png`; the other formats of OpenAI's API are refused, never silently replaced."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if data in NOT_BUILT_FORMATS:
+            self.refuse("unsupported_parameter", "'output_format' offers only png so far.")
+        return super().to_internal_value(data)
+
+
+class Stream(StrictField):
+    """Streaming is not offered, and an answer in plain JSON would break a client that waits for it."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.refuse("invalid_type", "'stream' must be true or false.")
+        if data:
+            self.refuse("unsupported_parameter", "'stream' is not supported. Leave it out.")
+        return data
+
+
+class Size(Text):
+    """One of the sizes offered; `auto` means the default."""
+
+    def to_internal_value(self, data: Any) -> str:
+        return DEFAULT_SIZE if data == "auto" else super().to_internal_value(data)
+
+
+class GenerationRequest(serializers.Serializer[Any]):
+    """The body of POST /v1/images/generations. Fields that are not named here are ignored."""
+
+    model = Text()
+    prompt = Prompt()
+    size = Size(choices=tuple(SIZES), default=DEFAULT_SIZE)
+    n = Whole(
+        least=1, most=1, default=1, above="'n' may only be 1. Send one request for each image."
+    )
+    response_format = Text(choices=("b64_json", "url"), default="b64_json")
+    seed = Whole(least=0, most=SEED_LIMIT, default=None)
+    output_format = OutputFormat(choices=("png",), default="png")
+    stream = Stream(default=False)
+
+    def asked(self) -> GenerationAsked:
+        """The validated request.
+
+        Raises:
+            InvalidRequest: a field is wrong; the first in the order above.
+            ModelNotFound: the model is a string, but none of ours.
+        """
+        self.is_valid()
+        for name in map(str, self.fields):
+            if name in self.errors:
+                detail = self.errors[name][0]
+                raise InvalidRequest(str(detail), code=detail.code, param=name)
+            if name == "model" and self.initial_data["model"] not in MODELS:
+                raise ModelNotFound
+        data = self.validated_data
+        return GenerationAsked(
+            **{field: data[field] for field in GenerationAsked.__dataclass_fields__}
+        )

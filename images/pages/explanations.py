@@ -1,0 +1,38 @@
+"""What pages say about a generation that brought no picture, and what the reader can do about it."""
+
+from dataclasses import dataclass
+
+from images.jobs import generation as life
+from images.models import Generation
+
+WHAT_TO_DO = {
+    Generation.Status.FAILED: (
+        "The job was tried on two workers. Run it again; if it fails again, send us the request id."
+    ),
+    Generation.Status.MODERATED: "Change the prompt, then run it again.",
+    Generation.Status.CANCELED: "Run it again whenever you like.",
+    Generation.Status.EXPIRED: (
+        "No worker could generate it in time. Run it again; a later moment may find a shorter queue."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """`reason` is the sentence the API answered with; `code` the exact cause in our records."""
+
+    reason: str
+    what_to_do: str
+    code: str
+
+
+def explain(generation: Generation) -> Explanation | None:
+    """Why there is no picture; None for a generation that has one, or may still get one."""
+    refusal = life.refusal_of(generation)
+    if refusal is None:
+        return None
+    return Explanation(
+        reason=str(refusal),
+        what_to_do=WHAT_TO_DO[Generation.Status(generation.status)],
+        code=generation.error_code,
+    )

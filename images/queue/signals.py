@@ -1,0 +1,188 @@
+"""What Redis and Celery carry: doorbells, wake-ups, progress, and which workers are alive.
+
+All of it may be lost, doubled or late without harm; the database decides. So nothing here raises
+when Redis is away: a lost hint is logged, and the sweeper or the poller makes up for it. Nor does
+anything wait long for it: once Redis has failed somebody in this process, one in two seconds asks it for
+all (see `buckets.Circuit`).
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cache
+
+import redis
+from amqp import AMQPError
+from celery import current_app
+from django.conf import settings
+from kombu.exceptions import OperationalError
+
+from accounts.limits.buckets import asking, broker_circuit
+from images.catalog import Model
+
+logger = logging.getLogger(__name__)
+
+ENDED = "ecohash:ended"
+WORKERS = "ecohash:workers"
+STEP_SECONDS = 120
+BEAT_SECONDS = 5
+# Three missed beats and a worker counts as dead.
+DEAD_AFTER_SECONDS = 3 * BEAT_SECONDS
+CHORES = "ecohash:chores"
+# Redis' own clock, so that hosts need not agree on the time.
+NOTE_CHORE = "redis.call('HSET', KEYS[1], ARGV[1], redis.call('TIME')[1])"
+# A caller stands behind most questions.
+REDIS_TIMEOUT_SECONDS = 1
+LISTENING_TIMEOUT_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One GPU process, as its last heartbeat described it; `state` is `idle` or `drawing`.
+
+    `seconds` is what a picture took lately, of any size and of each; None before the first.
+    """
+
+    name: str
+    model: str
+    state: str
+    fingerprint: str
+    seconds: float | None = None
+    seconds_by_size: dict[str, float] = field(default_factory=dict)
+
+
+@cache
+def client() -> redis.Redis:
+    """This process's connection pool; safe to share between threads."""
+    return _connect(REDIS_TIMEOUT_SECONDS)
+
+
+@cache
+def listener() -> redis.Redis:
+    """The same for whoever waits for what others publish."""
+    return _connect(LISTENING_TIMEOUT_SECONDS)
+
+
+def _connect(timeout_seconds: float) -> redis.Redis:
+    """A pool of connections of which none waits longer than that."""
+    return redis.Redis.from_url(
+        settings.REDIS_URL,
+        decode_responses=True,
+        socket_connect_timeout=timeout_seconds,
+        socket_timeout=timeout_seconds,
+        health_check_interval=30,
+    )
+
+
+def ring(model: Model, times: int = 1) -> None:
+    """Tell the workers of this model that there is work."""
+    try:
+        for _ in range(times):
+            with asking(broker_circuit()):
+                current_app.send_task(
+                    "inference.draw", args=[model.id], queue=model.queue, retry=False
+                )
+    except (OperationalError, AMQPError, redis.RedisError, OSError) as error:
+        logger.warning("doorbell lost", extra={"model": model.id, "error": type(error).__name__})
+
+
+def announce_end(generation_id: str) -> None:
+    """Wake whoever waits for this generation."""
+    try:
+        with asking():
+            client().publish(ENDED, generation_id)
+    except redis.RedisError as error:
+        logger.warning("wake-up lost", extra={"error": type(error).__name__})
+
+
+def ended() -> Iterator[str]:
+    """Ids of generations as they end, for ever.
+
+    Raises:
+        redis.RedisError: the connection broke; subscribe again.
+    """
+    with listener().pubsub(  # type: ignore[no-untyped-call]
+        ignore_subscribe_messages=True
+    ) as subscription:
+        subscription.subscribe(ENDED)
+        while True:
+            message = subscription.get_message(timeout=3)
+            if message:
+                yield message["data"]
+
+
+def report_step(generation_id: str, step: int, steps: int) -> None:
+    """Show progress to whoever looks at the job."""
+    try:
+        with asking():
+            client().set(f"ecohash:step:{generation_id}", f"{step}/{steps}", ex=STEP_SECONDS)
+    except redis.RedisError as error:
+        logger.debug("progress lost", extra={"error": type(error).__name__})
+
+
+def step_of(generation_id: str) -> tuple[int, int] | None:
+    """(step just finished, steps in all); None before the first, or when nobody knows."""
+    try:
+        with asking():
+            text = client().get(f"ecohash:step:{generation_id}")
+    except redis.RedisError:
+        return None
+    if not isinstance(text, str):
+        return None
+    step, _, steps = text.partition("/")
+    return int(step), int(steps)
+
+
+def beat(worker: Worker) -> None:
+    """Say that this worker is alive and warm."""
+    try:
+        pipe = client().pipeline(transaction=False)
+        pipe.sadd(WORKERS, worker.name)
+        pipe.set(f"{WORKERS}:{worker.name}", json.dumps(asdict(worker)), ex=DEAD_AFTER_SECONDS)
+        pipe.execute()
+    except redis.RedisError as error:
+        logger.warning("heartbeat lost", extra={"error": type(error).__name__})
+
+
+def sign_off(name: str) -> None:
+    """Say that this worker stops, so that nobody waits for it."""
+    try:
+        client().srem(WORKERS, name)
+    except redis.RedisError as error:
+        logger.debug("sign-off lost", extra={"error": type(error).__name__})
+
+
+def live_workers() -> list[Worker]:
+    """The workers whose heart still beats; an empty list also when Redis is away."""
+    try:
+        with asking():
+            names = sorted(map(str, client().smembers(WORKERS)))
+            if not names:
+                return []
+            found = client().mget([f"{WORKERS}:{name}" for name in names])
+            if dead := [name for name, text in zip(names, found, strict=True) if text is None]:
+                client().srem(WORKERS, *dead)
+    except redis.RedisError:
+        return []
+    return [Worker(**json.loads(text)) for text in found if text is not None]
+
+
+def note_chore(name: str) -> None:
+    """Say that this standing chore has just run."""
+    try:
+        client().eval(NOTE_CHORE, 1, CHORES, name)
+    except redis.RedisError as error:
+        logger.debug("note of a chore lost", extra={"error": type(error).__name__})
+
+
+def seconds_since_chores() -> dict[str, float]:
+    """How long ago each standing chore ran last; one that nobody noted is missing."""
+    try:
+        pipe = client().pipeline(transaction=False)
+        pipe.time()
+        pipe.hgetall(CHORES)
+        (now, _), noted = pipe.execute()
+    except redis.RedisError:
+        return {}
+    return {name: max(0.0, now - float(at)) for name, at in noted.items()}

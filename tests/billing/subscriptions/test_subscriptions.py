@@ -1,0 +1,219 @@
+"""Subscribing, and how our row follows what Stripe has, against the sandbox."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from billing.gateway import subscriptions as at_stripe
+from billing.gateway.errors import CallInsideTransaction
+from billing.ledger import payers, pricing
+from billing.models import MeteredPrice, Notice, Subscription, payment
+from billing.subscriptions import catalog, checkout, subscriptions
+from tests.cast import Person
+from tests.payment import bill, buy, deliver, subscribe
+from tests.stripe_sandbox import StripeSandbox
+
+FAILS_LATER = "4000000000000341"
+
+
+def kinds(person: Person) -> list[str]:
+    rows = Notice.objects.filter(organization=person.organization)
+    return sorted(rows.values_list("kind", flat=True))
+
+
+def row_of(person: Person) -> Subscription:
+    return Subscription.objects.get(pk=person.organization.pk)
+
+
+def test_sync_makes_everything_once_and_says_so(db: None, stripe_here: StripeSandbox) -> None:
+    pricing.set_default_prices()
+    first = list(catalog.sync())
+    assert sum(line.startswith("made") for line in first) == 5 + 5 + 5 + 1
+    second = list(catalog.sync())
+    assert {line.split()[0] for line in second} == {"known"}
+    MeteredPrice.objects.all().delete()
+    third = list(catalog.sync())
+    assert not [line for line in third if line.startswith("made")]
+
+
+def test_a_subscriber_pays_when_the_credit_is_gone(
+    alice: Person, stripe_here: StripeSandbox
+) -> None:
+    row = subscribe(alice, stripe_here)
+    assert row.status == "active"
+    assert row.items.count() == 5
+    assert row.period_start and row.period_end and row.period_start < row.period_end
+    holds = buy(alice, "1024x1024", 26)
+    assert [hold.payer for hold in holds] == ["credit"] * 25 + ["subscription"]
+
+
+def test_nobody_subscribes_twice(sue: Person) -> None:
+    with pytest.raises(checkout.AlreadySubscribed):
+        checkout.begin(organization=sue.organization, email="sue@example.com")
+
+
+def test_an_open_checkout_is_closed_by_the_next(alice: Person, stripe_here: StripeSandbox) -> None:
+    checkout.begin(organization=alice.organization, email="alice@example.com")
+    first = row_of(alice).checkout_id
+    checkout.begin(organization=alice.organization, email="alice@example.com")
+    with pytest.raises(AssertionError, match="expired"):
+        stripe_here.complete_checkout(first)
+
+
+def test_a_second_subscription_is_ended_and_staff_are_told(
+    sue: Person, stripe_here: StripeSandbox
+) -> None:
+    row = row_of(sue)
+    client = stripe_here.client()
+    price = MeteredPrice.objects.first()
+    card = client.v1.payment_methods.attach("pm_card_visa", {"customer": row.customer_id})
+    extra = client.v1.subscriptions.create(
+        {
+            "customer": row.customer_id,
+            "items": [{"price": price.stripe_price_id}],
+            "default_payment_method": card.id,
+        }
+    )
+    subscriptions.sync(row)
+    assert row_of(sue).subscription_id == row.subscription_id
+    assert client.v1.subscriptions.retrieve(extra.id).status == "canceled"
+    assert Notice.objects.filter(organization=None, kind="second_subscription").count() == 1
+
+
+def test_events_in_any_number_and_order_lead_to_the_present_state(
+    alice: Person, stripe_here: StripeSandbox
+) -> None:
+    checkout.begin(organization=alice.organization, email="alice@example.com")
+    stripe_here.complete_checkout(row_of(alice).checkout_id)
+    row = row_of(alice)
+    live = stripe_here.client().v1.subscriptions.list({"customer": row.customer_id}).data[0]
+    stripe_here.client().v1.subscriptions.cancel(live.id, {"invoice_now": True})
+    deliver(stripe_here, times=5)
+    assert row_of(alice).status == "canceled"
+    assert row_of(alice).items.count() == 5
+
+
+def test_a_look_that_began_earlier_is_thrown_away(sue: Person, stripe_here: StripeSandbox) -> None:
+    before = row_of(sue)
+    old = at_stripe.find(str(before.subscription_id))
+    stripe_here.client().v1.subscriptions.update(
+        before.subscription_id, {"cancel_at_period_end": True}
+    )
+    subscriptions.sync(before)
+    assert row_of(sue).ends_at
+    assert not subscriptions._write(before, old)
+    assert row_of(sue).ends_at
+
+
+def test_a_failed_payment_leaves_some_days_and_a_lower_limit(
+    alice: Person, stripe_here: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payment, "GRACE_ALLOWANCE_MICROS", 200_000)
+    row = subscribe(alice, stripe_here, card=FAILS_LATER)
+    buy(alice, "1024x1024", 60)
+    invoice = bill(stripe_here, row)
+    deliver(stripe_here)
+    row = row_of(alice)
+    assert row.status == "past_due"
+    assert row.serves
+    assert kinds(alice) == ["payment_failed"]
+    buy(alice, "1024x1024", 10)
+    with pytest.raises(payers.GraceLimitReached, match=r"\$1\.40 this month"):
+        buy(alice, "512x512")
+    Subscription.objects.update(past_due_since=timezone.now() - timedelta(days=7, minutes=1))
+    with pytest.raises(payers.PaymentOverdue):
+        buy(alice, "512x512")
+    mend_card(stripe_here, row)
+    stripe_here.retry_payment(invoice)
+    deliver(stripe_here)
+    assert row_of(alice).status == "active"
+    assert row_of(alice).past_due_since is None
+    assert kinds(alice) == ["payment_failed", "payment_recovered"]
+    buy(alice)
+
+
+def mend_card(sandbox: StripeSandbox, row: Subscription) -> None:
+    client = sandbox.client()
+    card = client.v1.payment_methods.attach("pm_card_visa", {"customer": row.customer_id})
+    client.v1.subscriptions.update(row.subscription_id, {"default_payment_method": card.id})
+
+
+def test_what_stripe_gave_up_on_is_refused(alice: Person, stripe_here: StripeSandbox) -> None:
+    row = subscribe(alice, stripe_here, card=FAILS_LATER)
+    buy(alice, "1024x1024", 60)
+    bill(stripe_here, row)
+    deliver(stripe_here)
+    stripe_here.give_up(row.subscription_id)
+    deliver(stripe_here)
+    assert row_of(alice).status == "unpaid"
+    with pytest.raises(payers.PaymentOverdue):
+        buy(alice)
+
+
+def test_a_dispute_freezes_new_work_until_it_is_won(
+    alice: Person, stripe_here: StripeSandbox
+) -> None:
+    row = subscribe(alice, stripe_here)
+    buy(alice, "1024x1024", 60)
+    bill(stripe_here, row)
+    charge = stripe_here.client().v1.charges.list({"customer": row.customer_id}).data[0].id
+    dispute = stripe_here.dispute(charge)["id"]
+    stripe_here.fraud_warning(charge)
+    deliver(stripe_here)
+    with pytest.raises(payers.AccountFrozen):
+        buy(alice)
+    stripe_here.close_dispute(dispute, "won")
+    deliver(stripe_here)
+    with pytest.raises(payers.AccountFrozen):
+        buy(alice)
+    assert subscriptions.unfreeze(row_of(alice))
+    buy(alice)
+
+
+def test_a_deleted_customer_can_begin_again(sue: Person, stripe_here: StripeSandbox) -> None:
+    old = row_of(sue)
+    stripe_here.client().v1.customers.delete(old.customer_id)
+    deliver(stripe_here)
+    assert row_of(sue).status == "none"
+    with pytest.raises(payers.NoSubscription):
+        buy(sue)
+    assert kinds(sue) == ["subscription_ended"]
+    new = subscribe(sue, stripe_here)
+    assert new.status == "active"
+    assert new.customer_id != old.customer_id
+    buy(sue)
+
+
+def test_a_new_price_holds_only_after_stripe_has_confirmed_it(
+    sue: Person, stripe_here: StripeSandbox
+) -> None:
+    pricing.set_price(model=pricing.DEFAULT_MODEL, size="512x512", amount_micros=12_000)
+    [hold] = buy(sue)
+    assert (hold.amount_micros, hold.price.version) == (10_000, 1)
+    subscriptions.keep()
+    [hold] = buy(sue)
+    assert (hold.amount_micros, hold.price.version) == (12_000, 2)
+    assert row_of(sue).items.count() == 6
+
+
+def test_an_old_price_goes_after_its_last_invoice(sue: Person, stripe_here: StripeSandbox) -> None:
+    buy(sue, images=3)
+    pricing.set_price(model=pricing.DEFAULT_MODEL, size="512x512", amount_micros=12_000)
+    subscriptions.keep()
+    subscriptions.keep()
+    assert row_of(sue).items.count() == 6
+    bill(stripe_here, row_of(sue))
+    deliver(stripe_here)
+    subscriptions.keep()
+    assert row_of(sue).items.count() == 5
+    assert not row_of(sue).items.filter(price__version=1, price__size="512x512").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_call_to_stripe_is_made_inside_a_transaction(stripe_here: StripeSandbox) -> None:
+    from django.db import transaction
+
+    with transaction.atomic(), pytest.raises(CallInsideTransaction):
+        at_stripe.find("sub_1")
+    assert stripe_here.requests()["requests"] == {}

@@ -1,0 +1,46 @@
+"""Beat does not fill Redis up with messages that nobody hears."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from celery import current_app
+
+from ecohash.background import beat
+from images.queue import signals
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[beat.Scheduler]:
+    scheduler = beat.Scheduler(
+        app=current_app, schedule_filename=str(tmp_path / "schedule"), lazy=True
+    )
+    scheduler.setup_schedule()
+    yield scheduler
+    scheduler.close()
+    scheduler.producer.connection.release()
+
+
+@pytest.mark.parametrize(
+    ("chore", "queue"), [("send usage", "stripe"), ("end what is overdue", "default")]
+)
+def test_a_chore_that_nobody_hears_is_rung_for_so_often_and_again_once_somebody_does(
+    scheduler: beat.Scheduler, chore: str, queue: str
+) -> None:
+    entry = scheduler.schedule[chore]
+    for _ in range(beat.UNHEARD + 20):
+        scheduler.apply_entry(entry, producer=scheduler.producer)
+    assert signals.client().llen(queue) == beat.UNHEARD
+    signals.client().delete(queue)
+    scheduler.apply_entry(entry, producer=scheduler.producer)
+    assert signals.client().llen(queue) == 1
+
+
+def test_another_queue_is_rung_all_the_same(scheduler: beat.Scheduler) -> None:
+    signals.client().rpush("stripe", *["unheard"] * beat.UNHEARD)
+    scheduler.apply_entry(scheduler.schedule["end what is overdue"], producer=scheduler.producer)
+    assert signals.client().llen("default") == 1
+
+
+def test_the_platforms_beat_is_this_one() -> None:
+    assert current_app.conf.beat_scheduler == "ecohash.background.beat:Scheduler"

@@ -1,0 +1,162 @@
+"""Every rule of the request table, one value at a time."""
+
+from typing import Any
+
+import pytest
+
+from accounts.http.refusals import InvalidRequest
+from images.api.serializers import GenerationAsked, GenerationRequest, ModelNotFound
+
+VALID = {"model": "flux-1-schnell", "prompt": "a red fox"}
+IGNORED = (
+    "quality",
+    "style",
+    "background",
+    "moderation",
+    "output_compression",
+    "user",
+    "safety_identifier",
+    "partial_images",
+    "something_nobody_knows",
+)
+WRONG_TYPES: dict[str, tuple[Any, ...]] = {
+    "model": (1, True, 1.5, [], {}, ["flux-1-schnell"]),
+    "prompt": (1, False, 0.0, [], {}, ["a red fox"]),
+    "size": (512, True, [], {}, [512, 512]),
+    "n": ("1", True, False, 1.0, 1.5, [], {}, [1]),
+    "response_format": (1, True, [], {}, ["url"]),
+    "seed": ("1", True, False, 1.0, 1e3, [], {}),
+    "output_format": (1, True, [], {}, ["png"]),
+    "stream": ("true", "false", 0, 1, 0.0, [], {}),
+}
+
+
+def asked(**fields: Any) -> GenerationAsked:
+    """The request with these fields; `...` leaves one out."""
+    body = {name: value for name, value in (VALID | fields).items() if value is not ...}
+    return GenerationRequest(data=body).asked()
+
+
+def fault(**fields: Any) -> tuple[str | None, str | None]:
+    """The code and the field that the request is refused with."""
+    with pytest.raises((InvalidRequest, ModelNotFound)) as refused:
+        asked(**fields)
+    return refused.value.code, refused.value.param
+
+
+def test_two_fields_are_enough_and_the_rest_has_defaults() -> None:
+    assert asked() == GenerationAsked("flux-1-schnell", "a red fox", "1024x1024", None, "b64_json")
+
+
+@pytest.mark.parametrize("field", ["model", "prompt"])
+@pytest.mark.parametrize("value", [..., None])
+def test_a_required_field_may_be_neither_missing_nor_null(field: str, value: Any) -> None:
+    assert fault(**{field: value}) == ("missing_required_parameter", field)
+
+
+@pytest.mark.parametrize(
+    "field", ["size", "n", "response_format", "seed", "output_format", "stream"]
+)
+def test_null_means_the_default(field: str) -> None:
+    assert asked(**{field: None}) == asked()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field in WRONG_TYPES for value in WRONG_TYPES[field]]
+)
+def test_a_value_of_another_json_type_is_never_converted(field: str, value: Any) -> None:
+    assert fault(**{field: value}) == ("invalid_type", field)
+
+
+@pytest.mark.parametrize("field", IGNORED)
+@pytest.mark.parametrize("value", [None, "x", 7, True, [], {"a": 1}])
+def test_what_other_clients_send_is_ignored(field: str, value: Any) -> None:
+    assert asked(**{field: value}) == asked()
+
+
+def test_another_model_is_not_found() -> None:
+    assert fault(model="dall-e-3") == ("model_not_found", "model")
+    assert fault(model="") == ("model_not_found", "model")
+    assert fault(model="FLUX-1-SCHNELL") == ("model_not_found", "model")
+
+
+@pytest.mark.parametrize("size", ["512x512", "768x768", "1024x1024", "1024x768", "768x1024"])
+def test_each_size_on_offer_is_taken(size: str) -> None:
+    assert asked(size=size).size == size
+
+
+def test_auto_is_the_default_size() -> None:
+    assert asked(size="auto").size == "1024x1024"
+
+
+@pytest.mark.parametrize(
+    "size", ["", "512", "512X512", "512 x 512", " 512x512", "512×512", "256x256", "Auto", "large"]
+)
+def test_other_spellings_of_a_size_are_not_guessed_at(size: str) -> None:
+    assert fault(size=size) == ("invalid_value", "size")
+
+
+def test_one_image_at_a_time() -> None:
+    assert asked(n=1) == asked()
+    assert fault(n=2) == ("integer_above_max_value", "n")
+    assert fault(n=10**400) == ("integer_above_max_value", "n")
+    assert fault(n=0) == ("integer_below_min_value", "n")
+    assert fault(n=-1) == ("integer_below_min_value", "n")
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 - 1])
+def test_a_seed_has_32_bits(seed: int) -> None:
+    assert asked(seed=seed).seed == seed
+
+
+def test_a_seed_outside_its_range_is_refused() -> None:
+    assert fault(seed=-1) == ("integer_below_min_value", "seed")
+    assert fault(seed=2**32) == ("integer_above_max_value", "seed")
+    assert fault(seed=2**64) == ("integer_above_max_value", "seed")
+
+
+def test_both_response_formats_are_taken_and_no_other() -> None:
+    assert asked(response_format="url").response_format == "url"
+    assert fault(response_format="base64") == ("invalid_value", "response_format")
+
+
+def test_a_prompt_is_counted_in_code_points_and_never_cut() -> None:
+    assert asked(prompt="🦊" * 1_000).prompt == "🦊" * 1_000
+    assert fault(prompt="a" * 1_001) == ("string_above_max_length", "prompt")
+
+
+def test_a_prompt_reaches_the_engine_as_it_was_written() -> None:
+    assert asked(prompt="  two  spaces\n").prompt == "  two  spaces\n"
+
+
+@pytest.mark.parametrize("prompt", ["", " ", "\n\t ", "\u2003\u00a0"])
+def test_a_prompt_of_white_space_is_empty(prompt: str) -> None:
+    assert fault(prompt=prompt) == ("invalid_value", "prompt")
+
+
+@pytest.mark.parametrize("prompt", ["a\x00b", "half \ud83d", "\udc00"])
+def test_a_prompt_that_no_database_can_hold_is_refused(prompt: str) -> None:
+    assert fault(prompt=prompt) == ("invalid_value", "prompt")
+
+
+def test_png_is_the_only_output_format_so_far() -> None:
+    assert asked(output_format="png") == asked()
+    assert fault(output_format="webp") == ("unsupported_parameter", "output_format")
+    assert fault(output_format="jpeg") == ("unsupported_parameter", "output_format")
+    assert fault(output_format="gif") == ("invalid_value", "output_format")
+
+
+def test_streaming_is_refused_rather_than_answered_in_one_piece() -> None:
+    assert asked(stream=False) == asked()
+    assert fault(stream=True) == ("unsupported_parameter", "stream")
+
+
+def test_of_several_faults_the_first_field_is_answered() -> None:
+    assert fault(model="x", prompt="", n=9) == ("model_not_found", "model")
+    assert fault(prompt="", n=9) == ("invalid_value", "prompt")
+
+
+def test_no_refusal_repeats_the_prompt() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        asked(prompt="CANARY" * 200)
+    assert "CANARY" not in str(refused.value)

@@ -1,0 +1,305 @@
+"""One call, one image: the same key or an automatic retry never draws or charges twice."""
+
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from accounts.http.refusals import InvalidRequest
+from accounts.limits import rate_limits
+from accounts.limits.rate_limits import RateLimitExceeded
+from images.jobs import admission, generation, idempotency, leases
+from images.jobs.admission import Admitted
+from images.jobs.idempotency import Call
+from images.models import Generation, Image
+from tests.at_once import at_once
+from tests.calls import BODY, GENERATIONS, call
+from tests.cast import Person
+from tests.images import make
+from tests.images.make import PRICE, books, state
+from tests.working import working
+
+SAME = {"Idempotency-Key": "order 17"}
+RETRY = {"x-stainless-retry-count": "1"}
+
+
+@pytest.fixture(autouse=True)
+def _slow_refill(settings: Any) -> None:
+    """A token comes back in a second, so that none does between two looks of a test."""
+    settings.REQUESTS_PER_MINUTE = settings.IMAGES_PER_MINUTE = 60
+
+
+def ask(person: Person, *, key: str | None = None, is_retry: bool = False, **body: Any) -> Admitted:
+    """The call as the API hands it on."""
+    asked: dict[str, Any] = {
+        "model": "flux-1-schnell",
+        "prompt": "a red fox",
+        "size": "512x512",
+        "seed": 1,
+    } | body
+    return admission.request_image(
+        organization=person.organization,
+        api_key=person.key,
+        call=Call(idempotency.digest(asked), key, is_retry),
+        request_id="req_test",
+        **asked,
+    )
+
+
+def deliver() -> Generation:
+    job = make.claimed()
+    assert leases.deliver(job, make.stored(job))
+    return job
+
+
+def test_the_digest_knows_the_body_and_not_the_order_of_its_fields() -> None:
+    assert idempotency.digest({"a": 1, "b": [1, 2]}) == idempotency.digest({"b": [1, 2], "a": 1})
+    assert idempotency.digest({"a": 1}) != idempotency.digest({"a": True})
+    assert idempotency.digest({"a": 1, "user": "x"}) != idempotency.digest({"a": 1})
+    assert len(idempotency.digest({"prompt": "\ud800"})) == 64
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a\x01b"])
+def test_a_key_that_cannot_be_kept_is_refused_by_name(key: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        idempotency.read_call({"Idempotency-Key": key}, {})
+    assert refused.value.param == "Idempotency-Key"
+
+
+@pytest.mark.parametrize(
+    ("count", "is_retry"), [("0", False), ("", False), ("x", False), ("1", True), ("10", True)]
+)
+def test_a_retry_is_known_by_its_count(count: str, *, is_retry: bool) -> None:
+    assert idempotency.read_call({"x-stainless-retry-count": count}, {}).is_retry is is_retry
+
+
+def test_the_same_key_finds_the_running_job(alice: Person) -> None:
+    first = ask(alice, key="k")
+    again = ask(alice, key="k")
+    assert (first.shared, again.shared) == (False, True)
+    assert again.job == first.job
+    assert books(alice) == (PRICE, 0)
+
+
+def test_the_same_key_finds_the_finished_job(alice: Person) -> None:
+    first = ask(alice, key="k")
+    deliver()
+    assert ask(alice, key="k").job == first.job
+    assert books(alice) == (0, PRICE)
+
+
+def test_another_body_under_the_same_key_is_refused(alice: Person) -> None:
+    ask(alice, key="k")
+    with pytest.raises(idempotency.IdempotencyKeyReused):
+        ask(alice, key="k", prompt="a blue fox")
+    assert Generation.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_body_in_the_moment_of_admission_is_refused_and_costs_no_image_token(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ask(alice, key="k")
+    # As for a call that looked just before the first one was admitted.
+    monkeypatch.setattr(idempotency, "earlier", lambda **_: None)
+    with pytest.raises(idempotency.IdempotencyKeyReused):
+        ask(alice, key="k", prompt="a blue fox")
+    left = rate_limits.look(organization=alice.organization, api_key=alice.key)
+    assert left.images.remaining == first.standing.images.remaining
+    assert books(alice) == (PRICE, 0)
+
+
+def test_a_key_belongs_to_its_organisation(alice: Person, bob: Person, charlie: Person) -> None:
+    first = ask(alice, key="k")
+    assert ask(bob, key="k").job == first.job
+    assert ask(charlie, key="k").job != first.job
+
+
+@pytest.mark.parametrize("ended", [Generation.Status.FAILED, Generation.Status.EXPIRED])
+def test_what_ended_in_5xx_is_not_remembered(alice: Person, ended: Generation.Status) -> None:
+    first = ask(alice, key="k")
+    generation.give_up(first.job, ended, "test")
+    again = ask(alice, key="k")
+    assert not again.shared
+    assert again.job != first.job
+
+
+def test_a_canceled_job_is_remembered(alice: Person) -> None:
+    first = ask(alice, key="k")
+    assert generation.cancel(first.job)
+    assert ask(alice, key="k").job == first.job
+
+
+def test_a_key_is_free_again_when_its_picture_ends(alice: Person) -> None:
+    first = ask(alice, key="k")
+    deliver()
+    Image.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    again = ask(alice, key="k")
+    assert again.job != first.job
+    assert not again.shared
+
+
+def test_sharing_takes_no_image_token_and_one_request_token(alice: Person) -> None:
+    first = ask(alice, key="k").standing
+    again = ask(alice, key="k").standing
+    assert again.images.remaining == first.images.remaining
+    assert again.requests.remaining == first.requests.remaining - 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_at_once_one_is_admitted_and_the_others_share_it(alice: Person) -> None:
+    answers = at_once(*[lambda: ask(alice, key="k")] * 8)
+    assert [answer for answer in answers if isinstance(answer, Exception)] == []
+    assert len({answer.job.pk for answer in answers}) == 1
+    assert [answer.shared for answer in answers].count(False) == 1
+    assert books(alice) == (PRICE, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("end", ["delivered", "expired"])
+def test_callers_with_the_key_of_a_job_that_ends_do_not_stand_in_its_way(
+    alice: Person, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They hold the budget and wait for the job; whoever ends it must not hold the job and wait."""
+    # As for those who looked just before the job was admitted.
+    monkeypatch.setattr(idempotency, "earlier", lambda **_: None)
+    for round_ in range(4):
+        ask(alice, key=f"k{round_}")
+        job = make.claimed()
+        picture = make.stored(job)
+        make.deadline_passed(job)
+        expired = partial(generation.give_up, job, Generation.Status.EXPIRED, "worker_lost")
+        ending = {"delivered": partial(leases.deliver, job, picture), "expired": expired}
+        asking = partial(ask, alice, key=f"k{round_}")
+        ended, *answers = at_once(ending[end], *[asking] * 8)
+        assert ended is True
+        assert [answer for answer in answers if isinstance(answer, Exception)] == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_last_of_the_money_is_shared_too(alice: Person) -> None:
+    alice.organization.monthly_cap_micros = PRICE
+    alice.organization.save()
+    answers = at_once(*[lambda: ask(alice, key="k")] * 6)
+    assert len({answer.job.pk for answer in answers}) == 1
+
+
+def test_a_retry_joins_the_job_whose_answer_was_lost(alice: Person) -> None:
+    first = ask(alice)
+    assert ask(alice, is_retry=True).job == first.job
+    assert books(alice) == (PRICE, 0)
+
+
+def test_a_first_try_never_joins(alice: Person) -> None:
+    assert ask(alice).job != ask(alice).job
+
+
+def test_two_retries_never_join_the_same_job(alice: Person) -> None:
+    older, newer = ask(alice).job, ask(alice).job
+    joined = [ask(alice, is_retry=True).job for _ in range(3)]
+    assert joined[:2] == [newer, older]
+    assert joined[2] not in {older, newer}
+
+
+def test_a_retry_whose_answer_was_lost_too_may_join_again(alice: Person) -> None:
+    first = ask(alice)
+    joined = ask(alice, is_retry=True)
+    idempotency.note_answer(joined.job, whole=False, shared=True)
+    assert ask(alice, is_retry=True).job == first.job
+
+
+def test_an_answer_that_went_out_in_full_is_not_joined(alice: Person) -> None:
+    first = ask(alice)
+    idempotency.note_answer(first.job, whole=True, shared=False)
+    assert ask(alice, is_retry=True).job != first.job
+
+
+@pytest.mark.parametrize("ended", ["canceled", "failed", "expired"])
+def test_a_job_without_a_picture_is_not_joined(alice: Person, ended: str) -> None:
+    first = ask(alice)
+    generation.give_up(first.job, Generation.Status(ended), "test")
+    assert ask(alice, is_retry=True).job != first.job
+
+
+def test_a_retry_joins_only_its_own_key_body_and_time(alice: Person, bob: Person) -> None:
+    first = ask(alice).job
+    assert ask(bob, is_retry=True).job != first
+    assert ask(alice, is_retry=True, prompt="a blue fox").job != first
+    Generation.objects.filter(pk=first.pk).update(created_at=timezone.now() - timedelta(minutes=11))
+    assert ask(alice, is_retry=True).job != first
+
+
+def test_a_retry_that_is_refused_lets_the_job_go(alice: Person) -> None:
+    first = ask(alice)
+    alice.key.requests_per_minute = 1
+    alice.key.save()
+    ask(alice, prompt="takes the token")
+    with pytest.raises(RateLimitExceeded):
+        ask(alice, is_retry=True)
+    assert make.now(first.job).joined_at is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_replay_is_the_same_answer_to_the_byte(alice: Person) -> None:
+    with working():
+        one, two = [call("POST", GENERATIONS, BODY, headers=alice.headers | SAME) for _ in "12"]
+    assert (one.status_code, two.status_code) == (200, 200)
+    assert one.content == two.content
+    assert "idempotent-replayed" not in one
+    assert two["idempotent-replayed"] == "true"
+    assert one["x-ecohash-generation-id"] == two["x-ecohash-generation-id"]
+    assert one["x-request-id"] != two["x-request-id"]
+    assert books(alice) == (0, PRICE)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_replayed_link_is_the_same_link(alice: Person) -> None:
+    body = BODY | {"response_format": "url"}
+    with working():
+        one, two = [call("POST", GENERATIONS, body, headers=alice.headers | SAME) for _ in "12"]
+    assert one.content == two.content
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_calls_with_one_key_get_one_picture(alice: Person) -> None:
+    with working():
+        answers = at_once(
+            *[lambda: call("POST", GENERATIONS, BODY, headers=alice.headers | SAME)] * 6
+        )
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+    assert [answer.get("idempotent-replayed") for answer in answers].count("true") == 5
+    assert books(alice) == (0, PRICE)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_sharers_own_deadline_ends_its_wait_and_not_the_job(alice: Person) -> None:
+    body = BODY | {"seed": 1}
+    call_ = idempotency.read_call(SAME, body)
+    job = ask(alice, key=call_.key).job
+    hurry = alice.headers | SAME | {"x-ecohash-deadline-seconds": "1"}
+    answer = call("POST", GENERATIONS, body, headers=hurry)
+    assert answer.status_code == 503
+    assert "still in the queue" in answer.json()["error"]["message"]
+    assert state(job)[0] == "queued"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_reused_key_is_400_and_never_409(alice: Person) -> None:
+    ask(alice, key=idempotency.read_call(SAME, {}).key, prompt="another")
+    response = call("POST", GENERATIONS, BODY, headers=alice.headers | SAME)
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "idempotency_key_reused"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_retry_of_the_sdk_gets_the_picture_that_was_lost(alice: Person) -> None:
+    with working():
+        # The test client reads the answer without writing it anywhere: it is lost.
+        lost = call("POST", GENERATIONS, BODY, headers=alice.headers)
+        found = call("POST", GENERATIONS, BODY, headers=alice.headers | RETRY)
+    assert found["x-ecohash-generation-id"] == lost["x-ecohash-generation-id"]
+    assert found["idempotent-replayed"] == "true"
+    assert books(alice) == (0, PRICE)
