@@ -78,8 +78,8 @@ prepare_environment()
 prepare_django()
 prepare_hypothesis()
 
-from tests.cast import alice, bob, charlie, pauper  # noqa: E402 - needs the settings
-from tests.payment import one_try, stripe_here, sue  # noqa: E402 - the same
+from tests.cast import alice, bob, charlie, unfunded  # noqa: E402 - needs the settings
+from tests.payment import one_try, stripe_here, subscriber  # noqa: E402 - the same
 from tests.platform import platform, start_platform  # noqa: E402 - the same
 from tests.stripe_sandbox import sandbox, sandbox_server  # noqa: E402 - the same
 
@@ -88,13 +88,13 @@ __all__ = [
     "bob",
     "charlie",
     "one_try",
-    "pauper",
     "platform",
     "sandbox",
     "sandbox_server",
     "start_platform",
     "stripe_here",
-    "sue",
+    "subscriber",
+    "unfunded",
 ]
 
 

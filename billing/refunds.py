@@ -187,7 +187,7 @@ def _send(refund: Refund) -> bool:
         stripe_id = _give(refund)
     except GatewayError as error:
         # Stripe replays a stored 500 for a day.
-        fault = usage.outcome_of(error) == usage.Outcome.FAULT
+        fault = usage.outcome_of(error) == usage.ReportOutcome.FAULT
         row.update(
             note=str(error)[:500],
             not_before=sending.later(refund.tries + 1),

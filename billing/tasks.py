@@ -51,7 +51,7 @@ def send() -> None:
 @shared_task(name="billing.stripe.prove")
 def prove() -> None:
     """Compare what Stripe counted with what it accepted."""
-    confirming.prove()
+    confirming.confirm()
 
 
 @shared_task(name="billing.stripe.refund")
@@ -77,14 +77,14 @@ def process_event(event_id: str) -> None:
 @shared_task(name="billing.stripe.keep")
 def keep() -> None:
     """Bring new prices to subscriptions, and look at those that nothing was heard of."""
-    _if_stripe_is_there(subscriptions.keep)
+    _if_stripe_is_there(subscriptions.refresh_subscriptions)
 
 
 @shared_task(name="billing.stripe.compare")
 def compare(organization_id: int) -> None:
     """Compare one organisation's books with Stripe's; staff get what differs."""
     tell_staff(
-        comparing.differences(organization=organization_id), of=f"organization {organization_id}"
+        comparing.compare(organization=organization_id), of=f"organization {organization_id}"
     )
 
 

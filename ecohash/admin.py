@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from accounts.admin import ReadOnlyInline
 from accounts.models import ApiKey, Membership, Organization
 from billing.admin import organizations
-from billing.admin.actions import ActsAdmin
+from billing.admin.actions import ActionsAdmin
 from billing.models import Credit, Hold
 from billing.templatetags.money import dollars
 
@@ -37,7 +37,7 @@ class ApiKeyInline(ReadOnlyInline):
 
 
 @admin.register(Organization)
-class OrganizationAdmin(ActsAdmin):
+class OrganizationAdmin(ActionsAdmin):
     list_display = ("name", "created_at", "members", "images", "revenue", "credit_left")
     search_fields = ("name", "memberships__user__email")
     ordering = ("-created_at",)

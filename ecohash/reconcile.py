@@ -248,4 +248,4 @@ def differences_in_snapshot() -> list[str]:
 
 def differences_at_stripe() -> list[str]:
     """I6: where Stripe's books say otherwise; outside of any transaction."""
-    return list(comparing.differences())
+    return list(comparing.compare())

@@ -53,7 +53,7 @@ def sign_up(
             name=organization_name or name_of_organization(user.email)
         )
         Membership.objects.create(organization=organization, user=user, role=Membership.Role.OWNER)
-        holds.open_books(organization=organization, trial_credit_micros=micros or 0)
+        holds.create_credit(organization=organization, trial_credit_micros=micros or 0)
         if by_setting and micros:
             trial.note_granted(organization=organization, email=user.email)
     return organization

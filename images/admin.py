@@ -6,7 +6,7 @@ from django.contrib import admin
 
 from accounts.admin import ReadOnlyInline
 from billing import refunds
-from billing.admin.actions import Act, ActsAdmin, ReasonForm
+from billing.admin.actions import ActionsAdmin, AdminAction, ReasonForm
 from billing.admin.organizations import where_to
 from billing.models import Hold, LedgerEntry
 from billing.templatetags.money import dollars
@@ -46,7 +46,7 @@ def _not_refundable(job: Generation) -> str:
     return ""
 
 
-REFUND = Act(
+REFUND = AdminAction(
     name="refund",
     label="Refund this image",
     label_of_several="Refund the chosen images",
@@ -62,7 +62,7 @@ REFUND = Act(
 
 
 @admin.register(Generation)
-class GenerationAdmin(ActsAdmin):
+class GenerationAdmin(ActionsAdmin):
     list_display = (
         "id",
         "created_at",

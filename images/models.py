@@ -184,16 +184,20 @@ class Generation(models.Model):
         return self.hold.amount_micros if self.hold.state == Hold.State.CAPTURED else 0
 
 
-class Turn(models.Model):
-    """When a worker last took up a job of this organisation; see turns.py."""
+class LastServed(models.Model):
+    """When a worker last took up a job of this organization; see queue/fairness.py."""
 
     organization = models.OneToOneField(
-        Organization, models.CASCADE, primary_key=True, related_name="turn"
+        Organization, models.CASCADE, primary_key=True, related_name="last_served"
     )
     served_at = models.DateTimeField()
 
+    class Meta(TypedModelMeta):
+        # The table keeps the model's first name, so that the previous release runs beside this one.
+        db_table = "images_turn"
+
     def __str__(self) -> str:
-        return f"turn of {self.organization}"
+        return f"{self.organization} was served at {self.served_at}"
 
 
 class ImageQuerySet(models.QuerySet["Image"]):

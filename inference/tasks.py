@@ -25,7 +25,7 @@ workers: dict[str, GpuWorker] = {}
 @shared_task(name="inference.draw", acks_late=False, reject_on_worker_lost=False)
 def draw(model_id: str) -> None:
     """There is work for this model."""
-    workers[model_id].hear_bell()
+    workers[model_id].handle_notification()
 
 
 @signals.celeryd_after_setup.connect

@@ -50,7 +50,7 @@ LONGEST_HOST = 100  # characters
 
 
 @dataclass
-class Stint:
+class ActiveJob:
     """One job in hand; `drawing_since` is on the monotonic clock, None once it is drawn."""
 
     job: Generation
@@ -69,10 +69,10 @@ class GpuWorker:
         self.engine = engine
         self.model = model
         self.name = name_of_worker(socket.gethostname())
-        self._stints: list[Stint] = []
+        self._active_jobs: list[ActiveJob] = []
         self._pace = Pace()
         self._lock = threading.Lock()
-        self._finisher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="finisher")
+        self._uploader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="finisher")
         self._finishing: Future[None] | None = None
         self._stopping = threading.Event()
         self._work = ThreadPoolExecutor(max_workers=1, thread_name_prefix="work")
@@ -123,7 +123,7 @@ class GpuWorker:
     def stop(self) -> None:
         """Claim nothing more; the image in hand is still finished. Safe in a signal handler."""
         self._stopping.set()
-        signals.sign_off(self.name)
+        signals.deregister(self.name)
 
     def join(self) -> None:
         """Stop, and return once the image in hand is delivered."""
@@ -132,7 +132,7 @@ class GpuWorker:
         if self._working is not None:
             self._working.result()
 
-    def hear_bell(self) -> None:
+    def handle_notification(self) -> None:
         """Pass a bell to the work thread; returns when its hands are empty or the shift is over.
 
         A worker that is busy thus takes no second bell, which an idle one should hear.
@@ -143,7 +143,7 @@ class GpuWorker:
             self._idle.clear()
             self._bell.set()
         if not self._idle.wait(SHIFT_SECONDS) and not self._stopping.is_set():
-            signals.ring(self.model)
+            signals.notify_workers(self.model)
 
     def _turn(self) -> None:
         """The work thread's loop: with each bell, and every few seconds without one, until it is told to stop."""
@@ -153,7 +153,7 @@ class GpuWorker:
             self._turned_at = time.monotonic()
             try:
                 if rung or leases.waits(self.model):
-                    self.answer_bell()
+                    self.drain_queue()
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("database away", extra={"error": type(error).__name__})
             except Exception:  # the next turn tries again
@@ -166,7 +166,7 @@ class GpuWorker:
         with self._lock:
             self._idle.set()
 
-    def answer_bell(self) -> None:
+    def drain_queue(self) -> None:
         """Draw until nothing waits; returns with empty hands."""
         try:
             while not self._stopping.is_set():
@@ -176,15 +176,15 @@ class GpuWorker:
                     break
                 self._draw(job)
         finally:
-            self._join_finisher()
+            self._join_uploader()
             if not self._stopping.is_set():
                 self._beat("idle")
 
     def _draw(self, job: Generation) -> None:
         started = time.monotonic()
-        stint = Stint(job, drawing_since=started)
+        stint = ActiveJob(job, drawing_since=started)
         with self._lock:
-            self._stints.append(stint)
+            self._active_jobs.append(stint)
         with request_id.working_for(job.request_id):
             logger.info("drawing", extra={"generation": job.id, "attempt": job.attempt})
             try:
@@ -203,8 +203,8 @@ class GpuWorker:
         stint.drawing_since = None
         drawn_at = timezone.now()
         # At most one picture waits behind the one being drawn, so that memory stays bounded.
-        self._join_finisher()
-        self._finishing = self._finisher.submit(self._finish, stint, drawing, drawn_at)
+        self._join_uploader()
+        self._finishing = self._uploader.submit(self._finish, stint, drawing, drawn_at)
 
     def _ask_engine(self, job: Generation) -> Drawing:
         width, height = SIZES[job.size]
@@ -221,11 +221,11 @@ class GpuWorker:
             return draw()
         except OutOfMemory:
             logger.warning("out of memory, once more alone", extra={"generation": job.id})
-            self._join_finisher()
+            self._join_uploader()
             self.engine.free_memory()
             return draw()
 
-    def _finish(self, stint: Stint, drawing: Drawing, drawn_at: datetime) -> None:
+    def _finish(self, stint: ActiveJob, drawing: Drawing, drawn_at: datetime) -> None:
         """Encode, store and deliver. Whatever goes wrong ends this attempt and nothing else."""
         job = stint.job
         with request_id.working_for(job.request_id):
@@ -284,11 +284,11 @@ class GpuWorker:
             logger.warning("job left to the reaper", extra={"error": type(error).__name__})
             connection.close()
 
-    def _drop(self, stint: Stint) -> None:
+    def _drop(self, stint: ActiveJob) -> None:
         with self._lock:
-            self._stints.remove(stint)
+            self._active_jobs.remove(stint)
 
-    def _join_finisher(self) -> None:
+    def _join_uploader(self) -> None:
         if self._finishing is not None:
             self._finishing.result()
             self._finishing = None
@@ -296,18 +296,18 @@ class GpuWorker:
     def _keep(self) -> None:
         while True:
             with self._lock:
-                stints = list(self._stints)
+                stints = list(self._active_jobs)
             if self._still_seconds(stints) < SILENT_SECONDS and not self._stopping.is_set():
                 self._beat("drawing" if stints else "idle")
             self._renew(stints)
-            time.sleep(signals.BEAT_SECONDS)
+            time.sleep(signals.HEARTBEAT_SECONDS)
 
     def _watch(self) -> None:
         """End the process when its work hangs. Asks nobody, so that nothing can hold it up."""
         while not self._has_ended():
             time.sleep(TICK_SECONDS)
             with self._lock:
-                stints = list(self._stints)
+                stints = list(self._active_jobs)
             for stint in stints:
                 since = stint.drawing_since
                 if since is not None and time.monotonic() - since > settings.IMAGE_TIMEOUT_SECONDS:
@@ -315,7 +315,7 @@ class GpuWorker:
             if self._still_seconds(stints) > STILL_SECONDS:
                 self._quit("the work thread stands still")
 
-    def _still_seconds(self, stints: list[Stint]) -> float:
+    def _still_seconds(self, stints: list[ActiveJob]) -> float:
         """How long the work thread has neither drawn nor turned."""
         if any(stint.drawing_since is not None for stint in stints):
             return 0.0
@@ -325,7 +325,7 @@ class GpuWorker:
         """Whether the work thread came to its end, as it does after `stop`."""
         return self._working is not None and self._working.done()
 
-    def _renew(self, stints: list[Stint]) -> None:
+    def _renew(self, stints: list[ActiveJob]) -> None:
         try:
             for stint in stints:
                 leases.renew(stint.job)
@@ -335,8 +335,8 @@ class GpuWorker:
             connection.close()
 
     def _beat(self, state: str) -> None:
-        signals.beat(
-            signals.Worker(
+        signals.heartbeat(
+            signals.LiveWorker(
                 name=self.name,
                 model=self.model.id,
                 state=state,

@@ -76,6 +76,6 @@ def charlie(db: None) -> Person:
 
 
 @pytest.fixture
-def pauper(db: None) -> Person:
+def unfunded(db: None) -> Person:
     """Somebody whose valid requests end at the till: an organisation without credit."""
     return make_owner("Pauper", credit_micros=0)

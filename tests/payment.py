@@ -59,7 +59,7 @@ def make_subscriber(name: str, sandbox: StripeSandbox) -> Person:
 
 
 @pytest.fixture
-def sue(db: None, stripe_here: StripeSandbox) -> Person:
+def subscriber(db: None, stripe_here: StripeSandbox) -> Person:
     """A subscriber without credit."""
     return make_subscriber("Sue", stripe_here)
 
@@ -102,7 +102,7 @@ def buy(
     for _ in range(images):
         price = pricing.price_of(model=MODEL, size=size)
         with transaction.atomic():
-            hold = holds.hold(organization=person.organization, api_key=person.key, price=price)
+            hold = holds.place(organization=person.organization, api_key=person.key, price=price)
         with transaction.atomic():
             assert holds.capture(hold)
         bought.append(hold)

@@ -29,10 +29,10 @@ def working(engine: Engine | None = None) -> Iterator[GpuWorker]:
         try:
             while not done.is_set():
                 if redis.blpop([FLUX_SCHNELL.queue], timeout=0.1):
-                    worker.answer_bell()
+                    worker.drain_queue()
         finally:
-            worker._finisher.submit(close_connection).result()
-            worker._finisher.shutdown()
+            worker._uploader.submit(close_connection).result()
+            worker._uploader.shutdown()
             connection.close()
 
     listener = threading.Thread(target=listen, name="listener")

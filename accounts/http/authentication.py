@@ -52,7 +52,7 @@ class TooManyFailures(Refusal):
         self.headers = {"Retry-After": str(seconds)}
 
 
-class Caller(AnonymousUser):
+class ApiKeyUser(AnonymousUser):
     """What `request.user` is on the API: no person, but a key that works."""
 
     def __init__(self, key: ApiKey) -> None:
@@ -72,7 +72,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         TooManyFailures: in place of either, where the address has failed too often in a minute.
     """
 
-    def authenticate(self, request: Request) -> tuple[Caller, ApiKey]:
+    def authenticate(self, request: Request) -> tuple[ApiKeyUser, ApiKey]:
         scheme, _, secret = request.headers.get("Authorization", "").strip().partition(" ")
         secret = secret.strip()
         if scheme.lower() != "bearer" or not secret:
@@ -81,7 +81,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         if key is None:
             raise refused(request, InvalidApiKey())
         keys.note_use(key)
-        return Caller(key), key
+        return ApiKeyUser(key), key
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002 - the signature is DRF's
         return CHALLENGE["WWW-Authenticate"]

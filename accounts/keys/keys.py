@@ -190,7 +190,7 @@ def find(secret: str) -> ApiKey | None:
     return _of_secret(secret).live().first()
 
 
-def recognise(secret: str) -> ApiKey | None:
+def recognize(secret: str) -> ApiKey | None:
     """The key of that secret, whether or not it still opens the door."""
     return _of_secret(secret).first()
 
@@ -247,7 +247,7 @@ def change(
         row.name, row.expires_at = name, expires_at
         row.save(update_fields=["name", "expires_at"])
         if terms:
-            line_of(row).live().update(**terms)
+            rotation_family_of(row).live().update(**terms)
             row.refresh_from_db()
     return row
 
@@ -295,14 +295,14 @@ def expiry_after_rotation(key: ApiKey, *, now: datetime) -> datetime | None:
     return now + (key.expires_at - key.created_at)
 
 
-def line_of(key: ApiKey) -> ApiKeyQuerySet:
+def rotation_family_of(key: ApiKey) -> ApiKeyQuerySet:
     """The key and all that it was rotated from or to."""
     return ApiKey.objects.filter(Q(pk=key.line_id) | Q(root=key.line_id))
 
 
 def successor_of(key: ApiKey) -> ApiKey | None:
     """The key that replaced this one, if it was rotated."""
-    return line_of(key).filter(pk__gt=key.pk).order_by("pk").first()
+    return rotation_family_of(key).filter(pk__gt=key.pk).order_by("pk").first()
 
 
 def status_of(key: ApiKey, *, rotated: bool) -> Status:

@@ -165,7 +165,7 @@ def answer(report: Report) -> dict[str, str]:
 
     The token is named by its hash: an answer may be logged by whoever reads it.
     """
-    key = keys.recognise(report.token)
+    key = keys.recognize(report.token)
     if key:
         because = f"Found in public at {report.place}" if report.place else "Found in public"
         # Only the first of several reports suspends, so the owners get one mail.

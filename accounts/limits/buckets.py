@@ -92,7 +92,7 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TakeResult:
     """What a step found: a level for each bucket, in the order of asking.
 
     `refused` is the place of the bucket that keeps the caller waiting longest, None where all had
@@ -107,14 +107,14 @@ class Outcome:
 Wanted = Sequence[tuple[Bucket, int]]
 
 
-def take(wanted: Wanted) -> Outcome:
+def take(wanted: Wanted) -> TakeResult:
     """Take that many tokens from each bucket, or none from any; zero tokens only look.
 
     More tokens than a bucket can hold are never granted. Nothing is raised: with Redis away the
     answer is this process's own.
     """
     if not wanted:
-        return Outcome([])
+        return TakeResult([])
     if circuit.may_try():
         try:
             outcome = _take_from_redis(wanted)
@@ -126,7 +126,7 @@ def take(wanted: Wanted) -> Outcome:
     return alone.take(wanted)
 
 
-def give_back(wanted: Wanted) -> Outcome:
+def give_back(wanted: Wanted) -> TakeResult:
     """Return tokens that were taken for nothing; a full bucket stays full."""
     return take([(bucket, -tokens) for bucket, tokens in wanted])
 
@@ -148,13 +148,13 @@ def client() -> redis.Redis:
     )
 
 
-def _take_from_redis(wanted: Wanted) -> Outcome:
+def _take_from_redis(wanted: Wanted) -> TakeResult:
     arguments: list[int] = []
     for bucket, tokens in wanted:
         arguments += [_interval(bucket.per_minute, bucket.minutes), bucket.per_minute, tokens]
     step = client().register_script(STEP)
     refused, wait, *until_full = step([KEY + bucket.name for bucket, _ in wanted], arguments)
-    return Outcome(
+    return TakeResult(
         levels=[
             _level(bucket.per_minute, bucket.minutes, int(missing))
             for (bucket, _), missing in zip(wanted, until_full, strict=True)
@@ -244,14 +244,14 @@ def broker_circuit() -> Circuit:
     return rabbit_circuit if other else circuit
 
 
-class Alone:
+class LocalBuckets:
     """The same buckets in the memory of one process, smaller, for as long as Redis is away."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._full_at: dict[str, int] = {}
 
-    def take(self, wanted: Wanted) -> Outcome:
+    def take(self, wanted: Wanted) -> TakeResult:
         """What the script does in Redis; the limits are those of `per_minute_alone`."""
         refused, wait = None, 0
         before: list[int] = []
@@ -275,7 +275,7 @@ class Alone:
                 wanted, limits, after if refused is None else before, strict=True
             )
         ]
-        return Outcome(levels, refused, wait / SECOND)
+        return TakeResult(levels, refused, wait / SECOND)
 
     def _keep(self, wanted: Wanted, full_at: list[int]) -> None:
         for (bucket, tokens), moment in zip(wanted, full_at, strict=True):
@@ -300,4 +300,4 @@ class Alone:
 
 circuit = Circuit()
 rabbit_circuit = Circuit()
-alone = Alone()
+alone = LocalBuckets()

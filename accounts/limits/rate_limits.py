@@ -6,7 +6,7 @@ from typing import Literal
 
 from accounts.http.refusals import Refusal
 from accounts.limits import buckets
-from accounts.limits.buckets import Bucket, Level, Outcome
+from accounts.limits.buckets import Bucket, Level, TakeResult
 from accounts.limits.plans import limits_of, limits_of_key
 from accounts.models import ApiKey, Organization
 
@@ -21,7 +21,7 @@ Kind = Literal["requests", "images"]
 
 
 @dataclass(frozen=True)
-class Standing:
+class RateLimitStatus:
     """What a caller has left: the tighter of organisation and key; None where neither has a limit."""
 
     requests: Level | None
@@ -48,7 +48,13 @@ class RateLimitExceeded(Refusal):
     code = "rate_limit_exceeded"
 
     def __init__(
-        self, *, kind: Kind, limit: int, of_key: bool, wait_seconds: float, standing: Standing
+        self,
+        *,
+        kind: Kind,
+        limit: int,
+        of_key: bool,
+        wait_seconds: float,
+        standing: RateLimitStatus,
     ) -> None:
         seconds = buckets.retry_after(wait_seconds)
         whose = "this API key" if of_key else "your organization"
@@ -71,7 +77,7 @@ class _Counted:
 
 def take(
     *, organization: Organization, api_key: ApiKey | None, requests: int = 1, images: int = 0
-) -> Standing:
+) -> RateLimitStatus:
     """Take from the buckets of the organisation and of the key's line, in one step: all or none.
 
     `api_key` is None for the playground, which has the organisation's limits only.
@@ -94,14 +100,14 @@ def take(
     )
 
 
-def look(*, organization: Organization, api_key: ApiKey | None) -> Standing:
+def look(*, organization: Organization, api_key: ApiKey | None) -> RateLimitStatus:
     """What is left now; takes nothing."""
     return take(organization=organization, api_key=api_key, requests=0)
 
 
 def give_back(
     *, organization: Organization, api_key: ApiKey | None, requests: int = 0, images: int = 0
-) -> Standing:
+) -> RateLimitStatus:
     """Return what was taken for work that was then refused for another reason."""
     counted = _counted(organization, api_key)
     return _standing(counted, buckets.give_back(_wanted(counted, requests, images)))
@@ -140,11 +146,11 @@ def _wanted(counted: list[_Counted], requests: int, images: int) -> list[tuple[B
     return [(one.bucket, tokens[one.kind]) for one in counted]
 
 
-def _standing(counted: list[_Counted], outcome: Outcome) -> Standing:
+def _standing(counted: list[_Counted], outcome: TakeResult) -> RateLimitStatus:
     def tightest(kind: Kind) -> Level | None:
         levels = [
             level for one, level in zip(counted, outcome.levels, strict=True) if one.kind == kind
         ]
         return min(levels, key=lambda level: level.remaining, default=None)
 
-    return Standing(requests=tightest("requests"), images=tightest("images"))
+    return RateLimitStatus(requests=tightest("requests"), images=tightest("images"))

@@ -32,7 +32,7 @@ from billing.refunds import LONGEST_REASON, NotRefundable
 MOST_ROWS = 50
 
 
-class ActForm(forms.Form):
+class ActionForm(forms.Form):
     """What an act asks: nothing but to be confirmed. Where it is about one row, the form knows it."""
 
     def __init__(self, data: Any = None, *, row: Any = None) -> None:
@@ -40,7 +40,7 @@ class ActForm(forms.Form):
         self.row = row
 
 
-class ReasonForm(ActForm):
+class ReasonForm(ActionForm):
     """Why."""
 
     reason = forms.CharField(
@@ -86,7 +86,7 @@ def _never(_row: Any) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Act:
+class AdminAction:
     """One thing that may be done with a row: how its page reads, and the verb behind it.
 
     `explanation` says what will happen; `describe` is a line about the row.
@@ -101,25 +101,25 @@ class Act:
     label: str
     explanation: str
     do: Callable[..., Iterator[str]]
-    form: type[ActForm] = ActForm
+    form: type[ActionForm] = ActionForm
     describe: Callable[[Any], str] = str
     why_not: Callable[[Any], str] = _never
     label_of_several: str = ""
     of_everything: bool = False
 
 
-class ActsAdmin(ReadOnlyAdmin):
+class ActionsAdmin(ReadOnlyAdmin):
     """Rows that can be looked at, and acted upon by the verbs of `acts`."""
 
-    acts: tuple[Act, ...] = ()
+    acts: tuple[AdminAction, ...] = ()
 
-    def has_act_permission(self, request: HttpRequest) -> bool:
+    def has_action_permission(self, request: HttpRequest) -> bool:
         """Those who could change the row, were it to be changed."""
         codename = get_permission_codename("change", self.opts)
         return request.user.has_perm(f"{self.opts.app_label}.{codename}")
 
-    def _allowed(self, request: HttpRequest) -> tuple[Act, ...]:
-        return self.acts if self.has_act_permission(request) else ()
+    def _allowed(self, request: HttpRequest) -> tuple[AdminAction, ...]:
+        return self.acts if self.has_action_permission(request) else ()
 
     # --- where acts are offered ---------------------------------------------------------------
 
@@ -130,7 +130,7 @@ class ActsAdmin(ReadOnlyAdmin):
     def _url_name(self, page: str) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_{page}"
 
-    def act_url(self, act: Act, rows: Iterable[Any] = ()) -> str:
+    def act_url(self, act: AdminAction, rows: Iterable[Any] = ()) -> str:
         """Its page."""
         address = reverse(f"admin:{self._url_name('act')}", args=[act.name])
         asked = urlencode([("pk", row.pk) for row in rows])
@@ -179,7 +179,7 @@ class ActsAdmin(ReadOnlyAdmin):
         act = next((each for each in self.acts if each.name == name), None)
         if act is None:
             raise Http404
-        if not self.has_act_permission(request):
+        if not self.has_action_permission(request):
             raise PermissionDenied
         rows = [None] if act.of_everything else self._rows(request, act)
         judged = [(row, act.why_not(row)) for row in rows]
@@ -207,7 +207,7 @@ class ActsAdmin(ReadOnlyAdmin):
         }
         return TemplateResponse(request, "admin/act.html", context)
 
-    def _rows(self, request: HttpRequest, act: Act) -> list[Model]:
+    def _rows(self, request: HttpRequest, act: AdminAction) -> list[Model]:
         most = MOST_ROWS if act.label_of_several else 1
         asked = dict.fromkeys(request.GET.getlist("pk"))
         rows = [row for pk in list(asked)[:most] if (row := self.get_object(request, pk))]
@@ -222,7 +222,7 @@ class ActsAdmin(ReadOnlyAdmin):
         return reverse(f"admin:{self._url_name('changelist')}")
 
     def _carry_out(
-        self, request: HttpRequest, act: Act, row: Any, asked: dict[str, Any]
+        self, request: HttpRequest, act: AdminAction, row: Any, asked: dict[str, Any]
     ) -> list[tuple[int, str]]:
         """Do it with one row; what came of it, for the messages and for the row's history."""
         told: list[tuple[int, str]] = []
@@ -257,7 +257,7 @@ def _tell(request: HttpRequest, told: list[tuple[int, str]]) -> None:
 
 
 def _choose(
-    act: Act, page: ActsAdmin, request: HttpRequest, chosen: QuerySet[Model]
+    act: AdminAction, page: ActionsAdmin, request: HttpRequest, chosen: QuerySet[Model]
 ) -> HttpResponse | None:
     """From the list to the page of the act."""
     if chosen.count() > MOST_ROWS:

@@ -14,7 +14,7 @@ from django.utils.html import format_html
 
 from accounts.models import Organization
 from billing import refunds
-from billing.admin.actions import Act, AmountForm, NotDone, ReasonForm
+from billing.admin.actions import AdminAction, AmountForm, NotDone, ReasonForm
 from billing.admin.links import NOTHING, at_stripe, list_of, page_of
 from billing.ledger import holds, month_to_date, period_to_date
 from billing.models import LedgerEntry, Notice, Refund, Subscription, UsageBatch
@@ -113,7 +113,7 @@ def _not_frozen(organization: Organization) -> str:
 
 
 ACTS = (
-    Act(
+    AdminAction(
         name="refund",
         label="Refund an amount",
         explanation=(
@@ -125,7 +125,7 @@ ACTS = (
         describe=_refundable,
         do=_refund,
     ),
-    Act(
+    AdminAction(
         name="grant",
         label="Grant credit",
         explanation=(
@@ -135,7 +135,7 @@ ACTS = (
         form=AmountForm,
         do=_grant,
     ),
-    Act(
+    AdminAction(
         name="stop",
         label="Stop new work",
         explanation=(
@@ -145,7 +145,7 @@ ACTS = (
         form=ReasonForm,
         do=_freeze,
     ),
-    Act(
+    AdminAction(
         name="go-on",
         label="Let work go on",
         explanation="New images are accepted again, as soon as no reason against it is left.",

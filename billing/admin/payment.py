@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts.admin import ReadOnlyAdmin, ReadOnlyInline
 from billing import webhook_events
-from billing.admin.actions import Act, ActsAdmin, NotDone
+from billing.admin.actions import ActionsAdmin, AdminAction, NotDone
 from billing.admin.links import NOTHING, at_stripe
 from billing.gateway.errors import StripeAway
 from billing.models import (
@@ -30,7 +30,7 @@ def _look(row: Subscription, **_: Any) -> Iterator[str]:
     yield f"At Stripe it is {row.get_status_display()}; that is written down here now."
 
 
-LOOK = Act(
+LOOK = AdminAction(
     name="look",
     label="Look at Stripe now",
     label_of_several="Look at Stripe now",
@@ -48,7 +48,7 @@ class SubscriptionItemInline(ReadOnlyInline):
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(ActsAdmin):
+class SubscriptionAdmin(ActionsAdmin):
     list_display = (
         "organization",
         "status",
@@ -132,7 +132,7 @@ def _work(event: WebhookEvent, **_: Any) -> Iterator[str]:
     yield f"{event}: {event.outcome}."
 
 
-WORK = Act(
+WORK = AdminAction(
     name="work",
     label="Work on it now",
     label_of_several="Work on the chosen events now",
@@ -145,7 +145,7 @@ WORK = Act(
 
 
 @admin.register(WebhookEvent)
-class WebhookEventAdmin(ActsAdmin):
+class WebhookEventAdmin(ActionsAdmin):
     list_display = ("received_at", "type", "outcome", "tries", "processed_at", "object_id")
     list_filter = (("processed_at", admin.EmptyFieldListFilter), "type")
     search_fields = ("event_id", "object_id", "type")

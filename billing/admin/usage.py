@@ -12,7 +12,7 @@ from django.template.defaultfilters import pluralize
 from django.utils import timezone
 
 from accounts.admin import ReadOnlyInline
-from billing.admin.actions import Act, ActsAdmin, NotDone
+from billing.admin.actions import ActionsAdmin, AdminAction, NotDone
 from billing.admin.links import list_of
 from billing.models import Hold, SendingPause, UsageAttempt, UsageBatch
 from billing.reporting import batching, comparing, sending
@@ -31,7 +31,7 @@ def _try_now(batch: UsageBatch, **_: Any) -> Iterator[str]:
     yield f"{batch}: it is sent within seconds, unless reporting is paused."
 
 
-TRY_NOW = Act(
+TRY_NOW = AdminAction(
     name="try-now",
     label="Try now",
     label_of_several="Try the chosen batches now",
@@ -53,14 +53,14 @@ def _not_doubtful(batch: UsageBatch | None) -> str:
 def _mend(_row: None, **_: Any) -> Iterator[str]:
     batching.seal()
     done = False
-    for sentence in comparing.mend():
+    for sentence in comparing.repair():
         done = True
         yield f"{sentence[0].upper()}{sentence[1:]}."
     if not done:
         yield "Compared. Nothing could be proven wrong, so nothing was changed."
 
 
-MEND = Act(
+MEND = AdminAction(
     name="mend",
     label="Compare with Stripe and mend",
     explanation=(
@@ -85,7 +85,7 @@ class AttemptInline(ReadOnlyInline):
 
 
 @admin.register(UsageBatch)
-class UsageBatchAdmin(ActsAdmin):
+class UsageBatchAdmin(ActionsAdmin):
     list_display = ("sealed_at", "state", "quantity", "organization", "price", "tries", "note")
     list_filter = ("state",)
     list_select_related = ("organization", "price")
@@ -120,7 +120,7 @@ def _resume(_row: None, **_: Any) -> Iterator[str]:
     yield "Reporting to Stripe goes on."
 
 
-RESUME = Act(
+RESUME = AdminAction(
     name="resume",
     label="Resume",
     explanation=(
@@ -134,7 +134,7 @@ RESUME = Act(
 
 
 @admin.register(SendingPause)
-class SendingPauseAdmin(ActsAdmin):
+class SendingPauseAdmin(ActionsAdmin):
     list_display = ("since", "detail")
     fields = ("since", "detail", "key_digest")
     acts = (RESUME,)

@@ -10,7 +10,7 @@ from billing.gateway.customers import dict_of, id_of, moment
 
 
 @dataclass(frozen=True)
-class State:
+class SubscriptionState:
     """A subscription; `items` are pairs of an item's id and its Stripe price's, `reference` is ours.
 
     The billing period stands on the items (since 2025-03-31); all of ours share one. That of a
@@ -27,7 +27,7 @@ class State:
     items: list[tuple[str, str]]
 
 
-def find(subscription_id: str) -> State:
+def find(subscription_id: str) -> SubscriptionState:
     """The subscription as it is now, a canceled one too.
 
     Raises:
@@ -38,7 +38,7 @@ def find(subscription_id: str) -> State:
     return state_of(subscription)
 
 
-def all_of(customer_id: str) -> list[State]:
+def all_of(customer_id: str) -> list[SubscriptionState]:
     """The customer's subscriptions, ended ones too, the newest first."""
     with calling() as client:
         page = client.v1.subscriptions.list(
@@ -56,14 +56,14 @@ def items_of(subscription: stripe.Subscription) -> list[stripe.SubscriptionItem]
     return page.data
 
 
-def state_of(subscription: stripe.Subscription) -> State:
+def state_of(subscription: stripe.Subscription) -> SubscriptionState:
     """Ours of theirs."""
     items = items_of(subscription)
     first = items[0] if items else None
     ends_at = subscription.cancel_at
     if ends_at is None and subscription.cancel_at_period_end and first:
         ends_at = first.current_period_end
-    return State(
+    return SubscriptionState(
         id=subscription.id,
         status=subscription.status,
         customer_id=id_of(subscription.customer) or "",

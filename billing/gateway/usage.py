@@ -12,7 +12,7 @@ from billing.gateway.errors import GatewayError, StripeKeyRefused, StripeRefused
 ALREADY = "already exists with identifier"
 
 
-class Outcome(StrEnum):
+class ReportOutcome(StrEnum):
     """What became of one meter event, as far as the answer tells."""
 
     ACCEPTED = "accepted"
@@ -25,10 +25,10 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReportAnswer:
     """An outcome, and Stripe's words."""
 
-    outcome: Outcome
+    outcome: ReportOutcome
     detail: str = ""
 
 
@@ -40,7 +40,7 @@ def send(
     identifier: str,
     timestamp: datetime,
     idempotency_key: str,
-) -> Answer:
+) -> ReportAnswer:
     """Report that many images once. Never repeated in here: who calls keeps count of the attempts."""
     try:
         with calling() as client:
@@ -54,22 +54,22 @@ def send(
                 {"idempotency_key": idempotency_key, "max_network_retries": 0},
             )
     except GatewayError as error:
-        return Answer(outcome_of(error), str(error))
-    return Answer(Outcome.ACCEPTED)
+        return ReportAnswer(outcome_of(error), str(error))
+    return ReportAnswer(ReportOutcome.ACCEPTED)
 
 
-def outcome_of(error: GatewayError) -> Outcome:
+def outcome_of(error: GatewayError) -> ReportOutcome:
     """Which of the answers an error of the gateway's was."""
     if isinstance(error, StripeKeyRefused):
-        return Outcome.KEY_REFUSED
+        return ReportOutcome.KEY_REFUSED
     if isinstance(error, StripeRefused):
         duplicate = error.status == 400 and ALREADY in str(error)  # noqa: PLR2004 - HTTP's
-        return Outcome.DUPLICATE if duplicate else Outcome.REFUSED
+        return ReportOutcome.DUPLICATE if duplicate else ReportOutcome.REFUSED
     cause = error.__cause__
     status = cause.http_status if isinstance(cause, stripe.StripeError) else None
     if status is None:
-        return Outcome.LOST
-    return Outcome.BUSY if status in {CONFLICT, TOO_MANY} else Outcome.FAULT
+        return ReportOutcome.LOST
+    return ReportOutcome.BUSY if status in {CONFLICT, TOO_MANY} else ReportOutcome.FAULT
 
 
 def total(*, meter_id: str, customer_id: str, start: datetime, end: datetime) -> int:

@@ -19,7 +19,7 @@ __all__ = ["InsufficientQuota", "SpendLimitReached", "TooManyInFlight"]
 TRIAL_REASON = "Trial credit at sign-up"
 
 
-def open_books(*, organization: Organization, trial_credit_micros: int) -> Credit:
+def create_credit(*, organization: Organization, trial_credit_micros: int) -> Credit:
     """A new organisation's credit row, with its trial credit when that is above zero."""
     with transaction.atomic():
         credit = Credit.objects.create(organization=organization)
@@ -50,7 +50,7 @@ def grant(*, organization: Organization, amount_micros: int, reason: str) -> Led
         )
 
 
-def hold(*, organization: Organization, api_key: ApiKey | None, price: Price) -> Hold:
+def place(*, organization: Organization, api_key: ApiKey | None, price: Price) -> Hold:
     """Reserve the price of one image. Call it inside a transaction, and roll that back on a refusal.
 
     `price` is the one in force; a subscription that Stripe has not confirmed at it yet pays its older one.

@@ -20,7 +20,7 @@ from billing.models.payment import GRACE, GRACE_ALLOWANCE_MICROS
 from billing.pages import usage_csv
 from billing.pages.bar_chart import bar_chart
 from billing.pages.forms import SpendLimitForm, SubscribeForm
-from billing.subscriptions.payment_state import Standing, State
+from billing.subscriptions.payment_state import PaymentState, PaymentStatus
 from billing.templatetags.money import dollars
 
 LEDGER_PAGE = 25
@@ -84,7 +84,7 @@ def billing_page(
 ) -> HttpResponse:
     """The page as the organisation stands; a form that was filled in wrongly is shown as it came."""
     organization = request.organization
-    standing = Standing(request.membership)
+    standing = PaymentState(request.membership)
     entries, older = ledger_page(request)
     prices = pricing.prices_in_force(pricing.DEFAULT_MODEL)
     takes_cards = gateway.is_configured()
@@ -94,7 +94,9 @@ def billing_page(
         "form": limit_form or SpendLimitForm(initial={"limit": organization.monthly_cap_micros}),
         "subscribe_form": subscribe_form or SubscribeForm(organization),
         "takes_cards": takes_cards,
-        "asks_for_card": takes_cards and standing.may_pay and standing.state == State.USED_UP,
+        "asks_for_card": takes_cards
+        and standing.may_pay
+        and standing.state == PaymentStatus.USED_UP,
         "sandbox": settings.STRIPE_API_BASE if settings.STRIPE_SANDBOX else None,
         "prices": [
             (size, prices[size].amount_micros)

@@ -56,7 +56,7 @@ class SeeOther(HttpResponseRedirect):
     status_code = 303
 
 
-def or_say(what_follows: str) -> Callable[[MemberView[[]]], MemberView[[]]]:
+def with_stripe_errors(what_follows: str) -> Callable[[MemberView[[]]], MemberView[[]]]:
     """A view that asks Stripe: where that fails, a message with `what_follows`, and back to Billing."""
 
     def decorator(view: MemberView[[]]) -> MemberView[[]]:
@@ -99,7 +99,7 @@ def require_payer(membership: Membership) -> None:
 
 @require_POST
 @members_only
-@or_say(TRY_AGAIN)
+@with_stripe_errors(TRY_AGAIN)
 def subscribe(request: OrganizationRequest) -> HttpResponse:
     """Set the spend limit, then on to the page where the card is entered."""
     require_payer(request.membership)
@@ -119,7 +119,9 @@ def subscribe(request: OrganizationRequest) -> HttpResponse:
 
 @require_safe
 @members_only
-@or_say("If you finished the checkout, you are subscribed, and it shows here in a few minutes.")
+@with_stripe_errors(
+    "If you finished the checkout, you are subscribed, and it shows here in a few minutes."
+)
 def subscribed(request: OrganizationRequest) -> HttpResponse:
     """Back from a finished checkout."""
     ours = request.GET.get("checkout", "")
@@ -138,7 +140,7 @@ def subscribed(request: OrganizationRequest) -> HttpResponse:
 
 @require_POST
 @members_only
-@or_say(TRY_AGAIN)
+@with_stripe_errors(TRY_AGAIN)
 def portal(request: OrganizationRequest) -> HttpResponse:
     """On to the page where cards are changed, invoices paid and the subscription canceled."""
     require_payer(request.membership)
@@ -151,7 +153,7 @@ def portal(request: OrganizationRequest) -> HttpResponse:
 
 @require_safe
 @members_only
-@or_say("What you changed there shows here in a few minutes.")
+@with_stripe_errors("What you changed there shows here in a few minutes.")
 def portal_left(request: OrganizationRequest) -> HttpResponse:
     """Back from the portal: the card may be another, or the subscription canceled."""
     if row := subscription_of(request):

@@ -32,7 +32,7 @@ DOUBTFUL = (UsageBatch.State.UNKNOWN, UsageBatch.State.REJECTED)
 Differences = Iterator[str]
 
 
-def differences(*, organization: int | None = None, lag: timedelta = LAG) -> Differences:
+def compare(*, organization: int | None = None, lag: timedelta = LAG) -> Differences:
     """I6: all differences (of one organisation, or of all), one sentence each; none where the books agree.
 
     Not inside a transaction.
@@ -138,7 +138,7 @@ def _lines(customer_id: str) -> Iterator[customers.InvoiceLine]:
 # --- mending --------------------------------------------------------------------------------------
 
 
-def mend(*, lag: timedelta = LAG) -> Iterator[str]:
+def repair(*, lag: timedelta = LAG) -> Iterator[str]:
     """Do what is provable; a sentence for each thing done. Stripe's totals decide, never a guess.
 
     Raises:

@@ -38,7 +38,7 @@ class Count:
         return self.at_stripe == self.ours
 
 
-def prove(seconds: float = 10.0) -> int:
+def confirm(seconds: float = 10.0) -> int:
     """Confirm accepted batches whose meter's total matches; returns how many. At most for that long."""
     if not gateway.is_configured():
         return 0

@@ -28,7 +28,7 @@ from django.utils import timezone
 from billing.gateway import client as gateway
 from billing.gateway import customers, usage
 from billing.gateway.errors import GatewayError
-from billing.gateway.usage import Answer, Outcome
+from billing.gateway.usage import ReportAnswer, ReportOutcome
 from billing.mails import notices
 from billing.models import (
     SendingPause,
@@ -62,7 +62,7 @@ def send_due(seconds: float = 5.0) -> int:
     """
     if not gateway.is_configured() or is_paused():
         return 0
-    take_over_from_the_dead()
+    reclaim_expired()
     until = time.monotonic() + seconds
     accepted = 0
     # A list: on SQLite a half-read query would keep this connection from becoming the writer.
@@ -70,8 +70,8 @@ def send_due(seconds: float = 5.0) -> int:
         if time.monotonic() > until:
             break
         outcome = send(batch)
-        accepted += outcome == Outcome.ACCEPTED
-        if outcome in {Outcome.KEY_REFUSED, Outcome.LOST}:
+        accepted += outcome == ReportOutcome.ACCEPTED
+        if outcome in {ReportOutcome.KEY_REFUSED, ReportOutcome.LOST}:
             # The next one would fare the same, and each costs as long as a call may take.
             break
     raise_alarm()
@@ -93,14 +93,14 @@ def due() -> UsageBatchQuerySet:
     )
 
 
-def take_over_from_the_dead() -> None:
+def reclaim_expired() -> None:
     """What a sender that died had in flight is sent again, as the same event: it may have arrived."""
     UsageBatch.objects.filter(
         state=UsageBatch.State.SENDING, sending_until__lt=timezone.now()
     ).update(state=UsageBatch.State.SEALED, sending_until=None)
 
 
-def send(batch: UsageBatch) -> Outcome | None:
+def send(batch: UsageBatch) -> ReportOutcome | None:
     """One attempt at one batch; None where it was not made."""
     row: Subscription | None = getattr(batch.organization, "subscription", None)
     now = timezone.now()
@@ -114,11 +114,11 @@ def send(batch: UsageBatch) -> Outcome | None:
     if attempt is None:
         return None
     answer = _bill(batch, attempt) if batch.by_invoice else _report(batch, attempt)
-    react(batch, attempt, answer)
+    apply_outcome(batch, attempt, answer)
     return answer.outcome
 
 
-def _report(batch: UsageBatch, attempt: UsageAttempt) -> Answer:
+def _report(batch: UsageBatch, attempt: UsageAttempt) -> ReportAnswer:
     return usage.send(
         event_name=batch.price.metered.event_name,
         customer_id=batch.customer_id,
@@ -130,7 +130,7 @@ def _report(batch: UsageBatch, attempt: UsageAttempt) -> Answer:
     )
 
 
-def _bill(batch: UsageBatch, attempt: UsageAttempt) -> Answer:
+def _bill(batch: UsageBatch, attempt: UsageAttempt) -> ReportAnswer:
     """Images in work when the subscription ended: no meter of it would be billed any more."""
     try:
         customers.bill_images(
@@ -143,8 +143,8 @@ def _bill(batch: UsageBatch, attempt: UsageAttempt) -> Answer:
             key=attempt.idempotency_key,
         )
     except GatewayError as error:
-        return Answer(usage.outcome_of(error), str(error))
-    return Answer(Outcome.ACCEPTED)
+        return ReportAnswer(usage.outcome_of(error), str(error))
+    return ReportAnswer(ReportOutcome.ACCEPTED)
 
 
 def fixed_by_first_try(batch: UsageBatch, row: Subscription) -> dict[str, Any]:
@@ -205,22 +205,22 @@ def _claim(batch: UsageBatch, row: Subscription) -> UsageAttempt | None:
         return None
 
 
-def react(batch: UsageBatch, attempt: UsageAttempt, answer: Answer) -> None:
+def apply_outcome(batch: UsageBatch, attempt: UsageAttempt, answer: ReportAnswer) -> None:
     """Do what the table above says. Nothing, if our lease ran out and another has it now."""
     outcome = answer.outcome
     UsageAttempt.objects.filter(pk=attempt.pk).update(
         ended_at=timezone.now(), outcome=outcome, detail=answer.detail[:500]
     )
     repeated = batch.tries > 1
-    if outcome == Outcome.ACCEPTED or (outcome == Outcome.DUPLICATE and repeated):
+    if outcome == ReportOutcome.ACCEPTED or (outcome == ReportOutcome.DUPLICATE and repeated):
         _end(batch, UsageBatch.State.ACCEPTED, answer.detail, accepted_at=timezone.now())
-    elif outcome in {Outcome.DUPLICATE, Outcome.REFUSED}:
+    elif outcome in {ReportOutcome.DUPLICATE, ReportOutcome.REFUSED}:
         if _end(batch, UsageBatch.State.REJECTED, answer.detail):
             _tell_staff("usage_rejected", batch, answer.detail)
-    elif outcome == Outcome.KEY_REFUSED:
+    elif outcome == ReportOutcome.KEY_REFUSED:
         _end(batch, UsageBatch.State.SEALED, answer.detail)
         pause(answer.detail)
-    elif outcome == Outcome.FAULT:
+    elif outcome == ReportOutcome.FAULT:
         number = batch.key_number + 1
         _end(
             batch,

@@ -9,7 +9,7 @@ from billing.ledger import budgets, month_to_date, pricing
 from billing.models import Credit, Subscription, Trial
 
 
-class State(StrEnum):
+class PaymentStatus(StrEnum):
     """What a page has to say; each is told in other words and offers another way on."""
 
     CREDIT = "credit"  # it pays, and nobody subscribed
@@ -22,13 +22,13 @@ class State(StrEnum):
 
 
 WORDS = {
-    State.CREDIT: "On credit",
-    State.USED_UP: "No card",
-    State.ACTIVE: "Active",
-    State.PAST_DUE: "Payment failed",
-    State.OVERDUE: "Payment overdue",
-    State.PAUSED: "Paused",
-    State.FROZEN: "Stopped",
+    PaymentStatus.CREDIT: "On credit",
+    PaymentStatus.USED_UP: "No card",
+    PaymentStatus.ACTIVE: "Active",
+    PaymentStatus.PAST_DUE: "Payment failed",
+    PaymentStatus.OVERDUE: "Payment overdue",
+    PaymentStatus.PAUSED: "Paused",
+    PaymentStatus.FROZEN: "Stopped",
 }
 
 
@@ -45,7 +45,7 @@ TRIAL_REFUSALS = {
 
 
 @dataclass(frozen=True)
-class Standing:
+class PaymentState:
     """The standing of one member's organisation; what is not asked for costs no query."""
 
     membership: Membership
@@ -85,27 +85,27 @@ class Standing:
         return TRIAL_REFUSALS.get(Trial.Outcome(trial.outcome), "") if trial else ""
 
     @cached_property
-    def alarm(self) -> State | None:
+    def alarm(self) -> PaymentStatus | None:
         """What stops or endangers the work for a reason other than used up credit; else None."""
         row = self.subscription
         if row is None:
             return None
         if row.frozen_at:
-            return State.FROZEN
+            return PaymentStatus.FROZEN
         if row.status == Subscription.Status.PAST_DUE and row.serves:
-            return State.PAST_DUE
+            return PaymentStatus.PAST_DUE
         if row.status in {Subscription.Status.PAST_DUE, Subscription.Status.UNPAID}:
-            return State.OVERDUE
-        return State.PAUSED if row.status == Subscription.Status.PAUSED else None
+            return PaymentStatus.OVERDUE
+        return PaymentStatus.PAUSED if row.status == Subscription.Status.PAUSED else None
 
     @cached_property
-    def state(self) -> State:
+    def state(self) -> PaymentStatus:
         """The one thing that the billing page is about."""
         if self.alarm:
             return self.alarm
         if self.subscription and self.subscription.is_live:
-            return State.ACTIVE
-        return State.CREDIT if self.has_credit else State.USED_UP
+            return PaymentStatus.ACTIVE
+        return PaymentStatus.CREDIT if self.has_credit else PaymentStatus.USED_UP
 
     @property
     def word(self) -> str:

@@ -62,7 +62,7 @@ def sync(row: Subscription) -> Subscription:
     return row
 
 
-def _look(row: Subscription) -> at_stripe.State | None:
+def _look(row: Subscription) -> at_stripe.SubscriptionState | None:
     """The subscription that counts: ours while it lives, else another that does, else ours as it ended."""
     found = at_stripe.all_of(str(row.customer_id))
     living = [state for state in found if state.status in Subscription.LIVE]
@@ -74,13 +74,13 @@ def _look(row: Subscription) -> at_stripe.State | None:
     return order[0] if order else None
 
 
-def _end_second(row: Subscription, extra: at_stripe.State) -> None:
+def _end_second(row: Subscription, extra: at_stripe.SubscriptionState) -> None:
     """Two checkouts were completed: each image would be billed by both."""
     at_stripe.cancel_now(extra.id)
     notices.note("second_subscription", subject=extra.id, organization_name=row.organization.name)
 
 
-def _write(row: Subscription, state: at_stripe.State | None) -> bool:
+def _write(row: Subscription, state: at_stripe.SubscriptionState | None) -> bool:
     """Compare-and-set on the version that the look began with."""
     if state is None:
         return True
@@ -124,7 +124,7 @@ def _past_due(row: Subscription, status: str) -> dict[str, object]:
     }
 
 
-def _write_items(row: Subscription, state: at_stripe.State) -> None:
+def _write_items(row: Subscription, state: at_stripe.SubscriptionState) -> None:
     """Only what Stripe has confirmed is held at."""
     known = dict(
         MeteredPrice.objects.filter(
@@ -141,7 +141,7 @@ def _write_items(row: Subscription, state: at_stripe.State) -> None:
     )
 
 
-def _tell(row: Subscription, state: at_stripe.State) -> None:
+def _tell(row: Subscription, state: at_stripe.SubscriptionState) -> None:
     """The mails that belong to a change of status."""
     was, now = row.status, state.status
     if was == Subscription.Status.PAST_DUE and now in Subscription.SERVED and row.past_due_since:
@@ -220,7 +220,7 @@ def unfreeze(row: Subscription, *, because: str | None = None) -> bool:
     return not kept
 
 
-def keep() -> None:
+def refresh_subscriptions() -> None:
     """The standing chore: new prices become items, old ones go, and rows that nothing was heard of are looked at.
 
     Raises:

@@ -4,7 +4,7 @@ from typing import Any
 
 from django import template
 
-from billing.subscriptions.payment_state import Standing
+from billing.subscriptions.payment_state import PaymentState
 
 register = template.Library()
 
@@ -18,9 +18,9 @@ STATUS_WORDS = {
 
 
 @register.simple_tag(takes_context=True)
-def standing(context: dict[str, Any]) -> Standing:
+def standing(context: dict[str, Any]) -> PaymentState:
     """That of the member who reads the page."""
-    return Standing(context["request"].membership)
+    return PaymentState(context["request"].membership)
 
 
 @register.filter

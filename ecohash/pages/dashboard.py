@@ -66,7 +66,7 @@ def steps_context(organization: Organization) -> dict[str, Any]:
     """What `dashboard/first_steps.html` needs."""
     return {
         "steps": steps_of(organization),
-        "example": snippets.Call(prompt=EXAMPLE_PROMPT, size=DEFAULT_SIZE, seed=EXAMPLE_SEED),
+        "example": snippets.ApiCall(prompt=EXAMPLE_PROMPT, size=DEFAULT_SIZE, seed=EXAMPLE_SEED),
     }
 
 

@@ -35,7 +35,7 @@ def site(request: HttpRequest) -> dict[str, Any]:  # noqa: ARG001 - a context pr
 def home(request: HttpRequest) -> HttpResponse:
     """What EcoHash is, one call, and what it costs."""
     context = {
-        "example": snippets.Call(prompt=EXAMPLE_PROMPT, size=DEFAULT_SIZE, seed=EXAMPLE_SEED),
+        "example": snippets.ApiCall(prompt=EXAMPLE_PROMPT, size=DEFAULT_SIZE, seed=EXAMPLE_SEED),
         "prices": offered_sizes(),
     }
     return render(request, "public/home.html", context)
@@ -46,7 +46,7 @@ def home(request: HttpRequest) -> HttpResponse:
 def docs(request: HttpRequest) -> HttpResponse:
     """The quickstart and the reference of the one call."""
     context = {
-        "example": snippets.Call(prompt=EXAMPLE_PROMPT, size=DEFAULT_SIZE, seed=EXAMPLE_SEED),
+        "example": snippets.ApiCall(prompt=EXAMPLE_PROMPT, size=DEFAULT_SIZE, seed=EXAMPLE_SEED),
         "prices": offered_sizes(),
         "readers_key": key_of_reader(request),
         "prompt_limit": PROMPT_LIMIT,

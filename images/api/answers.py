@@ -12,7 +12,7 @@ from images.jobs import generation, idempotency
 from images.models import Generation
 from images.pictures import links, storage
 from images.queue import fairness
-from images.queue.disconnects import Caller
+from images.queue.disconnects import ClientConnection
 
 JSON = "application/json"
 REPLAYED = "idempotent-replayed"
@@ -26,7 +26,9 @@ class WatchedAnswer(HttpResponse):
     the end of the writing. A connection that was closed before the first byte took nothing.
     """
 
-    def __init__(self, content: bytes, *, caller: Caller, on_end: OnEnd, **kwargs: Any) -> None:
+    def __init__(
+        self, content: bytes, *, caller: ClientConnection, on_end: OnEnd, **kwargs: Any
+    ) -> None:
         super().__init__(content, **kwargs)
         self._caller = caller
         self._on_end: OnEnd | None = on_end
@@ -44,7 +46,7 @@ class WatchedAnswer(HttpResponse):
         super().close()
 
 
-def picture_answer(job: Generation, *, caller: Caller, shared: bool) -> HttpResponse:
+def picture_answer(job: Generation, *, caller: ClientConnection, shared: bool) -> HttpResponse:
     """The answer to a generation that succeeded, in the form that was asked for.
 
     `shared`: the job was another call's. Same bytes; a header says so.
@@ -101,7 +103,7 @@ def job_answer(job: Generation) -> JsonResponse:
 
 def _queue(job: Generation) -> dict[str, Any]:
     """Where a queued job stands: 1 is next. The wait is null when nobody can know."""
-    place = fairness.place_of(job)
+    place = fairness.position_of(job)
     if place is None:
         return {}
     return {"queue": {"position": place.position, "estimated_wait_seconds": place.wait_seconds}}

@@ -16,7 +16,7 @@ from accounts.http.addresses import caller_address
 from accounts.http.authentication import InvalidApiKey
 from accounts.http.refusals import Refusal
 from accounts.limits import rate_limits
-from accounts.limits.rate_limits import Standing
+from accounts.limits.rate_limits import RateLimitStatus
 from accounts.models import ApiKey
 from accounts.permissions import check_permissions
 from images.api import answers
@@ -52,7 +52,7 @@ class ApiView(APIView):
     scope: ClassVar[str | None] = None
     # Whose answer this is, and what they had left when last looked; both unknown until the key is.
     key: ApiKey | None = None
-    standing: Standing | None = None
+    standing: RateLimitStatus | None = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         method = (request.method or "").lower()

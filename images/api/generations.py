@@ -28,7 +28,7 @@ from images.jobs import admission, generation, idempotency
 from images.models import Generation
 from images.pictures import links, storage
 from images.queue import waiting
-from images.queue.disconnects import Caller
+from images.queue.disconnects import ClientConnection
 
 DEADLINE_HEADER = "x-ecohash-deadline-seconds"
 LONGEST_NUMBER = 10  # digits; int() is slow beyond reason with thousands
@@ -40,7 +40,7 @@ class ImageGenerations(ApiView):
     scope = GENERATE
 
     def post(self, request: Request) -> HttpResponseBase:
-        key, caller = caller_key(request), Caller.of(request.META)
+        key, caller = caller_key(request), ClientConnection.of(request.META)
         body = read_json_object(request._request)  # noqa: SLF001
         asked = GenerationRequest(data=body).asked()
         call = idempotency.read_call(request.headers, body)
@@ -58,12 +58,12 @@ class ImageGenerations(ApiView):
             self.standing = admitted.standing
             try:
                 seconds = deadline_seconds if admitted.shared else None
-                job = generation.await_end(admitted.job, caller=caller, seconds=seconds)
+                job = generation.wait_until_finished(admitted.job, caller=caller, seconds=seconds)
                 if not job.is_finished:
                     raise generation.StillRunning(job)
             except Refusal:
                 if admitted.shared:
-                    idempotency.let_go(admitted.job)
+                    idempotency.release_join(admitted.job)
                 raise
         if refusal := generation.refusal_of(job):
             raise refusal

@@ -7,7 +7,7 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
 from accounts.limits.plans import Limits, limits_of, limits_of_key
-from accounts.limits.rate_limits import Standing
+from accounts.limits.rate_limits import RateLimitStatus
 from accounts.models import ApiKey
 from billing.ledger import month_to_date
 from billing.ledger.month_to_date import MonthToDate
@@ -22,7 +22,7 @@ class KeyDetail(ApiView):
         return JsonResponse(describe(caller_key(request), self.standing))
 
 
-def describe(key: ApiKey, standing: Standing | None) -> dict[str, Any]:
+def describe(key: ApiKey, standing: RateLimitStatus | None) -> dict[str, Any]:
     """The key as an object. Times are Unix seconds, money is in micros; null is no limit, or never."""
     organization = key.organization
     of_key, of_organization = month_to_date.of_key(key), month_to_date.of(organization)

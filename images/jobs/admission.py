@@ -9,11 +9,11 @@ from accounts.http.addresses import Address
 from accounts.http.refusals import Refusal
 from accounts.limits import rate_limits
 from accounts.limits.buckets import retry_after
-from accounts.limits.rate_limits import SECONDS_IN_A_MINUTE, Standing
+from accounts.limits.rate_limits import SECONDS_IN_A_MINUTE, RateLimitStatus
 from accounts.models import ApiKey, Organization
 from billing.ledger.holds import InsufficientQuota, TooManyInFlight
 from images.jobs import generation, idempotency
-from images.jobs.idempotency import Call
+from images.jobs.idempotency import IdempotentCall
 from images.models import Generation
 from images.queue import fairness
 
@@ -28,7 +28,7 @@ class Admitted:
 
     job: Generation
     shared: bool
-    standing: Standing
+    standing: RateLimitStatus
 
 
 def request_image(
@@ -36,7 +36,7 @@ def request_image(
     organization: Organization,
     api_key: ApiKey | None = None,
     address: Address | None = None,
-    call: Call | None = None,
+    call: IdempotentCall | None = None,
     **asked: Any,
 ) -> Admitted:
     """Find or admit the job for a call from that address; `asked` goes to `generation.admit`.
@@ -50,7 +50,7 @@ def request_image(
     if api_key and call and (call.key or call.is_retry):
         # The whole body is there now. A key that was stopped meanwhile is not told of an earlier call either.
         api_key = permissions.key_now(key=api_key, scope=permissions.GENERATE, address=address)
-    who = Who(organization, api_key)
+    who = LimitSubject(organization, api_key)
     earlier = idempotency.earlier(organization=organization, api_key=api_key, call=call)
     if earlier:
         return _share(earlier, who)
@@ -87,29 +87,29 @@ def request_image(
 
 
 @dataclass(frozen=True)
-class Who:
+class LimitSubject:
     """Whose limits count; no key in the playground."""
 
     organization: Organization
     api_key: ApiKey | None
 
-    def given_back(self, *, requests: int = 0, images: int = 0) -> Standing:
+    def given_back(self, *, requests: int = 0, images: int = 0) -> RateLimitStatus:
         """What is left after these tokens were returned."""
         return rate_limits.give_back(
             organization=self.organization, api_key=self.api_key, requests=requests, images=images
         )
 
 
-def _share(job: Generation, who: Who) -> Admitted:
+def _share(job: Generation, who: LimitSubject) -> Admitted:
     try:
         standing = rate_limits.take(organization=who.organization, api_key=who.api_key, requests=1)
     except rate_limits.RateLimitExceeded:
-        idempotency.let_go(job)
+        idempotency.release_join(job)
         raise
     return Admitted(job, shared=True, standing=standing)
 
 
-def _until_free(refusal: TooManyInFlight, who: Who, standing: Standing) -> float:
+def _until_free(refusal: TooManyInFlight, who: LimitSubject, standing: RateLimitStatus) -> float:
     """Seconds until a place in flight is free and the rate limit lets a request pass, as far as is known."""
     jobs = Generation.objects.for_organization(who.organization)
     if refusal.of_key and who.api_key:

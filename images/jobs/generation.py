@@ -38,11 +38,11 @@ from accounts.models import ApiKey, Organization, User
 from billing.ledger import budgets, holds, pricing
 from images.catalog import MODELS, SEED_LIMIT
 from images.jobs import moderation
-from images.jobs.idempotency import Call
+from images.jobs.idempotency import IdempotentCall
 from images.models import Generation
 from images.queue import fairness, signals, waiting
-from images.queue.admission_lock import turnstile
-from images.queue.disconnects import Caller
+from images.queue.admission_lock import organization_lock
+from images.queue.disconnects import ClientConnection
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ def admit(
     address: Address | None = None,
     response_format: str = "b64_json",
     deadline_seconds: float = DEADLINE_SECONDS,
-    call: Call | None = None,
+    call: IdempotentCall | None = None,
 ) -> Generation:
     """Hold the price, queue the job and ring for a worker. Returns at once.
 
@@ -190,9 +190,12 @@ def admit(
         deadline_at=now + timedelta(seconds=deadline_seconds),
     )
     # Asked before the transaction, for a transaction never waits for Redis.
-    outlook = fairness.outlook(MODELS[model])
+    outlook = fairness.forecast(MODELS[model])
     try:
-        with turnstile.through(organization.pk, _give_connection_back), transaction.atomic():
+        with (
+            organization_lock.acquire(organization.pk, _give_connection_back),
+            transaction.atomic(),
+        ):
             # Judged before the body was read, too; the caller decides how long that takes.
             if api_key:
                 api_key = permissions.key_now(
@@ -200,9 +203,9 @@ def admit(
                 )
             elif user:
                 permissions.lock_member(user=user, organization=organization)
-            job.hold = holds.hold(organization=organization, api_key=api_key, price=price)
+            job.hold = holds.place(organization=organization, api_key=api_key, price=price)
             job.save(force_insert=True)
-            refuse_hopeless(job, outlook, deadline_seconds)
+            refuse_unreachable_deadline(job, outlook, deadline_seconds)
     except (OperationalError, InterfaceError):
         # A connection that broke at COMMIT may have left the job behind, to be drawn and charged.
         connection.close()
@@ -216,11 +219,13 @@ def admit(
     except holds.SpendLimitReached as refusal:
         budgets.note_exhausted(refusal.budget)
         raise
-    signals.ring(MODELS[model])
+    signals.notify_workers(MODELS[model])
     return job
 
 
-def refuse_hopeless(job: Generation, outlook: fairness.Outlook, deadline_seconds: float) -> None:
+def refuse_unreachable_deadline(
+    job: Generation, outlook: fairness.QueueForecast, deadline_seconds: float
+) -> None:
     """Let those jobs pass that can be drawn in time, as far as anybody can tell.
 
     Raises:
@@ -235,8 +240,8 @@ def refuse_hopeless(job: Generation, outlook: fairness.Outlook, deadline_seconds
         raise DeadlineImpossible(deadline_seconds=deadline_seconds, seconds=seconds)
 
 
-def await_end(
-    job: Generation, *, caller: Caller | None = None, seconds: float | None = None
+def wait_until_finished(
+    job: Generation, *, caller: ClientConnection | None = None, seconds: float | None = None
 ) -> Generation:
     """Wait until the job has ended, at most until its deadline; returns the row as it then is.
 
@@ -250,12 +255,12 @@ def await_end(
     """
     job_ends = time.monotonic() + (job.deadline_at - timezone.now()).total_seconds()
     until = job_ends if seconds is None else time.monotonic() + seconds
-    caller = caller or Caller(None)
+    caller = caller or ClientConnection(None)
     with waiting.watch(job.id) as woken, caller.watched(woken.set):
         # The waiter is registered by now, so an end after the first look will wake it.
         while not (now := _look_if_possible(job)).is_finished:
             if caller.has_left:
-                leave(job)
+                cancel_abandoned(job)
                 raise CallerLeft
             clock = time.monotonic()
             is_queued = now.status == Generation.Status.QUEUED
@@ -318,7 +323,7 @@ def cancel(job: Generation) -> bool:
     return give_up(job, Generation.Status.CANCELED, "canceled", only=queued)
 
 
-def leave(job: Generation) -> bool:
+def cancel_abandoned(job: Generation) -> bool:
     """Its caller hung up: cancel the job if it is queued and nobody else can be waiting for it."""
     unshared = Q(status=Generation.Status.QUEUED, idempotency_key=None, joined_at=None)
     return give_up(job, Generation.Status.CANCELED, "caller_left", only=unshared)
@@ -346,7 +351,7 @@ def give_up(
         "generation given up",
         extra={"generation": job.id, "status": status, "error_code": error_code},
     )
-    signals.announce_end(job.id)
+    signals.publish_end(job.id)
     return True
 
 

@@ -42,7 +42,7 @@ class IdempotencyKeyReused(Refusal):
 
 
 @dataclass(frozen=True)
-class Call:
+class IdempotentCall:
     """What tells one call from another: its Idempotency-Key, or the body it came with.
 
     Both as SHA-256: a key may be anything, a secret in the wrong place too.
@@ -53,7 +53,7 @@ class Call:
     is_retry: bool
 
 
-def read_call(headers: Mapping[str, str], body: dict[str, Any]) -> Call:
+def read_call(headers: Mapping[str, str], body: dict[str, Any]) -> IdempotentCall:
     """The identity of a call with these headers and this parsed body.
 
     Raises:
@@ -67,7 +67,7 @@ def read_call(headers: Mapping[str, str], body: dict[str, Any]) -> Call:
             param=KEY_HEADER,
         )
     count = headers.get(RETRY_HEADER, "")
-    return Call(
+    return IdempotentCall(
         body_digest=digest(body),
         key=None if key is None else hashlib.sha256(key.encode()).hexdigest(),
         is_retry=count.isascii() and count.isdigit() and count.strip("0") != "",
@@ -80,7 +80,7 @@ def digest(body: dict[str, Any]) -> str:
 
 
 def earlier(
-    *, organization: Organization, api_key: ApiKey | None, call: Call | None
+    *, organization: Organization, api_key: ApiKey | None, call: IdempotentCall | None
 ) -> Generation | None:
     """The job that answers this call too, running or finished; None when it needs one of its own.
 
@@ -94,7 +94,7 @@ def earlier(
     return holder(organization=organization, call=call)
 
 
-def holder(*, organization: Organization, call: Call | None) -> Generation | None:
+def holder(*, organization: Organization, call: IdempotentCall | None) -> Generation | None:
     """The job that the call's Idempotency-Key names; None without a key or a job.
 
     Raises:
@@ -152,12 +152,12 @@ def note_answer(job: Generation, whole: bool, *, shared: bool) -> None:  # noqa:
         if whole:
             Generation.objects.filter(pk=job.pk).update(answered_at=timezone.now())
         elif shared:
-            let_go(job)
+            release_join(job)
     except (DatabaseError, InterfaceError) as error:
         # At worst a retry gets this picture once more, free of charge.
         logger.warning("answer not noted", extra={"error": type(error).__name__})
 
 
-def let_go(job: Generation) -> None:
+def release_join(job: Generation) -> None:
     """A retry that had joined the job went away without its answer: the next one may join again."""
     Generation.objects.filter(pk=job.pk, answered_at=None).update(joined_at=None)

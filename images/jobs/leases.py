@@ -60,7 +60,7 @@ def claim(*, model: Model, worker: str) -> Generation | None:
     guarded update has the last word.
     """
     with transaction.atomic():
-        for next_one in fairness.in_turn(model):
+        for next_one in fairness.organizations_in_order(model):
             job = (
                 Generation.objects.queued(model.id)
                 .filter(organization=next_one.organization_id, deadline_at__gt=Now())
@@ -68,7 +68,7 @@ def claim(*, model: Model, worker: str) -> Generation | None:
                 .first()
             )
             if job and _take(job, worker):
-                fairness.serve(job.organization_id)
+                fairness.record_served(job.organization_id)
                 return job
     return None
 
@@ -124,7 +124,7 @@ def deliver(job: Generation, picture: Picture) -> bool:
             byte_count=picture.byte_count,
             expires_at=timezone.now() + timedelta(seconds=settings.IMAGE_LIFETIME_SECONDS),
         )
-    signals.announce_end(job.id)
+    signals.publish_end(job.id)
     return True
 
 
@@ -144,7 +144,7 @@ def hand_back(job: Generation, error_code: str) -> None:
         lost = bool(_held(job).update(**requeued, error_code=error_code))
         if lost:
             logger.warning("attempt lost", extra={"generation": job.id, "error_code": error_code})
-            signals.ring(MODELS[job.model])
+            signals.notify_workers(MODELS[job.model])
     # Only what is lost: a worker that came back may just have delivered this very picture. And last,
     # for a storage that is away must not keep the job from its second attempt.
     if lost:
@@ -159,7 +159,7 @@ def sweep() -> int:
         idle = sum(worker.model == model.id and worker.state == "idle" for worker in workers)
         waiting = Generation.objects.queued(model.id)[:idle].count() if idle else 0
         if waiting:
-            signals.ring(model, waiting)
+            signals.notify_workers(model, waiting)
             rings += waiting
     return rings
 

@@ -175,7 +175,7 @@ def run_context(job: Generation) -> dict[str, Any]:
     """Everything that `playground/run.html` says about a run."""
     return {
         "job": job,
-        "place": fairness.place_of(job),
+        "place": fairness.position_of(job),
         "progress": signals.step_of(job.pk) if job.status == Generation.Status.RUNNING else None,
         "steps": MODELS[job.model].steps,
         "deadline_seconds": settings.REQUEST_DEADLINE_SECONDS,
@@ -183,7 +183,7 @@ def run_context(job: Generation) -> dict[str, Any]:
         "anyone_there": job.is_finished or bool(signals.live_workers()),
         "timings": timings_of(job),
         "explanation": explain(job),
-        "call": snippets.Call(prompt=job.prompt, size=job.size, seed=job.seed, model=job.model),
+        "call": snippets.ApiCall(prompt=job.prompt, size=job.size, seed=job.seed, model=job.model),
     }
 
 

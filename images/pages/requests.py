@@ -80,6 +80,6 @@ def detail(request: OrganizationRequest, pk: str) -> HttpResponse:
         "generation": job,
         "timings": timings_of(job),
         "explanation": explain(job),
-        "call": snippets.Call(prompt=job.prompt, size=job.size, seed=job.seed, model=job.model),
+        "call": snippets.ApiCall(prompt=job.prompt, size=job.size, seed=job.seed, model=job.model),
     }
     return render(request, "dashboard/requests/detail.html", context)

@@ -10,7 +10,7 @@ from images.catalog import FLUX_SCHNELL
 
 
 @dataclass(frozen=True)
-class Call:
+class ApiCall:
     """One call; its programs make exactly it, once ECOHASH_API_KEY is set."""
 
     prompt: str

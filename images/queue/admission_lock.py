@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class Turnstile:
+class OrganizationLock:
     """A lock for each organisation, there for as long as somebody uses it."""
 
     def __init__(self) -> None:
@@ -17,7 +17,7 @@ class Turnstile:
         self._locks: dict[int, tuple[threading.Lock, int]] = {}
 
     @contextmanager
-    def through(
+    def acquire(
         self, organization_id: int, before_waiting: Callable[[], None] = lambda: None
     ) -> Iterator[None]:
         """Wait until no other caller of this organisation is inside; only then `before_waiting` is called."""
@@ -42,4 +42,4 @@ class Turnstile:
         return len(self._locks)
 
 
-turnstile = Turnstile()
+organization_lock = OrganizationLock()

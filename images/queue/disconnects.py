@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 
 
-class Caller:
+class ClientConnection:
     """One caller who waits for an answer on this connection."""
 
     def __init__(self, connection: socket.socket | None) -> None:
@@ -28,7 +28,7 @@ class Caller:
         self._left = False
 
     @classmethod
-    def of(cls, environ: Mapping[str, Any]) -> "Caller":
+    def of(cls, environ: Mapping[str, Any]) -> "ClientConnection":
         """Whoever sent this request."""
         connection = environ.get("gunicorn.socket")
         return cls(connection if isinstance(connection, socket.socket) else None)

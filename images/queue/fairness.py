@@ -13,11 +13,11 @@ from django.db.models import Count, Min
 from django.db.models.functions import Now
 
 from images.catalog import MODELS, Model
-from images.models import Generation, GenerationQuerySet, Turn
+from images.models import Generation, GenerationQuerySet, LastServed
 from images.queue import signals
 
 NEVER = datetime.min.replace(tzinfo=UTC)
-OUTLOOK_SECONDS = 1.0
+FORECAST_SECONDS = 1.0
 # Encoding and storing a drawn picture, charging for it and waking its caller, generously.
 DELIVERY_SECONDS = 0.5
 # One drawing may take this many times what drawings took lately.
@@ -25,7 +25,7 @@ PACE_VARIES = 1.2
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingOrganization:
     """One organisation with jobs in the queue; `oldest` is when its first one came."""
 
     organization_id: int
@@ -33,7 +33,7 @@ class Waiting:
     oldest: datetime
 
 
-def in_turn(model: Model) -> list[Waiting]:
+def organizations_in_order(model: Model) -> list[WaitingOrganization]:
     """The organisations that wait for this model, the next one to be served first."""
     rows = (
         Generation.objects.queued(model.id)
@@ -42,7 +42,7 @@ def in_turn(model: Model) -> list[Waiting]:
         .values_list("organization_id")
         .annotate(jobs=Count("pk"), oldest=Min("created_at"))
     )
-    waiting = [Waiting(*row) for row in rows]
+    waiting = [WaitingOrganization(*row) for row in rows]
     if len(waiting) < 2:  # noqa: PLR2004 - nobody to compare with
         return waiting
     in_work = dict(
@@ -52,9 +52,9 @@ def in_turn(model: Model) -> list[Waiting]:
         .annotate(Count("pk"))
     )
     served = dict(
-        Turn.objects.filter(organization__in=[one.organization_id for one in waiting]).values_list(
-            "organization_id", "served_at"
-        )
+        LastServed.objects.filter(
+            organization__in=[one.organization_id for one in waiting]
+        ).values_list("organization_id", "served_at")
     )
     return sorted(
         waiting,
@@ -66,10 +66,10 @@ def in_turn(model: Model) -> list[Waiting]:
     )
 
 
-def serve(organization_id: int) -> None:
+def record_served(organization_id: int) -> None:
     """Note that a job of this organisation was taken up, on the database's clock."""
-    Turn.objects.bulk_create(
-        [Turn(organization_id=organization_id, served_at=Now())],
+    LastServed.objects.bulk_create(
+        [LastServed(organization_id=organization_id, served_at=Now())],
         update_conflicts=True,
         unique_fields=["organization"],
         update_fields=["served_at"],
@@ -83,7 +83,7 @@ def jobs_ahead(job: Generation, model: Model) -> int:
     )
     own = earlier.count()
     ahead, before_me = own, True
-    for one in in_turn(model):
+    for one in organizations_in_order(model):
         if one.organization_id == job.organization_id:
             before_me = False
         else:
@@ -93,7 +93,7 @@ def jobs_ahead(job: Generation, model: Model) -> int:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class QueueForecast:
     """How fast the fleet draws: `seconds` for one picture on one worker, None before the first."""
 
     workers: int
@@ -134,16 +134,16 @@ class Outlook:
         return self.seconds_by_size.get(size, self.seconds or 0.0)
 
 
-def outlook(model: Model) -> Outlook:
+def forecast(model: Model) -> QueueForecast:
     """As it was less than a second ago, so that a crowd of callers asks once."""
     asked_at, seen = _seen.get(model.id, (-math.inf, None))
-    if seen is None or time.monotonic() - asked_at > OUTLOOK_SECONDS:
+    if seen is None or time.monotonic() - asked_at > FORECAST_SECONDS:
         seen = _look(model)
         _seen[model.id] = (time.monotonic(), seen)
     return seen
 
 
-_seen: dict[str, tuple[float, Outlook]] = {}
+_seen: dict[str, tuple[float, QueueForecast]] = {}
 
 
 def forget() -> None:
@@ -151,7 +151,7 @@ def forget() -> None:
     _seen.clear()
 
 
-def _look(model: Model) -> Outlook:
+def _look(model: Model) -> QueueForecast:
     workers = [worker for worker in signals.live_workers() if worker.model == model.id]
     paces = [worker.seconds for worker in workers if worker.seconds is not None]
     running = Generation.objects.filter(status=Generation.Status.RUNNING, model=model.id)
@@ -159,7 +159,7 @@ def _look(model: Model) -> Outlook:
     for worker in workers:
         for size, seconds in worker.seconds_by_size.items():
             by_size[size] = max(seconds, by_size.get(size, 0.0))
-    return Outlook(
+    return QueueForecast(
         workers=len(workers),
         busy=min(len(workers), running.count()),
         seconds=sum(paces) / len(paces) if paces else None,
@@ -169,26 +169,26 @@ def _look(model: Model) -> Outlook:
 
 
 @dataclass(frozen=True)
-class Place:
+class QueuePosition:
     """Where a job stands in the queue: 1 is next; and the whole seconds until it is taken up, if known."""
 
     position: int
     wait_seconds: int | None
 
 
-def place_of(job: Generation) -> Place | None:
+def position_of(job: Generation) -> QueuePosition | None:
     """The job's place; None once it has left the queue."""
     if job.status != Generation.Status.QUEUED:
         return None
     model = MODELS[job.model]
     ahead = jobs_ahead(job, model)
-    wait = outlook(model).wait_seconds(ahead)
-    return Place(ahead + 1, None if wait is None else math.ceil(wait))
+    wait = forecast(model).wait_seconds(ahead)
+    return QueuePosition(ahead + 1, None if wait is None else math.ceil(wait))
 
 
 def longest_wait() -> float | None:
     """Seconds until the last job that waits now is taken up; None when nobody can know."""
-    waits = [look.wait_seconds(look.backlog) for look in map(outlook, MODELS.values())]
+    waits = [look.wait_seconds(look.backlog) for look in map(forecast, MODELS.values())]
     return max((wait for wait in waits if wait is not None), default=None)
 
 
@@ -199,4 +199,4 @@ def seconds_until_one_ends(jobs: GenerationQuerySet) -> float | None:
         return 0.0
     model = MODELS[first.model]
     ahead = jobs_ahead(first, model) if first.status == Generation.Status.QUEUED else 0
-    return outlook(model).whole_seconds(ahead, first.size)
+    return forecast(model).whole_seconds(ahead, first.size)

@@ -26,9 +26,9 @@ logger = logging.getLogger(__name__)
 ENDED = "ecohash:ended"
 WORKERS = "ecohash:workers"
 STEP_SECONDS = 120
-BEAT_SECONDS = 5
+HEARTBEAT_SECONDS = 5
 # Three missed beats and a worker counts as dead.
-DEAD_AFTER_SECONDS = 3 * BEAT_SECONDS
+DEAD_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
 CHORES = "ecohash:chores"
 # Redis' own clock, so that hosts need not agree on the time.
 NOTE_CHORE = "redis.call('HSET', KEYS[1], ARGV[1], redis.call('TIME')[1])"
@@ -38,7 +38,7 @@ LISTENING_TIMEOUT_SECONDS = 5
 
 
 @dataclass(frozen=True)
-class Worker:
+class LiveWorker:
     """One GPU process, as its last heartbeat described it; `state` is `idle` or `drawing`.
 
     `seconds` is what a picture took lately, of any size and of each; None before the first.
@@ -75,7 +75,7 @@ def _connect(timeout_seconds: float) -> redis.Redis:
     )
 
 
-def ring(model: Model, times: int = 1) -> None:
+def notify_workers(model: Model, times: int = 1) -> None:
     """Tell the workers of this model that there is work."""
     try:
         for _ in range(times):
@@ -87,7 +87,7 @@ def ring(model: Model, times: int = 1) -> None:
         logger.warning("doorbell lost", extra={"model": model.id, "error": type(error).__name__})
 
 
-def announce_end(generation_id: str) -> None:
+def publish_end(generation_id: str) -> None:
     """Wake whoever waits for this generation."""
     try:
         with asking():
@@ -134,7 +134,7 @@ def step_of(generation_id: str) -> tuple[int, int] | None:
     return int(step), int(steps)
 
 
-def beat(worker: Worker) -> None:
+def heartbeat(worker: LiveWorker) -> None:
     """Say that this worker is alive and warm."""
     try:
         pipe = client().pipeline(transaction=False)
@@ -145,7 +145,7 @@ def beat(worker: Worker) -> None:
         logger.warning("heartbeat lost", extra={"error": type(error).__name__})
 
 
-def sign_off(name: str) -> None:
+def deregister(name: str) -> None:
     """Say that this worker stops, so that nobody waits for it."""
     try:
         client().srem(WORKERS, name)
@@ -153,7 +153,7 @@ def sign_off(name: str) -> None:
         logger.debug("sign-off lost", extra={"error": type(error).__name__})
 
 
-def live_workers() -> list[Worker]:
+def live_workers() -> list[LiveWorker]:
     """The workers whose heart still beats; an empty list also when Redis is away."""
     try:
         with asking():
@@ -165,7 +165,7 @@ def live_workers() -> list[Worker]:
                 client().srem(WORKERS, *dead)
     except redis.RedisError:
         return []
-    return [Worker(**json.loads(text)) for text in found if text is not None]
+    return [LiveWorker(**json.loads(text)) for text in found if text is not None]
 
 
 def note_chore(name: str) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from inference import png
-from inference.engines import checkpoint, quiet
+from inference.engines import checkpoint, library_logs
 from inference.engines.base import (
     SEED_MAX,
     STEPS,
@@ -25,7 +25,7 @@ from inference.engines.base import (
     OutOfMemory,
 )
 
-quiet.hush()
+library_logs.silence_library_logs()
 # Here, not at the first load: the libraries take seconds to import, a checkpoint a fraction of one.
 from diffusers import FluxPipeline  # noqa: E402 - talks while it is imported, so after the hush
 

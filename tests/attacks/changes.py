@@ -139,7 +139,7 @@ def _hold(organization: int) -> Hold:
     price = pricing.price_of(model="flux-1-schnell", size="512x512")
     with transaction.atomic():
         row = Organization.objects.get(pk=organization)
-        return holds.hold(organization=row, api_key=None, price=price)
+        return holds.place(organization=row, api_key=None, price=price)
 
 
 def deactivate(*, user: int) -> None:

@@ -97,8 +97,8 @@ def test_an_image_is_given_back_once_to_two_at_once(payer: str, request: Any) ->
     if payer == "credit":
         hold = make.succeeded(request.getfixturevalue("alice")).hold
     else:
-        request.getfixturevalue("sue")
-        [hold] = buy(request.getfixturevalue("sue"))
+        request.getfixturevalue("subscriber")
+        [hold] = buy(request.getfixturevalue("subscriber"))
     results = at_once(*[lambda: refund_image(hold=hold, **SAID)] * 4)
     assert sorted(type(each).__name__ for each in results) == [*["NotRefundable"] * 3, "Refund"]
     assert given_back() == [hold.amount_micros]
@@ -198,12 +198,12 @@ def test_two_at_once_do_not_give_the_same_money_back(alice: Person) -> None:
 
 
 def test_an_amount_comes_off_the_invoice_where_that_was_charged_and_else_is_credit(
-    sue: Person,
+    subscriber: Person,
 ) -> None:
-    holds.grant(organization=sue.organization, amount_micros=20_000, reason="A gift")
-    buy(sue, images=4)
-    refund_amount(organization=sue.organization, amount_micros=15_000, reason="One", by="x")
-    refund_amount(organization=sue.organization, amount_micros=15_000, reason="Two", by="x")
+    holds.grant(organization=subscriber.organization, amount_micros=20_000, reason="A gift")
+    buy(subscriber, images=4)
+    refund_amount(organization=subscriber.organization, amount_micros=15_000, reason="One", by="x")
+    refund_amount(organization=subscriber.organization, amount_micros=15_000, reason="Two", by="x")
     rows = Refund.objects.order_by("pk").values_list("entry__credit", "cents")
     assert list(rows) == [("receivable", 2), ("customer_credit", 0)]
 
@@ -212,13 +212,13 @@ def test_an_amount_comes_off_the_invoice_where_that_was_charged_and_else_is_cred
 
 
 def test_cents_are_rounded_up_over_all_refunds_together(
-    sue: Person, stripe_here: StripeSandbox
+    subscriber: Person, stripe_here: StripeSandbox
 ) -> None:
     """1.8 cents three times are 5.4: six in all, and at no time less than owed or a cent more."""
-    price = cheap_image(sue, 18_000)
+    price = cheap_image(subscriber, 18_000)
     owed = given = 0
     for _ in range(3):
-        [hold] = buy(sue, size=price.size)
+        [hold] = buy(subscriber, size=price.size)
         refund_image(hold=hold, **SAID)
         assert send() == 1
         owed, given = owed + 18_000, sum(credits_at_stripe(stripe_here)) * 10_000
@@ -227,31 +227,31 @@ def test_cents_are_rounded_up_over_all_refunds_together(
 
 
 def test_a_refund_that_a_cent_already_covers_needs_no_call(
-    sue: Person, stripe_here: StripeSandbox
+    subscriber: Person, stripe_here: StripeSandbox
 ) -> None:
-    price = cheap_image(sue, 2_000)
-    first, second = (refund_image(hold=hold, **SAID) for hold in buy(sue, price.size, 2))
+    price = cheap_image(subscriber, 2_000)
+    first, second = (refund_image(hold=hold, **SAID) for hold in buy(subscriber, price.size, 2))
     assert (first.cents, second.cents) == (1, 0)
     assert second.sent_at
     assert send() == 1
     assert credits_at_stripe(stripe_here) == [1]
 
 
-def test_the_next_invoice_is_reduced(sue: Person, stripe_here: StripeSandbox) -> None:
+def test_the_next_invoice_is_reduced(subscriber: Person, stripe_here: StripeSandbox) -> None:
     """Above the amount under which a card is not charged."""
-    bought = buy(sue, "1024x1024", 50)
+    bought = buy(subscriber, "1024x1024", 50)
     refund_image(hold=bought[0], **SAID)
     assert send() == 1
     row = Subscription.objects.get()
     invoice = stripe_here.client().v1.invoices.retrieve(bill(stripe_here, row))
     assert (invoice.total, invoice.amount_paid) == (100, 98)
-    assert list(comparing.differences(lag=timedelta())) == []
+    assert list(comparing.compare(lag=timedelta())) == []
 
 
 def test_while_stripe_is_away_it_waits_and_is_given_once(
-    sue: Person, stripe_here: StripeSandbox, settings: Any, one_try: None
+    subscriber: Person, stripe_here: StripeSandbox, settings: Any, one_try: None
 ) -> None:
-    [hold] = buy(sue)
+    [hold] = buy(subscriber)
     refund = refund_image(hold=hold, **SAID)
     settings.STRIPE_API_BASE = "http://127.0.0.1:9"
     for _ in range(refunds.ALARM_AFTER_TRIES):
@@ -275,9 +275,9 @@ def test_while_stripe_is_away_it_waits_and_is_given_once(
     "fault", ["accept_then_drop", "500", "500_unstored", "409", "429", "drop_before"]
 )
 def test_after_a_fault_it_is_given_once(
-    sue: Person, stripe_here: StripeSandbox, one_try: None, fault: str
+    subscriber: Person, stripe_here: StripeSandbox, one_try: None, fault: str
 ) -> None:
-    [hold] = buy(sue)
+    [hold] = buy(subscriber)
     refund_image(hold=hold, **SAID)
     stripe_here.fault(fault, path=BALANCE, method="POST", times=1)
     assert send() == 0
@@ -286,9 +286,9 @@ def test_after_a_fault_it_is_given_once(
 
 
 def test_what_stripe_took_before_the_line_broke_is_found_after_its_key_has_lapsed(
-    sue: Person, stripe_here: StripeSandbox, one_try: None
+    subscriber: Person, stripe_here: StripeSandbox, one_try: None
 ) -> None:
-    [hold] = buy(sue)
+    [hold] = buy(subscriber)
     refund = refund_image(hold=hold, **SAID)
     stripe_here.fault("accept_then_drop", path=BALANCE, method="POST", times=1)
     assert send() == 0
@@ -309,8 +309,8 @@ def forget_keys(sandbox: StripeSandbox) -> None:
     connection.close()
 
 
-def test_without_a_key_it_waits(sue: Person, settings: Any) -> None:
-    [hold] = buy(sue)
+def test_without_a_key_it_waits(subscriber: Person, settings: Any) -> None:
+    [hold] = buy(subscriber)
     refund_image(hold=hold, **SAID)
     settings.STRIPE_SECRET_KEY = ""
     assert send() == 0
@@ -318,8 +318,8 @@ def test_without_a_key_it_waits(sue: Person, settings: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_senders_give_it_once(sue: Person, stripe_here: StripeSandbox) -> None:
-    for hold in buy(sue, images=3):
+def test_two_senders_give_it_once(subscriber: Person, stripe_here: StripeSandbox) -> None:
+    for hold in buy(subscriber, images=3):
         refund_image(hold=hold, **SAID)
     results = at_once(*[refunds.send_due] * 3)
     assert sum(results) == 3
@@ -328,29 +328,29 @@ def test_two_senders_give_it_once(sue: Person, stripe_here: StripeSandbox) -> No
 
 
 def test_what_one_customer_is_refused_does_not_hold_others_up(
-    sue: Person, stripe_here: StripeSandbox
+    subscriber: Person, stripe_here: StripeSandbox
 ) -> None:
     tom = make_subscriber("Tom", stripe_here)
-    for person in (sue, tom):
+    for person in (subscriber, tom):
         [hold] = buy(person)
         refund_image(hold=hold, **SAID)
-    stripe_here.client().v1.customers.delete(subscriptions.of(sue.organization).customer_id)
+    stripe_here.client().v1.customers.delete(subscriptions.of(subscriber.organization).customer_id)
     assert send() == 1
     toms = str(subscriptions.of(tom.organization).customer_id)
     assert credits_at_stripe(stripe_here, toms) == [1]
 
 
 def test_a_deleted_customers_refund_waits_for_the_next_customer(
-    sue: Person, stripe_here: StripeSandbox
+    subscriber: Person, stripe_here: StripeSandbox
 ) -> None:
-    [hold] = buy(sue)
+    [hold] = buy(subscriber)
     refund_image(hold=hold, **SAID)
-    stripe_here.client().v1.customers.delete(subscriptions.of(sue.organization).customer_id)
+    stripe_here.client().v1.customers.delete(subscriptions.of(subscriber.organization).customer_id)
     assert send() == 0
     deliver(stripe_here)
     assert send() == 0
     assert "no customer" in Refund.objects.get().note
-    subscribe(sue, stripe_here)
+    subscribe(subscriber, stripe_here)
     assert send() == 1
     assert credits_at_stripe(stripe_here) == [1]
 
@@ -365,8 +365,8 @@ def test_the_command_gives_an_image_back(alice: Person, capsys: Any) -> None:
     assert Refund.objects.get().by == "operator"
 
 
-def test_the_command_gives_an_amount_back(sue: Person, capsys: Any) -> None:
-    buy(sue, images=2)
+def test_the_command_gives_an_amount_back(subscriber: Person, capsys: Any) -> None:
+    buy(subscriber, images=2)
     words = ["--organization", "SUE@example.com", "--amount", "0.015", "--by", "ada@example.com"]
     call_command("refund", *words, "--reason", "Too slow")
     assert "$0.015 given back" in (said := capsys.readouterr().out)

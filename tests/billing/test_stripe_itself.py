@@ -18,7 +18,7 @@ from billing.gateway import customers, usage
 from billing.gateway import subscriptions as at_stripe
 from billing.gateway.client import calling
 from billing.gateway.errors import StripeKeyRefused
-from billing.gateway.usage import Outcome
+from billing.gateway.usage import ReportOutcome
 from billing.models import MeteredPrice, Subscription, UsageBatch
 from billing.reporting import confirming, sending
 from billing.subscriptions import catalog, checkout, subscriptions
@@ -45,10 +45,10 @@ def server(request: pytest.FixtureRequest, settings: Any) -> str:
 
 
 @pytest.fixture
-def subscribed(server: str, pauper: Person) -> Subscription:
+def subscribed(server: str, unfunded: Person) -> Subscription:
     """A customer with a card and all prices, as our own row sees it."""
     catalog.complete()
-    row = subscriptions.of(pauper.organization)
+    row = subscriptions.of(unfunded.organization)
     customer = customers.make_customer(
         reference=str(row.reference), name="EcoHash test", email="test@example.com"
     )
@@ -76,7 +76,7 @@ def eventually(true: Callable[[], bool]) -> None:
         time.sleep(0.05 if settings.STRIPE_API_BASE else 5)
 
 
-def test_the_catalog_is_made_once(server: str, pauper: Person) -> None:
+def test_the_catalog_is_made_once(server: str, unfunded: Person) -> None:
     list(catalog.sync())
     ids = set(MeteredPrice.objects.values_list("stripe_price_id", "meter_id"))
     MeteredPrice.objects.all().delete()
@@ -92,8 +92,8 @@ def test_a_subscription_is_read_with_its_items_and_period(subscribed: Subscripti
     assert timedelta(days=27) < subscribed.period_end - subscribed.period_start < timedelta(days=32)
 
 
-def test_use_is_counted_and_billed_once(subscribed: Subscription, pauper: Person) -> None:
-    buy(pauper, "1024x1024", 30)
+def test_use_is_counted_and_billed_once(subscribed: Subscription, unfunded: Person) -> None:
+    buy(unfunded, "1024x1024", 30)
     [batch] = seal_all()
     assert sending.send_due() == 1
     batch.refresh_from_db()
@@ -104,9 +104,11 @@ def test_use_is_counted_and_billed_once(subscribed: Subscription, pauper: Person
         "identifier": batch.identifier,
         "timestamp": batch.timestamp,
     }
-    assert usage.send(**again, idempotency_key=batch.idempotency_key).outcome == Outcome.ACCEPTED
-    assert usage.send(**again, idempotency_key=str(uuid.uuid4())).outcome == Outcome.DUPLICATE
-    eventually(lambda: bool(confirming.prove()))
+    assert (
+        usage.send(**again, idempotency_key=batch.idempotency_key).outcome == ReportOutcome.ACCEPTED
+    )
+    assert usage.send(**again, idempotency_key=str(uuid.uuid4())).outcome == ReportOutcome.DUPLICATE
+    eventually(lambda: bool(confirming.confirm()))
     assert UsageBatch.objects.get().state == "confirmed"
     at_stripe.cancel_now(str(subscribed.subscription_id))
     eventually(lambda: billed(batch) == 30)
@@ -130,15 +132,15 @@ def test_what_is_too_old_or_to_come_is_refused(subscribed: Subscription, days: i
         timestamp=datetime.now(UTC) + timedelta(days=days),
         idempotency_key=str(uuid.uuid4()),
     )
-    assert answer.outcome == Outcome.REFUSED
+    assert answer.outcome == ReportOutcome.REFUSED
 
 
-def test_a_checkout_and_the_portal_open(server: str, pauper: Person) -> None:
-    address = checkout.begin(organization=pauper.organization, email="test@example.com")
+def test_a_checkout_and_the_portal_open(server: str, unfunded: Person) -> None:
+    address = checkout.begin(organization=unfunded.organization, email="test@example.com")
     assert address.startswith(("https://checkout.stripe.com/", "http://127.0.0.1:"))
     row = Subscription.objects.get()
     assert customers.find_checkout(row.checkout_id).status == "open"
-    assert checkout.portal(pauper.organization).startswith(
+    assert checkout.portal(unfunded.organization).startswith(
         ("https://billing.stripe.com", "http://")
     )
     customers.expire_checkout(row.checkout_id)

@@ -29,7 +29,7 @@ def test_an_event_is_kept_once(db: None) -> None:
 
 
 def test_five_deliveries_in_any_order_have_one_effect(
-    sue: Person, stripe_here: StripeSandbox
+    subscriber: Person, stripe_here: StripeSandbox
 ) -> None:
     row = Subscription.objects.get()
     stripe_here.client().v1.subscriptions.cancel(row.subscription_id, {"invoice_now": True})
@@ -51,7 +51,9 @@ def test_what_is_not_ours_is_kept_and_left(db: None, stripe_here: StripeSandbox)
     assert now(gone).outcome == "gone at Stripe"
 
 
-def test_another_accounts_customer_changes_nothing(sue: Person, stripe_here: StripeSandbox) -> None:
+def test_another_accounts_customer_changes_nothing(
+    subscriber: Person, stripe_here: StripeSandbox
+) -> None:
     client = stripe_here.client()
     other = client.v1.customers.create({"name": "Somebody"})
     made = client.v1.invoices.create({"customer": other.id})
@@ -63,7 +65,7 @@ def test_another_accounts_customer_changes_nothing(sue: Person, stripe_here: Str
 
 
 def test_while_stripe_is_away_it_waits_longer_each_time_and_staff_hear_of_it(
-    sue: Person, stripe_here: StripeSandbox, settings: Any, one_try: None
+    subscriber: Person, stripe_here: StripeSandbox, settings: Any, one_try: None
 ) -> None:
     kept = event("customer.subscription.updated", Subscription.objects.get().subscription_id)
     settings.STRIPE_API_BASE = "http://127.0.0.1:9"

@@ -331,7 +331,9 @@ def with_a_prompt_too_long(stage: Stage) -> int:
 
 
 def with_no_time(stage: Stage) -> int:
-    signals.beat(signals.Worker("gpu-1", BODY["model"], "drawing", "blank", seconds=1_000.0))
+    signals.heartbeat(
+        signals.LiveWorker("gpu-1", BODY["model"], "drawing", "blank", seconds=1_000.0)
+    )
     fairness.forget()
     return stage.draw()
 

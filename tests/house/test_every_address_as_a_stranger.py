@@ -25,7 +25,7 @@ BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 def drawn_by_alice(alice: Person) -> Generation:
     """A job of Alice's that waits."""
     price = pricing.price_of(model="flux-1-schnell", size="512x512")
-    hold = holds.hold(organization=alice.organization, api_key=alice.key, price=price)
+    hold = holds.place(organization=alice.organization, api_key=alice.key, price=price)
     return Generation.objects.create(
         organization=alice.organization,
         api_key=alice.key,

@@ -28,9 +28,11 @@ SECRET = "whsec_CANARYSECRETCANARYSECRET"
 
 
 @pytest.fixture
-def stage(sue: Person, stripe_here: StripeSandbox, settings: Any, tmp_path: Any) -> Iterator[Stage]:
+def stage(
+    subscriber: Person, stripe_here: StripeSandbox, settings: Any, tmp_path: Any
+) -> Iterator[Stage]:
     """A subscriber with use to report, and then secrets that the sandbox does not know."""
-    buy(sue)
+    buy(subscriber)
     batching.seal()
     written = io.StringIO()
     handlers = handlers_writing_to(written)
@@ -41,7 +43,7 @@ def stage(sue: Person, stripe_here: StripeSandbox, settings: Any, tmp_path: Any)
     logging.config.dictConfig(loud | {"handlers": handlers, "root": talking})
     settings.STRIPE_SECRET_KEY = KEY
     settings.STRIPE_WEBHOOK_SECRET = settings.STRIPE_THIN_WEBHOOK_SECRET = SECRET
-    yield Stage(sue, KEY, is_known=False, settings=settings, folder=tmp_path, log=written)
+    yield Stage(subscriber, KEY, is_known=False, settings=settings, folder=tmp_path, log=written)
     root.handlers[:] = before[0]
     root.setLevel(before[1])
 

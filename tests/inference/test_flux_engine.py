@@ -17,7 +17,7 @@ from images.catalog import SIZES
 from inference.engines import checkpoint
 from inference.engines.base import SEED_MAX, EngineUnavailable, OutOfMemory
 from inference.engines.flux import FluxDrawing, FluxEngine, device_class
-from inference.engines.quiet import PIPELINE_LOGGER
+from inference.engines.library_logs import PIPELINE_LOGGER
 
 PROMPT = "a watercolor painting of a fox in a misty forest, soft light"
 

@@ -17,7 +17,7 @@ from images.queue import signals
 from inference import pace
 from inference.engines.base import Engine, OnStep, OutOfMemory
 from inference.engines.blank import BlankDrawing, BlankEngine
-from inference.worker import GpuWorker, Stint
+from inference.worker import ActiveJob, GpuWorker
 from tests.cast import Person
 from tests.images import make
 from tests.images.make import PRICE, books, state
@@ -60,7 +60,7 @@ class Worker(GpuWorker):
 def test_a_full_device_is_cleared_and_the_picture_drawn_once_more(alice: Person) -> None:
     engine = TroubledEngine([OutOfMemory()])
     job = make.queued(alice)
-    Worker(engine).answer_bell()
+    Worker(engine).drain_queue()
     assert (state(job), engine.freed) == (("succeeded", 1, "captured"), 1)
     assert books(alice) == (0, PRICE)
 
@@ -69,7 +69,7 @@ def test_a_device_that_stays_full_ends_the_process_and_frees_the_job(alice: Pers
     job = make.queued(alice)
     worker = Worker(TroubledEngine([OutOfMemory(), OutOfMemory()]))
     with pytest.raises(SystemExit):
-        worker.answer_bell()
+        worker.drain_queue()
     assert worker.ended_for == ["out of memory twice"]
     assert state(job) == ("queued", 1, "pending")
 
@@ -77,10 +77,10 @@ def test_a_device_that_stays_full_ends_the_process_and_frees_the_job(alice: Pers
 def test_a_poisonous_job_fails_after_two_attempts_and_the_next_is_served(alice: Person) -> None:
     poison, good = make.queued(alice), make.queued(alice)
     worker = Worker(TroubledEngine([RuntimeError("a"), RuntimeError("b")]))
-    worker.answer_bell()
+    worker.drain_queue()
     assert state(poison) == ("failed", 2, "released")
     assert state(good) == ("succeeded", 1, "captured")
-    assert (books(alice), worker._stints) == ((0, PRICE), [])
+    assert (books(alice), worker._active_jobs) == ((0, PRICE), [])
 
 
 def test_a_storage_that_refuses_costs_nothing(
@@ -92,18 +92,18 @@ def test_a_storage_that_refuses_costs_nothing(
     monkeypatch.setattr(storage, "put", refuse)
     job = make.queued(alice)
     worker = Worker(BlankEngine())
-    worker.answer_bell()
-    worker.answer_bell()
+    worker.drain_queue()
+    worker.drain_queue()
     assert state(job) == ("failed", 2, "released")
-    assert (books(alice), worker._stints) == ((0, 0), [])
+    assert (books(alice), worker._active_jobs) == ((0, 0), [])
 
 
 def test_a_picture_that_comes_too_late_is_removed(alice: Person) -> None:
     job = make.running(alice)
     worker = Worker(BlankEngine())
     drawing = BlankEngine().draw("fox", width=512, height=512, seed=1)
-    stint = Stint(job, drawing_since=None)
-    worker._stints.append(stint)
+    stint = ActiveJob(job, drawing_since=None)
+    worker._active_jobs.append(stint)
     Generation.objects.filter(pk=job.pk).update(attempt=2)
     worker._finish(stint, drawing, job.created_at)
     assert state(job) == ("running", 2, "pending")
@@ -143,7 +143,7 @@ def test_a_worker_that_stops_claims_nothing_more(alice: Person) -> None:
     assert [found.name for found in signals.live_workers()] == [worker.name]
     worker.join()
     job = make.queued(alice)
-    worker.answer_bell()
+    worker.drain_queue()
     assert state(job) == ("queued", 0, "pending")
     assert signals.live_workers() == []
 
@@ -151,7 +151,7 @@ def test_a_worker_that_stops_claims_nothing_more(alice: Person) -> None:
 def test_the_watchdog_ends_a_process_whose_image_hangs(alice: Person) -> None:
     job = make.running(alice)
     worker = Worker(BlankEngine())
-    worker._stints.append(Stint(job, drawing_since=time.monotonic() - 1_000))
+    worker._active_jobs.append(ActiveJob(job, drawing_since=time.monotonic() - 1_000))
 
     watch(worker)
     assert worker.ended_for == ["image took too long"]
@@ -180,13 +180,13 @@ def watch(worker: Worker) -> None:
 @pytest.fixture
 def open_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     """One that works in threads of its own, as in a Celery process, with a fast heart."""
-    monkeypatch.setattr(signals, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(signals, "HEARTBEAT_SECONDS", 0.05)
     worker = Worker(BlankEngine())
     worker.warm()
     worker.open()
     yield worker
     worker.join()
-    worker._finisher.submit(close_connection).result()
+    worker._uploader.submit(close_connection).result()
 
 
 def test_an_idle_worker_draws_without_any_bell(alice: Person, open_worker: Worker) -> None:
@@ -197,7 +197,7 @@ def test_an_idle_worker_draws_without_any_bell(alice: Person, open_worker: Worke
 
 def test_a_bell_returns_when_the_hands_are_empty(alice: Person, open_worker: Worker) -> None:
     first, second = make.queued(alice), make.queued(alice)
-    open_worker.hear_bell()
+    open_worker.handle_notification()
     assert (state(first)[0], state(second)[0]) == ("succeeded", "succeeded")
 
 
@@ -217,7 +217,7 @@ def test_a_worker_that_joins_delivers_what_it_has_in_hand(
     assert begun.wait(10)
     open_worker.join()
     assert {state(first), state(second)} == {("succeeded", 1, "captured"), ("queued", 0, "pending")}
-    open_worker.hear_bell()
+    open_worker.handle_notification()
     assert {state(first)[0], state(second)[0]} == {"succeeded", "queued"}
 
 
@@ -235,7 +235,7 @@ def test_no_heartbeat_tells_of_a_work_thread_that_stands_still(
     open_worker._turned_at -= 30
     rounds: list[str] = []
     monkeypatch.setattr(open_worker, "_renew", lambda _held: rounds.append("round"))
-    monkeypatch.setattr(signals, "beat", lambda _told: rounds.append("beat"))
+    monkeypatch.setattr(signals, "heartbeat", lambda _told: rounds.append("beat"))
     wait_for(lambda: len(rounds) > 3)
     assert "beat" not in rounds[1:]
     go_on.set()
@@ -273,5 +273,5 @@ def test_the_keeper_renews_the_lease_of_what_is_in_hand(alice: Person) -> None:
     make.lease_ran_out(job)
     expired = make.now(job).lease_until
     worker = Worker(BlankEngine())
-    worker._renew([Stint(job, drawing_since=None)])
+    worker._renew([ActiveJob(job, drawing_since=None)])
     assert make.now(job).lease_until > expired

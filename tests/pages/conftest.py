@@ -17,7 +17,7 @@ def signed_in(person: Person) -> Client:
 
 
 @pytest.fixture
-def alices(alice: Person) -> Client:
+def alice_client(alice: Person) -> Client:
     return signed_in(alice)
 
 
@@ -32,5 +32,5 @@ def charlies(charlie: Person) -> Client:
 
 
 @pytest.fixture
-def paupers(pauper: Person) -> Client:
-    return signed_in(pauper)
+def paupers(unfunded: Person) -> Client:
+    return signed_in(unfunded)

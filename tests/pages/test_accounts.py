@@ -90,13 +90,13 @@ def test_a_reset_link_works_once(alice: Person, client: Client) -> None:
     assert "This link no longer works" in Client().get(link).content.decode()
 
 
-def test_signing_out_needs_a_post(alices: Client) -> None:
-    assert alices.get("/logout").status_code == 200
-    assert alices.get("/dashboard").status_code == 200
-    alices.post("/logout")
-    assert alices.get("/dashboard").status_code == 302
+def test_signing_out_needs_a_post(alice_client: Client) -> None:
+    assert alice_client.get("/logout").status_code == 200
+    assert alice_client.get("/dashboard").status_code == 200
+    alice_client.post("/logout")
+    assert alice_client.get("/dashboard").status_code == 302
 
 
 @pytest.mark.parametrize("path", ["/account/password", "/account/email", "/logout"])
-def test_each_account_page_answers(alices: Client, path: str) -> None:
-    assert alices.get(path).status_code in {200, 302}
+def test_each_account_page_answers(alice_client: Client, path: str) -> None:
+    assert alice_client.get(path).status_code in {200, 302}

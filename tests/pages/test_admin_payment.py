@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from accounts.models import Organization
 from billing import refunds
-from billing.admin.actions import Act, ActsAdmin, NotDone
+from billing.admin.actions import ActionsAdmin, AdminAction, NotDone
 from billing.admin.usage import TRY_NOW
 from billing.ledger import trial
 from billing.models import (
@@ -64,16 +64,16 @@ def staff(db: None) -> Client:
 
 
 @pytest.fixture
-def world(alice: Person, sue: Person, stripe_here: StripeSandbox) -> Generation:
+def world(alice: Person, subscriber: Person, stripe_here: StripeSandbox) -> Generation:
     """A row of everything; returns an image that Sue's subscription paid."""
     make.succeeded(alice)
     refunds.refund_image(hold=make.succeeded(alice).hold, reason="Black", by="x@example.com")
-    job = make.succeeded(sue)
+    job = make.succeeded(subscriber)
     batching.seal()
     stripe_here.fault("429", path="/v1/billing/meter_events$", method="POST", times=1)
     sending.send_due()
     sending.pause("401")
-    budget = Budget.objects.of_organization(sue.organization).get()
+    budget = Budget.objects.of_organization(subscriber.organization).get()
     SpendAlert.objects.create(
         budget=budget, month=budget.month, percent=80, cap_micros=12_500, spent_micros=10_000
     )
@@ -146,11 +146,11 @@ def test_searches_and_filters_work(world: Generation, staff: Client) -> None:
 
 
 def test_ids_lead_to_stripe_and_in_the_sandbox_to_its_page(
-    world: Generation, sue: Person, staff: Client, settings: Any
+    world: Generation, subscriber: Person, staff: Client, settings: Any
 ) -> None:
     settings.STRIPE_SANDBOX = False
-    row = subscriptions.of(sue.organization)
-    for page in (page_of(row), page_of(sue.organization)):
+    row = subscriptions.of(subscriber.organization)
+    for page in (page_of(row), page_of(subscriber.organization)):
         for key, mode in (("sk_test_1", "test/"), ("sk_live_1", "")):
             settings.STRIPE_SECRET_KEY = key
             shown = staff.get(page).content.decode()
@@ -161,15 +161,15 @@ def test_ids_lead_to_stripe_and_in_the_sandbox_to_its_page(
 
 
 def test_an_organizations_page_tells_how_it_pays(
-    world: Generation, sue: Person, alice: Person, staff: Client
+    world: Generation, subscriber: Person, alice: Person, staff: Client
 ) -> None:
     refunds.refund_image(hold=world.hold, reason="Torn", by="x@example.com")
-    row = subscriptions.of(sue.organization)
+    row = subscriptions.of(subscriber.organization)
     Subscription.objects.filter(pk=row.pk).update(
         status="past_due", past_due_since=timezone.now(), ends_at=timezone.now()
     )
     subscriptions.freeze(row, because="dispute dp_1")
-    shown = text(staff.get(page_of(sue.organization)))
+    shown = text(staff.get(page_of(subscriber.organization)))
     for words in (
         *("Subscription: Past Due", "Stopped: dispute dp_1", "Past due since", "Canceled for"),
         *("1 image, $0.00", "$0.010 spent and $0.00 held, of no limit"),
@@ -183,10 +183,10 @@ def test_an_organizations_page_tells_how_it_pays(
 
 
 def test_the_links_of_an_organizations_page_lead_to_its_lists(
-    world: Generation, sue: Person, staff: Client
+    world: Generation, subscriber: Person, staff: Client
 ) -> None:
     refunds.refund_image(hold=world.hold, reason="Torn", by="x@example.com")
-    shown = staff.get(page_of(sue.organization)).content.decode()
+    shown = staff.get(page_of(subscriber.organization)).content.decode()
     links = {unescape(link) for link in re.findall(r'href="(/admin/billing/[^"]+\?[^"]*)"', shown)}
     lists = [link for link in links if "organization__id__exact" in link]
     assert len(lists) == 4
@@ -202,17 +202,17 @@ def test_the_links_of_an_organizations_page_lead_to_its_lists(
 
 @pytest.mark.parametrize(("model", "act"), ACTS, ids=lambda part: getattr(part, "name", ""))
 def test_strangers_and_members_get_no_act(
-    model: type[Model], act: Act, alice: Person, alices: Client, client: Client
+    model: type[Model], act: AdminAction, alice: Person, alice_client: Client, client: Client
 ) -> None:
     page = act_page(model, act.name, alice.organization)
-    for browser in (client, alices):
+    for browser in (client, alice_client):
         for answer in (browser.get(page), browser.post(page, {"reason": WHY})):
             assert answer.status_code == 302
             assert "/login" in answer["Location"]
 
 
 def test_staff_who_may_only_look_get_no_act(
-    world: Generation, alice: Person, alices: Client
+    world: Generation, alice: Person, alice_client: Client
 ) -> None:
     alice.user.is_staff = True
     alice.user.save()
@@ -220,9 +220,9 @@ def test_staff_who_may_only_look_get_no_act(
     for model, act in ACTS:
         row = model._default_manager.first()
         page = act_page(model, act.name, row)
-        assert alices.get(page).status_code == 403
-        assert alices.post(page, {"reason": WHY}).status_code == 403
-        for shown in (alices.get(page_of(row)), alices.get(list_page(model))):
+        assert alice_client.get(page).status_code == 403
+        assert alice_client.post(page, {"reason": WHY}).status_code == 403
+        for shown in (alice_client.get(page_of(row)), alice_client.get(list_page(model))):
             assert shown.status_code == 200
             assert "/act/" not in shown.content.decode()
             assert act.label_of_several not in text(shown) or not act.label_of_several
@@ -234,13 +234,13 @@ def test_staff_who_may_only_look_get_no_act(
     ids=lambda part: getattr(part, "name", ""),
 )
 def test_what_gives_or_stops_something_asks_why(
-    model: type[Model], act: Act, world: Generation, sue: Person, staff: Client
+    model: type[Model], act: AdminAction, world: Generation, subscriber: Person, staff: Client
 ) -> None:
-    subscriptions.freeze(subscriptions.of(sue.organization), because="dispute dp_1")
-    row = world if model is Generation else sue.organization
+    subscriptions.freeze(subscriptions.of(subscriber.organization), because="dispute dp_1")
+    row = world if model is Generation else subscriber.organization
     before = (
         LedgerEntry.objects.count(),
-        Subscription.objects.get(pk=sue.organization.pk).frozen_because,
+        Subscription.objects.get(pk=subscriber.organization.pk).frozen_because,
     )
     for reason in ("", "   "):
         asked = {"amount_micros": "0.01", "gone": "dispute dp_1", "reason": reason}
@@ -249,12 +249,14 @@ def test_what_gives_or_stops_something_asks_why(
         assert "Say why." in text(answer)
     after = (
         LedgerEntry.objects.count(),
-        Subscription.objects.get(pk=sue.organization.pk).frozen_because,
+        Subscription.objects.get(pk=subscriber.organization.pk).frozen_because,
     )
     assert before == after
 
 
-def test_a_look_at_an_acts_page_does_nothing(world: Generation, sue: Person, staff: Client) -> None:
+def test_a_look_at_an_acts_page_does_nothing(
+    world: Generation, subscriber: Person, staff: Client
+) -> None:
     tables = (LedgerEntry, Refund, Subscription, UsageBatch, WebhookEvent, SendingPause, LogEntry)
     before = [list(table.objects.order_by("pk").values()) for table in tables]
     for model, act in ACTS:
@@ -326,7 +328,7 @@ def test_a_refund_that_another_was_faster_with_is_said(
 ) -> None:
     page: Any = admin.site._registry[Generation]
     [act] = page.acts
-    late = Act(**{**vars(act), "why_not": lambda _row: ""})
+    late = AdminAction(**{**vars(act), "why_not": lambda _row: ""})
     monkeypatch.setattr(page, "acts", (late,))
     refunds.refund_image(hold=world.hold, reason="First", by="x@example.com")
     assert "This image was refunded before." in do(staff, "refund", world, reason=WHY)
@@ -344,19 +346,19 @@ def test_too_many_at_once_are_refused(
 # --- organizations --------------------------------------------------------------------------------
 
 
-def test_an_amount_is_refunded(world: Generation, sue: Person, staff: Client) -> None:
-    page = act_page(Organization, "refund", sue.organization)
+def test_an_amount_is_refunded(world: Generation, subscriber: Person, staff: Client) -> None:
+    page = act_page(Organization, "refund", subscriber.organization)
     assert "$0.010 of invoices and $0.00 of credit can be given back" in text(staff.get(page))
     for amount, words in (("", "Say how much."), ("0", "above zero"), ("x", "in dollars")):
         asked = {"amount_micros": amount, "reason": WHY}
         assert words in text(staff.post(page, asked))
-    said = do(staff, "refund", sue.organization, amount_micros="9", reason=WHY)
+    said = do(staff, "refund", subscriber.organization, amount_micros="9", reason=WHY)
     assert "at most $0.010" in said
-    said = do(staff, "refund", sue.organization, amount_micros="$0.005", reason=WHY)
+    said = do(staff, "refund", subscriber.organization, amount_micros="$0.005", reason=WHY)
     assert "$0.005 given back to sue's organization, off the next invoice." in said
-    said = do(staff, "refund", sue.organization, amount_micros="$0.005", reason=WHY)
+    said = do(staff, "refund", subscriber.organization, amount_micros="$0.005", reason=WHY)
     assert "a moment ago" in said
-    assert Refund.objects.get(organization=sue.organization).by == "stella@example.com"
+    assert Refund.objects.get(organization=subscriber.organization).by == "stella@example.com"
 
 
 def test_credit_is_granted_once(alice: Person, staff: Client) -> None:
@@ -436,9 +438,9 @@ def test_a_batch_that_the_sender_has_just_taken_is_left_to_it(world: Generation)
         list(TRY_NOW.do(batch))
 
 
-def test_comparing_with_stripe_confirms_what_was_counted(sue: Person, staff: Client) -> None:
+def test_comparing_with_stripe_confirms_what_was_counted(subscriber: Person, staff: Client) -> None:
     Subscription.objects.update(invoiced_until=None)
-    buy(sue, at=timezone.now() - timedelta(minutes=20))
+    buy(subscriber, at=timezone.now() - timedelta(minutes=20))
     [batch] = seal_all()
     sending.send_due()
     UsageBatch.objects.update(state="rejected")
@@ -450,12 +452,12 @@ def test_comparing_with_stripe_confirms_what_was_counted(sue: Person, staff: Cli
 
 
 def test_while_stripe_is_away_acts_say_so_and_nothing_is_lost(
-    world: Generation, sue: Person, staff: Client, settings: Any, one_try: None
+    world: Generation, subscriber: Person, staff: Client, settings: Any, one_try: None
 ) -> None:
     event = WebhookEvent.objects.filter(type="customer.subscription.created").get()
     UsageBatch.objects.update(timestamp=timezone.now() - timedelta(minutes=20))
     settings.STRIPE_API_BASE = "http://127.0.0.1:9"
-    row = subscriptions.of(sue.organization)
+    row = subscriptions.of(subscriber.organization)
     for said in (
         do(staff, "look", row),
         do(staff, "mend", model=UsageBatch),
@@ -470,7 +472,7 @@ def test_while_stripe_is_away_acts_say_so_and_nothing_is_lost(
 
 
 def test_an_event_is_worked_on_and_again(
-    world: Generation, sue: Person, staff: Client, stripe_here: StripeSandbox
+    world: Generation, subscriber: Person, staff: Client, stripe_here: StripeSandbox
 ) -> None:
     event = WebhookEvent.objects.filter(type="customer.subscription.created").get()
     WebhookEvent.objects.filter(pk=event.pk).update(
@@ -494,7 +496,7 @@ def test_sending_is_resumed(world: Generation, staff: Client) -> None:
 
 
 def test_stripe_is_looked_at(
-    sue: Person, alice: Person, staff: Client, stripe_here: StripeSandbox
+    subscriber: Person, alice: Person, staff: Client, stripe_here: StripeSandbox
 ) -> None:
     row = Subscription.objects.get()
     stripe_here.client().v1.subscriptions.cancel(str(row.subscription_id), {"invoice_now": True})
@@ -506,6 +508,6 @@ def test_stripe_is_looked_at(
 
 def test_every_act_is_at_a_page_that_can_be_looked_at(db: None) -> None:
     assert {type(page) for model, page in OURS if getattr(page, "acts", ())} <= set(
-        ActsAdmin.__subclasses__()
+        ActionsAdmin.__subclasses__()
     )
     assert len(ACTS) == len({(model, act.name) for model, act in ACTS})

@@ -29,10 +29,10 @@ PAGES = [
 
 @pytest.mark.parametrize("path", PAGES)
 def test_each_page_answers_its_owner_and_carries_no_inline_style(
-    alice: Person, alices: Client, path: str
+    alice: Person, alice_client: Client, path: str
 ) -> None:
     make.succeeded(alice)
-    answer = alices.get(path)
+    answer = alice_client.get(path)
     assert answer.status_code == 200
     assert " style=" not in answer.content.decode()
 
@@ -44,50 +44,50 @@ def test_each_page_sends_strangers_to_the_sign_in(db: None, client: Client, path
 
 @pytest.mark.parametrize("path", PAGES)
 def test_no_page_asks_once_more_for_each_row(
-    alice: Person, alices: Client, path: str, django_assert_max_num_queries
+    alice: Person, alice_client: Client, path: str, django_assert_max_num_queries
 ) -> None:
     for _ in range(6):
         make.succeeded(alice)
     Generation.objects.update(user=alice.user)
     with django_assert_max_num_queries(16):
-        alices.get(path)
+        alice_client.get(path)
 
 
 def test_a_newcomer_sees_three_steps_that_follow_the_database(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
     ApiKey.objects.all().delete()
-    assert "A key lets your programs draw" in alices.get("/dashboard").content.decode()
-    alices.post("/dashboard/keys", {"name": "First"})
-    assert 'id="first-call"' in alices.get("/dashboard/first-steps").content.decode()
+    assert "A key lets your programs draw" in alice_client.get("/dashboard").content.decode()
+    alice_client.post("/dashboard/keys", {"name": "First"})
+    assert 'id="first-call"' in alice_client.get("/dashboard/first-steps").content.decode()
     job = make.queued(replace(alice, key=ApiKey.objects.get()))
-    assert "waiting for a worker" in alices.get("/dashboard/first-steps").content.decode()
+    assert "waiting for a worker" in alice_client.get("/dashboard/first-steps").content.decode()
     leases.deliver(claimed := make.claimed(), make.stored(claimed))
-    done = alices.get("/dashboard/first-steps").content.decode()
+    done = alice_client.get("/dashboard/first-steps").content.decode()
     assert f"/dashboard/requests/{job.pk}" in done
     assert "every 3s" not in done
-    assert "first-steps" not in alices.get("/dashboard").content.decode()
+    assert "first-steps" not in alice_client.get("/dashboard").content.decode()
 
 
-def test_home_counts_only_what_was_delivered(alice: Person, alices: Client) -> None:
+def test_home_counts_only_what_was_delivered(alice: Person, alice_client: Client) -> None:
     make.succeeded(alice)
     life.expire(make.queued(alice))
-    context = alices.get("/dashboard").context
+    context = alice_client.get("/dashboard").context
     assert (context["today"].images, context["today"].micros) == (1, make.PRICE)
     assert context["success"] == 50.0
 
 
-def test_somebody_who_belongs_nowhere_is_told_so(alice: Person, alices: Client) -> None:
+def test_somebody_who_belongs_nowhere_is_told_so(alice: Person, alice_client: Client) -> None:
     Membership.objects.all().delete()
-    answer = alices.get("/dashboard")
+    answer = alice_client.get("/dashboard")
     assert answer.status_code == 403
     assert "belongs to no organization" in answer.content.decode()
 
 
-def test_usage_adds_up_by_day_size_and_key(alice: Person, alices: Client) -> None:
+def test_usage_adds_up_by_day_size_and_key(alice: Person, alice_client: Client) -> None:
     make.succeeded(alice)
     make.succeeded(alice)
-    context = alices.get("/dashboard/usage").context
+    context = alice_client.get("/dashboard/usage").context
     assert (context["total"].images, context["total"].micros) == (2, 2 * make.PRICE)
     assert [(day, spend.images) for day, spend in context["days"]] == [(timezone.now().date(), 2)]
     assert [(spend.label, spend.images) for spend in context["sizes"]] == [("512x512", 2)]
@@ -100,8 +100,8 @@ def test_usage_of_another_organization_is_not_counted(alice: Person, charlies: C
 
 
 @pytest.mark.parametrize("month", ["2026-13", "abc", "0000-00", "2026-11-01", "9999-12"])
-def test_what_is_no_month_is_no_page(alices: Client, month: str) -> None:
-    assert alices.get("/dashboard/usage", {"month": month}).status_code == 404
+def test_what_is_no_month_is_no_page(alice_client: Client, month: str) -> None:
+    assert alice_client.get("/dashboard/usage", {"month": month}).status_code == 404
 
 
 def test_a_month_is_whole_utc_days() -> None:
@@ -112,21 +112,21 @@ def test_a_month_is_whole_utc_days() -> None:
 
 
 def test_billing_shows_what_is_left_and_each_line_of_the_ledger(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
     job = make.succeeded(alice)
-    page = alices.get("/dashboard/billing").content.decode()
+    page = alice_client.get("/dashboard/billing").content.decode()
     assert "$0.490" in page
     assert "\N{MINUS SIGN}$0.010" in page
     assert "+$0.500" in page
     assert f"/dashboard/requests/{job.pk}" in page
 
 
-def test_a_long_ledger_has_pages_that_repeat_nothing(alice: Person, alices: Client) -> None:
+def test_a_long_ledger_has_pages_that_repeat_nothing(alice: Person, alice_client: Client) -> None:
     for _ in range(27):
         make.succeeded(alice)
-    first = alices.get("/dashboard/billing").context
-    second = alices.get("/dashboard/billing", {"before": first["older"]}).context
+    first = alice_client.get("/dashboard/billing").context
+    second = alice_client.get("/dashboard/billing", {"before": first["older"]}).context
     seen = [entry.pk for entry in [*first["entries"], *second["entries"]]]
     assert len(seen) == len(set(seen)) == 28
     assert second["older"] is None

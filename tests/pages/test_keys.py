@@ -35,41 +35,43 @@ def make(client: Client, name: str = "Laptop two") -> tuple[str, str]:
     return page, page.partition('id="new-key" class="secret-text">')[2].partition("<")[0]
 
 
-def test_a_new_keys_secret_works_as_shown(alices: Client) -> None:
-    page, secret = make(alices)
+def test_a_new_keys_secret_works_as_shown(alice_client: Client) -> None:
+    page, secret = make(alice_client)
     assert f"Authorization: Bearer {secret}" in page
     answer = Client().get("/v1/models", headers={"Authorization": f"Bearer {secret}"})
     assert answer.status_code == 200
 
 
-def test_a_secret_is_shown_once_and_never_again(alices: Client) -> None:
-    _, secret = make(alices)
+def test_a_secret_is_shown_once_and_never_again(alice_client: Client) -> None:
+    _, secret = make(alice_client)
     assert len(secret) > 40
     for path in ("/dashboard/keys", "/dashboard", "/docs"):
-        assert secret not in alices.get(path).content.decode()
-    assert secret not in str(dict(alices.session.items()))
+        assert secret not in alice_client.get(path).content.decode()
+    assert secret not in str(dict(alice_client.session.items()))
 
 
-def test_a_secret_stands_in_no_log(alices: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_secret_stands_in_no_log(alice_client: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
-    _, secret = make(alices)
+    _, secret = make(alice_client)
     assert secret not in caplog.text + str([vars(record) for record in caplog.records])
 
 
-def test_a_key_without_a_name_is_refused_in_words_beside_the_field(alices: Client) -> None:
-    answer = alices.post("/dashboard/keys", {"name": "  "})
+def test_a_key_without_a_name_is_refused_in_words_beside_the_field(alice_client: Client) -> None:
+    answer = alice_client.post("/dashboard/keys", {"name": "  "})
     assert answer.status_code == 422
     assert "Give the key a name" in answer.content.decode()
     assert ApiKey.objects.count() == 1
 
 
-def test_revoking_says_what_it_will_do_and_works_at_once(alice: Person, alices: Client) -> None:
+def test_revoking_says_what_it_will_do_and_works_at_once(
+    alice: Person, alice_client: Client
+) -> None:
     path = f"/dashboard/keys/{alice.key.pk}/revoke"
-    assert "cannot be undone" in alices.get(path).content.decode()
+    assert "cannot be undone" in alice_client.get(path).content.decode()
     assert Client().get("/v1/models", headers=alice.headers).status_code == 200
-    assert alices.post(path)["Location"] == "/dashboard/keys"
+    assert alice_client.post(path)["Location"] == "/dashboard/keys"
     assert Client().get("/v1/models", headers=alice.headers).status_code == 401
-    assert "Revoked" in alices.get("/dashboard/keys").content.decode()
+    assert "Revoked" in alice_client.get("/dashboard/keys").content.decode()
 
 
 def test_another_organizations_key_is_nowhere(alice: Person, charlies: Client) -> None:
@@ -104,8 +106,8 @@ def rotate(client: Client, key: ApiKey, overlap: str = "24") -> tuple[str, str]:
     return page, page.partition('id="new-key" class="secret-text">')[2].partition("<")[0]
 
 
-def test_a_key_is_made_with_all_that_was_filled_in(alices: Client) -> None:
-    assert alices.post("/dashboard/keys", WHOLE).status_code == 200
+def test_a_key_is_made_with_all_that_was_filled_in(alice_client: Client) -> None:
+    assert alice_client.post("/dashboard/keys", WHOLE).status_code == 200
     key = ApiKey.objects.latest("pk")
     assert timedelta(days=29) < key.expires_at - timezone.now() <= timedelta(days=30)
     assert key.scopes == ["generate"]
@@ -114,16 +116,16 @@ def test_a_key_is_made_with_all_that_was_filled_in(alices: Client) -> None:
     assert (key.images_per_minute, key.images_in_flight) == (30, 2)
 
 
-def test_a_name_alone_makes_a_key_without_limits_of_its_own(alices: Client) -> None:
-    make(alices)
+def test_a_name_alone_makes_a_key_without_limits_of_its_own(alice_client: Client) -> None:
+    make(alice_client)
     key = ApiKey.objects.latest("pk")
     assert key.scopes == ["generate", "usage.read"]
     assert (key.expires_at, key.monthly_cap_micros, key.allowed_networks) == (None, None, [])
 
 
-def test_a_date_of_ones_own_is_the_last_day_that_the_key_works(alices: Client) -> None:
+def test_a_date_of_ones_own_is_the_last_day_that_the_key_works(alice_client: Client) -> None:
     day = timezone.now().date() + timedelta(days=3)
-    alices.post("/dashboard/keys", WHOLE | {"expiry": "date", "expires_on": str(day)})
+    alice_client.post("/dashboard/keys", WHOLE | {"expiry": "date", "expires_on": str(day)})
     assert str(ApiKey.objects.latest("pk").expires_at) == f"{day} 23:59:59+00:00"
 
 
@@ -150,9 +152,9 @@ def test_a_date_of_ones_own_is_the_last_day_that_the_key_works(alices: Client) -
     ],
 )
 def test_what_is_wrong_is_said_beside_its_field_and_the_rest_is_kept(
-    alices: Client, wrong: dict[str, str], words: str
+    alice_client: Client, wrong: dict[str, str], words: str
 ) -> None:
-    answer = alices.post("/dashboard/keys", WHOLE | {"name": "Typed before"} | wrong)
+    answer = alice_client.post("/dashboard/keys", WHOLE | {"name": "Typed before"} | wrong)
     page = answer.content.decode()
     assert answer.status_code == 422
     assert page.count('class="field wrong"') == 1
@@ -162,10 +164,10 @@ def test_what_is_wrong_is_said_beside_its_field_and_the_rest_is_kept(
     assert ApiKey.objects.count() == 1
 
 
-def test_the_page_of_a_key_tells_what_it_may_do(alices: Client, alice: Person) -> None:
-    alices.post("/dashboard/keys", WHOLE)
+def test_the_page_of_a_key_tells_what_it_may_do(alice_client: Client, alice: Person) -> None:
+    alice_client.post("/dashboard/keys", WHOLE)
     key = ApiKey.objects.latest("pk")
-    page = alices.get(f"/dashboard/keys/{key.pk}").content.decode()
+    page = alice_client.get(f"/dashboard/keys/{key.pk}").content.decode()
     for words in (
         key.hint,
         "alice@example.com",
@@ -174,62 +176,67 @@ def test_the_page_of_a_key_tells_what_it_may_do(alices: Client, alice: Person) -
         "30 images",
     ):
         assert words in page
-    assert f'href="/dashboard/keys/{key.pk}"' in alices.get("/dashboard/keys").content.decode()
+    assert (
+        f'href="/dashboard/keys/{key.pk}"' in alice_client.get("/dashboard/keys").content.decode()
+    )
 
 
 def test_a_key_is_changed_and_an_expiry_that_nobody_touched_stays(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
     ends = timezone.now() + timedelta(days=3)
     ApiKey.objects.filter(pk=alice.key.pk).update(expires_at=ends)
     path = f"/dashboard/keys/{alice.key.pk}"
-    assert alices.post(path, WHOLE | {"expiry": "keep"})["Location"] == path
+    assert alice_client.post(path, WHOLE | {"expiry": "keep"})["Location"] == path
     alice.key.refresh_from_db()
     assert (alice.key.name, alice.key.expires_at) == ("Narrow", ends)
     assert alice.key.allowed_networks == ["203.0.113.7/32", "2001:db8::/32"]
-    alices.post(path, WHOLE | {"expiry": "never"})
+    alice_client.post(path, WHOLE | {"expiry": "never"})
     alice.key.refresh_from_db()
     assert alice.key.expires_at is None
 
 
-def test_what_a_change_leaves_out_never_widens_the_key(alice: Person, alices: Client) -> None:
-    answer = alices.post(f"/dashboard/keys/{alice.key.pk}", {"name": "Wider"})
+def test_what_a_change_leaves_out_never_widens_the_key(alice: Person, alice_client: Client) -> None:
+    answer = alice_client.post(f"/dashboard/keys/{alice.key.pk}", {"name": "Wider"})
     assert answer.status_code == 422
     alice.key.refresh_from_db()
     assert alice.key.name == "Laptop"
 
 
 def test_rotating_shows_the_new_secret_once_and_leaves_the_old_one_its_overlap(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
-    before = alices.get(f"/dashboard/keys/{alice.key.pk}/rotate").content.decode()
+    before = alice_client.get(f"/dashboard/keys/{alice.key.pk}/rotate").content.decode()
     assert "Both count against the same limits" in before and ApiKey.objects.count() == 1
-    page, secret = rotate(alices, alice.key)
+    page, secret = rotate(alice_client, alice.key)
     assert alice.key.hint in page
     for headers in (alice.headers, {"Authorization": f"Bearer {secret}"}):
         assert Client().get("/v1/models", headers=headers).status_code == 200
-    listed = alices.get("/dashboard/keys").content.decode()
+    listed = alice_client.get("/dashboard/keys").content.decode()
     assert "Rotated" in listed and "works until" in listed
     new = ApiKey.objects.latest("pk")
     for path in ("", f"/{alice.key.pk}", f"/{new.pk}"):
-        assert secret not in alices.get(f"/dashboard/keys{path}").content.decode()
+        assert secret not in alice_client.get(f"/dashboard/keys{path}").content.decode()
 
 
-def test_an_overlap_that_is_not_offered_makes_no_key(alice: Person, alices: Client) -> None:
-    answer = alices.post(f"/dashboard/keys/{alice.key.pk}/rotate", {"overlap": "9999"})
+def test_an_overlap_that_is_not_offered_makes_no_key(alice: Person, alice_client: Client) -> None:
+    answer = alice_client.post(f"/dashboard/keys/{alice.key.pk}/rotate", {"overlap": "9999"})
     assert answer.status_code == 422
     assert "Choose one of the times" in answer.content.decode()
     assert ApiKey.objects.count() == 1
 
 
 def test_rotating_twice_from_two_windows_makes_one_key_and_says_why(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
-    rotate(alices, alice.key)
-    answer = alices.post(f"/dashboard/keys/{alice.key.pk}/rotate", {"overlap": "0"}, follow=True)
+    rotate(alice_client, alice.key)
+    answer = alice_client.post(
+        f"/dashboard/keys/{alice.key.pk}/rotate", {"overlap": "0"}, follow=True
+    )
     assert "No new key was made. This key was rotated before." in answer.content.decode()
     assert (
-        "cannot be rotated" in alices.get(f"/dashboard/keys/{alice.key.pk}/rotate").content.decode()
+        "cannot be rotated"
+        in alice_client.get(f"/dashboard/keys/{alice.key.pk}/rotate").content.decode()
     )
     assert ApiKey.objects.count() == 2
 
@@ -245,13 +252,13 @@ def test_rotating_twice_from_two_windows_makes_one_key_and_says_why(
     ],
 )
 def test_list_and_page_say_how_the_key_stands(
-    alice: Person, alices: Client, changes: dict[str, object], word: str
+    alice: Person, alice_client: Client, changes: dict[str, object], word: str
 ) -> None:
     now = timezone.now()
     values = {n: now + v if isinstance(v, timedelta) else v for n, v in changes.items()}
     ApiKey.objects.filter(pk=alice.key.pk).update(**values)
     pages = [
-        alices.get(path).content.decode()
+        alice_client.get(path).content.decode()
         for path in ("/dashboard/keys", f"/dashboard/keys/{alice.key.pk}")
     ]
     assert all(f">{word}</span>" in page for page in pages)
@@ -289,21 +296,21 @@ def test_every_verb_wants_the_token_of_its_own_page(alice: Person) -> None:
 
 
 def test_the_page_of_a_key_counts_what_its_whole_line_has_spent(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
     price = pricing.price_of(model="flux-1-schnell", size="1024x1024")
-    holds.hold(organization=alice.organization, api_key=alice.key, price=price)
+    holds.place(organization=alice.organization, api_key=alice.key, price=price)
     new, _ = keys.rotate(key=alice.key, overlap=timedelta(0), created_by=None)
-    page = alices.get(f"/dashboard/keys/{new.pk}").content.decode()
+    page = alice_client.get(f"/dashboard/keys/{new.pk}").content.decode()
     assert "$0.020 spent" in page and "by it and the keys before it" in page
 
 
 def test_what_is_over_for_good_stands_last_and_offers_nothing(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
     last, _ = keys.mint(organization=alice.organization, name="Gone")
     keys.revoke(last)
-    page = alices.get("/dashboard/keys").content.decode()
+    page = alice_client.get("/dashboard/keys").content.decode()
     assert page.index("Laptop") < page.index("Gone")
     assert f"/dashboard/keys/{last.pk}/revoke" not in page
 
@@ -338,13 +345,13 @@ def next_of(page: str) -> str | None:
 
 
 def test_all_keys_are_found_page_by_page_each_once_and_those_that_work_first(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
     many(alice, 30)
     many(alice, 30, revoked_at=timezone.now())
     pages, query = [], "?"
     while query:
-        page = alices.get(f"/dashboard/keys{query}").content.decode()
+        page = alice_client.get(f"/dashboard/keys{query}").content.decode()
         pages.append(names_on(page))
         query = next_of(page)
     order = [f"Key number {n}" for n in reversed(range(30))]
@@ -354,20 +361,20 @@ def test_all_keys_are_found_page_by_page_each_once_and_those_that_work_first(
 
 
 def test_the_list_asks_as_little_of_many_keys_as_of_few(
-    alice: Person, alices: Client, django_assert_max_num_queries: Any
+    alice: Person, alice_client: Client, django_assert_max_num_queries: Any
 ) -> None:
     counted = []
     for number in (1, 100):
         many(alice, number, revoked_at=timezone.now())
         with django_assert_max_num_queries(20) as asked:
-            alices.get("/dashboard/keys")
+            alice_client.get("/dashboard/keys")
         counted.append(len(asked))
     assert counted[0] == counted[1]
 
 
 @pytest.mark.parametrize("after", ["x", "-1", "0", "9" * 40, "%F0%9F%A6%8A", "1%20"])
-def test_a_page_after_no_key_is_nowhere(alices: Client, after: str) -> None:
-    assert alices.get(f"/dashboard/keys?after={after}").status_code == 404
+def test_a_page_after_no_key_is_nowhere(alice_client: Client, after: str) -> None:
+    assert alice_client.get(f"/dashboard/keys?after={after}").status_code == 404
 
 
 def test_a_page_after_another_organizations_key_is_nowhere(alice: Person, charlies: Client) -> None:
@@ -375,38 +382,38 @@ def test_a_page_after_another_organizations_key_is_nowhere(alice: Person, charli
 
 
 def test_a_full_organization_is_told_to_revoke_one(
-    alice: Person, alices: Client, settings: Settings
+    alice: Person, alice_client: Client, settings: Settings
 ) -> None:
     settings.API_KEYS_PER_ORGANIZATION = 2
-    make(alices)
-    page = alices.get("/dashboard/keys").content.decode()
+    make(alice_client)
+    page = alice_client.get("/dashboard/keys").content.decode()
     assert "2 working API keys" in page and "Make a key" not in page
     # The form was open before the last one was made.
-    answer = alices.post("/dashboard/keys", {"name": "Typed before"})
+    answer = alice_client.post("/dashboard/keys", {"name": "Typed before"})
     assert answer.status_code == 422
     assert "Revoke one that is no longer needed" in answer.content.decode()
     assert "Typed before" in answer.content.decode()
-    alices.post(f"/dashboard/keys/{alice.key.pk}/revoke")
-    assert "Make a key" in alices.get("/dashboard/keys").content.decode()
-    make(alices)
+    alice_client.post(f"/dashboard/keys/{alice.key.pk}/revoke")
+    assert "Make a key" in alice_client.get("/dashboard/keys").content.decode()
+    make(alice_client)
 
 
 def test_a_rotation_that_is_refused_says_why(
-    alice: Person, alices: Client, settings: Settings
+    alice: Person, alice_client: Client, settings: Settings
 ) -> None:
     settings.API_KEYS_PER_ORGANIZATION = 1
-    rotate(alices, alice.key)
+    rotate(alice_client, alice.key)
     new = ApiKey.objects.latest("pk")
-    answer = alices.post(f"/dashboard/keys/{new.pk}/rotate", {"overlap": "24"}, follow=True)
+    answer = alice_client.post(f"/dashboard/keys/{new.pk}/rotate", {"overlap": "24"}, follow=True)
     assert "No new key was made. Too many keys" in answer.content.decode()
 
 
 def test_the_filter_of_requests_offers_no_thousands_but_the_chosen_one(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
     many(alice, 120, revoked_at=timezone.now())
     oldest = ApiKey.objects.order_by("created_at").first()
-    page = alices.get(f"/dashboard/requests?key={oldest.pk}").content.decode()
+    page = alice_client.get(f"/dashboard/requests?key={oldest.pk}").content.decode()
     assert page.count("<option") < 120
     assert f'<option value="{oldest.pk}" selected>' in page
     assert f'<option value="{alice.key.pk}">' in page

@@ -70,10 +70,10 @@ def set_limit(client: Client, limit: str) -> Any:
     ],
 )
 def test_the_owner_sets_the_limit_down_to_the_tenth_of_a_cent(
-    alice: Person, alices: Client, limit: str, micros: int | None
+    alice: Person, alice_client: Client, limit: str, micros: int | None
 ) -> None:
     budgets.set_cap(organization=alice.organization, cap_micros=7)
-    answer = set_limit(alices, limit)
+    answer = set_limit(alice_client, limit)
     assert answer.redirect_chain == [(BILLING, 302)]
     assert cap_of(alice) == micros
     assert "monthly spend limit" in str(next(iter(answer.context["messages"])))
@@ -93,9 +93,9 @@ def test_the_owner_sets_the_limit_down_to_the_tenth_of_a_cent(
     ],
 )
 def test_what_is_no_limit_is_said_by_name_and_changes_nothing(
-    alice: Person, alices: Client, limit: str, words: str
+    alice: Person, alice_client: Client, limit: str, words: str
 ) -> None:
-    answer = set_limit(alices, limit)
+    answer = set_limit(alice_client, limit)
     assert answer.status_code == 422
     page = answer.content.decode()
     assert "The spend limit" in page
@@ -104,10 +104,10 @@ def test_what_is_no_limit_is_said_by_name_and_changes_nothing(
     assert cap_of(alice) is None
 
 
-def test_the_limit_in_force_stands_in_the_form(alice: Person, alices: Client) -> None:
+def test_the_limit_in_force_stands_in_the_form(alice: Person, alice_client: Client) -> None:
     for micros, text in ((1_234_560_000, "1234.56"), (5_000, "0.005"), (0, "0.00")):
         budgets.set_cap(organization=alice.organization, cap_micros=micros)
-        assert f'value="{text}"' in alices.get(BILLING).content.decode()
+        assert f'value="{text}"' in alice_client.get(BILLING).content.decode()
 
 
 @pytest.mark.parametrize(
@@ -130,20 +130,22 @@ def test_a_limit_is_of_ones_own_organization(alice: Person, charlies: Client) ->
     make.queued(alice)
 
 
-def test_the_page_counts_what_is_spent_and_held(alice: Person, alices: Client) -> None:
-    set_limit(alices, "0.04")
+def test_the_page_counts_what_is_spent_and_held(alice: Person, alice_client: Client) -> None:
+    set_limit(alice_client, "0.04")
     make.succeeded(alice)
     make.running(alice)
-    page = alices.get(BILLING).content.decode()
+    page = alice_client.get(BILLING).content.decode()
     assert "<strong>$0.020</strong> of $0.040" in page
     assert "$0.010 of it held for pictures in work" in page
     assert '<progress max="100" value="50"' in page
     assert "The limit is reached" not in page
 
 
-def test_a_limit_below_what_is_spent_is_taken_and_explained(alice: Person, alices: Client) -> None:
+def test_a_limit_below_what_is_spent_is_taken_and_explained(
+    alice: Person, alice_client: Client
+) -> None:
     make.succeeded(alice)
-    answer = set_limit(alices, "0.005")
+    answer = set_limit(alice_client, "0.005")
     [message] = answer.context["messages"]
     assert "$0.010 is spent or held already" in str(message)
     assert "refused until next month (UTC)" in str(message)
@@ -152,22 +154,22 @@ def test_a_limit_below_what_is_spent_is_taken_and_explained(alice: Person, alice
 
 
 def test_a_reached_limit_is_said_on_billing_and_home(
-    alice: Person, alices: Client, bobs: Client
+    alice: Person, alice_client: Client, bobs: Client
 ) -> None:
     make.succeeded(alice)
-    set_limit(alices, "0.019")
-    assert "The limit is reached" in alices.get(BILLING).content.decode()
+    set_limit(alice_client, "0.019")
+    assert "The limit is reached" in alice_client.get(BILLING).content.decode()
     assert "until an owner, an admin" in bobs.get(BILLING).content.decode()
-    assert "spend limit of $0.019 is reached" in alices.get("/dashboard").content.decode()
-    set_limit(alices, "0.020")
-    assert "is reached" not in alices.get("/dashboard").content.decode()
+    assert "spend limit of $0.019 is reached" in alice_client.get("/dashboard").content.decode()
+    set_limit(alice_client, "0.020")
+    assert "is reached" not in alice_client.get("/dashboard").content.decode()
 
 
-def test_home_shows_the_month_against_the_limit(alice: Person, alices: Client) -> None:
+def test_home_shows_the_month_against_the_limit(alice: Person, alice_client: Client) -> None:
     make.succeeded(alice)
-    assert " limit" not in alices.get("/dashboard").content.decode()
-    set_limit(alices, "50")
-    assert "of $50.00 limit</a>" in alices.get("/dashboard").content.decode()
+    assert " limit" not in alice_client.get("/dashboard").content.decode()
+    set_limit(alice_client, "50")
+    assert "of $50.00 limit</a>" in alice_client.get("/dashboard").content.decode()
 
 
 def rows_of(client: Client, **query: str) -> list[dict[str, str]]:
@@ -176,16 +178,16 @@ def rows_of(client: Client, **query: str) -> list[dict[str, str]]:
     return list(csv.DictReader(StringIO(answer.content.decode())))
 
 
-def test_the_usage_page_offers_its_month_as_a_file(alice: Person, alices: Client) -> None:
+def test_the_usage_page_offers_its_month_as_a_file(alice: Person, alice_client: Client) -> None:
     ApiKey.objects.filter(pk=alice.key.pk).update(name="=cmd()")
     make.succeeded(alice)
     make.succeeded(alice)
     today = timezone.now().date()
     address = f"/dashboard/usage.csv?month={today:%Y-%m}"
-    assert address in alices.get("/dashboard/usage").content.decode()
-    answer = alices.get(address)
+    assert address in alice_client.get("/dashboard/usage").content.decode()
+    answer = alice_client.get(address)
     assert answer["Content-Disposition"] == f'attachment; filename="usage-{today:%Y-%m}.csv"'
-    [row] = rows_of(alices)
+    [row] = rows_of(alice_client)
     assert row["start"].startswith(str(today))
     assert row["end"].startswith(str(today + timedelta(days=1)))
     assert (row["key"], row["size"], row["images"]) == ("'=cmd()", "512x512", "2")
@@ -193,21 +195,23 @@ def test_the_usage_page_offers_its_month_as_a_file(alice: Person, alices: Client
 
 
 def test_the_file_is_of_that_month_and_that_organization_alone(
-    alice: Person, alices: Client, charlies: Client
+    alice: Person, alice_client: Client, charlies: Client
 ) -> None:
     make.succeeded(alice)
-    assert rows_of(charlies) == rows_of(alices, month="2026-01") == []
-    assert alices.get("/dashboard/usage.csv", {"month": "never"}).status_code == 404
+    assert rows_of(charlies) == rows_of(alice_client, month="2026-01") == []
+    assert alice_client.get("/dashboard/usage.csv", {"month": "never"}).status_code == 404
 
 
-def test_the_file_adds_up_to_the_ledger(alice: Person, bob: Person, alices: Client) -> None:
+def test_the_file_adds_up_to_the_ledger(alice: Person, bob: Person, alice_client: Client) -> None:
     for person in (alice, alice, bob):
         make.succeeded(person)
-    total = sum(int(row["cost_micros"]) for row in rows_of(alices))
+    total = sum(int(row["cost_micros"]) for row in rows_of(alice_client))
     assert total == sum(entry.amount_micros for entry in LedgerEntry.objects.filter(kind="capture"))
 
 
-def test_staff_see_budgets_and_alerts_and_change_nothing(alice: Person, alices: Client) -> None:
+def test_staff_see_budgets_and_alerts_and_change_nothing(
+    alice: Person, alice_client: Client
+) -> None:
     alice.user.is_staff = alice.user.is_superuser = True
     alice.user.save()
     make.succeeded(alice)
@@ -217,6 +221,6 @@ def test_staff_see_budgets_and_alerts_and_change_nothing(alice: Person, alices: 
     )
     for name, row, words in (("budget", budget, "$0.010"), ("spendalert", alert, "80 %")):
         page = f"/admin/billing/{name}/"
-        assert words in alices.get(page).content.decode()
-        assert alices.get(f"{page}{row.pk}/change/").status_code == 200
-        assert alices.post(f"{page}{row.pk}/change/", {"percent": 1}).status_code == 403
+        assert words in alice_client.get(page).content.decode()
+        assert alice_client.get(f"{page}{row.pk}/change/").status_code == 200
+        assert alice_client.post(f"{page}{row.pk}/change/", {"percent": 1}).status_code == 403

@@ -71,9 +71,9 @@ def cap_of(person: Person) -> int | None:
 
 
 def test_with_credit_and_no_card_it_says_what_comes_after_and_offers_a_card(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
-    page = text_of(alices)
+    page = text_of(alice_client)
     assert "Go on after the credit" in page
     assert "Add a card</summary>" in page
     assert FORM in page
@@ -91,32 +91,34 @@ def test_when_the_credit_is_used_up_the_way_on_stands_open(paupers: Client) -> N
     assert page.count('name="limit"') == 1
 
 
-def test_credit_that_covers_no_picture_counts_as_used_up(alice: Person, alices: Client) -> None:
+def test_credit_that_covers_no_picture_counts_as_used_up(
+    alice: Person, alice_client: Client
+) -> None:
     make.succeeded(alice)
     alice.organization.credit.granted_micros = 19_999
     alice.organization.credit.posted_micros = 10_000
     alice.organization.credit.save()
-    assert "The credit is used up" in text_of(alices)
-    assert "The credit is used up" in text_of(alices, "/dashboard")
-    assert "No credit left" in text_of(alices, "/playground")
+    assert "The credit is used up" in text_of(alice_client)
+    assert "The credit is used up" in text_of(alice_client, "/dashboard")
+    assert "No credit left" in text_of(alice_client, "/playground")
 
 
 def test_the_limit_in_force_stands_in_the_form_or_fifty_dollars(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
-    assert 'name="limit" value="50.00"' in text_of(alices)
+    assert 'name="limit" value="50.00"' in text_of(alice_client)
     budgets.set_cap(organization=alice.organization, cap_micros=0)
-    assert text_of(alices).count('value="0.00"') == 2
+    assert text_of(alice_client).count('value="0.00"') == 2
 
 
 def test_a_subscriber_sees_the_period_its_forecast_and_the_next_invoice(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
     without_credit(alice)
     row = standing(alice)
     make.succeeded(alice)
     make.succeeded(alice)
-    page = text_of(alices)
+    page = text_of(alice_client)
     assert "<dt>This period so far</dt><dd>$0.02</dd>" in page
     assert "2 images since" in page
     assert "<dt>At this pace</dt><dd>$0.06</dd>" in page
@@ -127,24 +129,24 @@ def test_a_subscriber_sees_the_period_its_forecast_and_the_next_invoice(
     assert "Laptop · invoice" in page
 
 
-def test_what_credit_paid_is_on_no_invoice(alice: Person, alices: Client) -> None:
+def test_what_credit_paid_is_on_no_invoice(alice: Person, alice_client: Client) -> None:
     standing(alice)
     make.succeeded(alice)
-    page = text_of(alices)
+    page = text_of(alice_client)
     assert "<dt>This period so far</dt><dd>$0.00</dd>" in page
     assert "used first, before the card" in page
     assert "Laptop · credit" in page
 
 
 def test_a_refund_lowers_the_next_invoice_and_stands_in_the_ledger(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
     without_credit(alice)
     standing(alice)
     hold = make.succeeded(alice).hold
     make.succeeded(alice)
     refunds.refund_image(hold=hold, reason="a torn picture", by="staff@example.com")
-    page = text_of(alices)
+    page = text_of(alice_client)
     assert "<dt>This period so far</dt><dd>$0.01</dd>" in page
     assert "\N{MINUS SIGN}$0.010" in page
     assert "+$0.010" in page
@@ -173,9 +175,11 @@ def test_there_is_no_forecast_on_the_first_day_or_after_the_last(alice: Person, 
     assert period_to_date.of(row).forecast_micros is None
 
 
-def test_a_canceled_subscription_says_until_when_it_pays(alice: Person, alices: Client) -> None:
+def test_a_canceled_subscription_says_until_when_it_pays(
+    alice: Person, alice_client: Client
+) -> None:
     row = standing(alice, ends_at=timezone.now() + timedelta(days=20))
-    page = text_of(alices)
+    page = text_of(alice_client)
     assert f'It ends on <time datetime="{row.ends_at.isoformat()}' in page
     assert "Last invoice" in page
     assert "Next invoice" not in page
@@ -190,23 +194,23 @@ def test_a_canceled_subscription_says_until_when_it_pays(alice: Person, alices: 
     ],
 )
 def test_after_the_end_one_can_subscribe_again(
-    alice: Person, alices: Client, status: str, words: str
+    alice: Person, alice_client: Client, status: str, words: str
 ) -> None:
     without_credit(alice)
     standing(alice, status)
-    page = text_of(alices)
+    page = text_of(alice_client)
     assert words in page
     assert FORM in page
 
 
 def test_a_failed_payment_is_told_on_every_page_until_when_and_how_much(
-    alice: Person, alices: Client, charlies: Client
+    alice: Person, alice_client: Client, charlies: Client
 ) -> None:
     without_credit(alice)
     row = standing(alice, "past_due")
     make.succeeded(alice)
     for path in ("/dashboard", BILLING, "/dashboard/keys", "/dashboard/usage", "/playground"):
-        page = text_of(alices, path)
+        page = text_of(alice_client, path)
         assert "A payment failed." in page
         assert f'datetime="{row.grace_ends_at.isoformat()}' in page
         assert "at most $4.99 more" in page
@@ -214,11 +218,13 @@ def test_a_failed_payment_is_told_on_every_page_until_when_and_how_much(
         assert "A payment failed." not in text_of(charlies, path)
 
 
-def test_the_monthly_limit_may_be_tighter_than_the_grace(alice: Person, alices: Client) -> None:
+def test_the_monthly_limit_may_be_tighter_than_the_grace(
+    alice: Person, alice_client: Client
+) -> None:
     without_credit(alice)
     standing(alice, "past_due")
     budgets.set_cap(organization=alice.organization, cap_micros=1_000_000)
-    assert "at most $1.00 more" in text_of(alices)
+    assert "at most $1.00 more" in text_of(alice_client)
 
 
 @pytest.mark.parametrize(
@@ -230,41 +236,43 @@ def test_the_monthly_limit_may_be_tighter_than_the_grace(alice: Person, alices: 
     ],
 )
 def test_what_stops_the_work_says_so_and_leads_to_the_portal(
-    alice: Person, alices: Client, status: str, since: timedelta | None, words: str
+    alice: Person, alice_client: Client, status: str, since: timedelta | None, words: str
 ) -> None:
     without_credit(alice)
     standing(alice, status, past_due_since=timezone.now() - since if since else None)
-    page = text_of(alices, "/dashboard/keys")
+    page = text_of(alice_client, "/dashboard/keys")
     assert words in page
     assert "New pictures are refused" in page
     assert TO_PORTAL in page
-    assert "Nothing pays at the moment" in text_of(alices, "/playground")
+    assert "Nothing pays at the moment" in text_of(alice_client, "/playground")
 
 
-def test_credit_still_pays_while_a_payment_is_overdue(alice: Person, alices: Client) -> None:
+def test_credit_still_pays_while_a_payment_is_overdue(alice: Person, alice_client: Client) -> None:
     standing(alice, "unpaid")
-    assert "Credit of $0.500 still pays for new pictures" in text_of(alices)
+    assert "Credit of $0.500 still pays for new pictures" in text_of(alice_client)
     make.queued(alice)
 
 
 def test_a_stopped_account_says_whom_to_ask_and_offers_no_checkout(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
     row = standing(alice, "canceled")
     subscriptions.freeze(row, because="dispute dp_1")
-    page = text_of(alices)
+    page = text_of(alice_client)
     assert "New pictures are stopped,</strong>" in page
     assert "write to whoever runs this service" in page
     assert "dp_1" not in page
     assert FORM not in page
 
 
-def test_home_and_playground_say_that_the_subscription_pays(alice: Person, alices: Client) -> None:
+def test_home_and_playground_say_that_the_subscription_pays(
+    alice: Person, alice_client: Client
+) -> None:
     without_credit(alice)
     standing(alice)
     make.succeeded(alice)
-    assert "<dt>Subscription</dt><dd>Active</dd>" in text_of(alices, "/dashboard")
-    assert "Your subscription pays" in text_of(alices, "/playground")
+    assert "<dt>Subscription</dt><dd>Active</dd>" in text_of(alice_client, "/dashboard")
+    assert "Your subscription pays" in text_of(alice_client, "/playground")
 
 
 def test_without_stripe_no_form_is_shown(settings: Any, paupers: Client) -> None:
@@ -279,25 +287,25 @@ def test_without_stripe_no_form_is_shown(settings: Any, paupers: Client) -> None
     assert "Payments are not set up correctly on this server" in said(answer)
 
 
-def test_a_sandbox_says_that_no_money_moves(settings: Any, alices: Client) -> None:
-    page = text_of(alices)
+def test_a_sandbox_says_that_no_money_moves(settings: Any, alice_client: Client) -> None:
+    page = text_of(alice_client)
     assert "test cards only, no real money" in page
     assert f'href="{settings.STRIPE_API_BASE}"' in page
 
 
-def test_who_left_the_checkout_is_told_that_nothing_is_charged(alices: Client) -> None:
-    assert "You left the checkout" in text_of(alices, checkout="left")
+def test_who_left_the_checkout_is_told_that_nothing_is_charged(alice_client: Client) -> None:
+    assert "You left the checkout" in text_of(alice_client, checkout="left")
 
 
 def test_the_page_asks_little_however_much_it_says(
-    alice: Person, alices: Client, django_assert_max_num_queries: Any
+    alice: Person, alice_client: Client, django_assert_max_num_queries: Any
 ) -> None:
     budgets.set_cap(organization=alice.organization, cap_micros=5_000_000)
     standing(alice, "past_due")
     make.succeeded(alice)
     without_credit(alice)
     with django_assert_max_num_queries(12):
-        alices.get(BILLING)
+        alice_client.get(BILLING)
 
 
 def test_docs_give_the_figures_that_hold(client: Client, db: None) -> None:
@@ -336,62 +344,64 @@ def test_admins_and_the_billing_role_may_pay(bob: Person, bobs: Client, role: st
 
 
 @pytest.mark.parametrize("path", [SUBSCRIBE, PORTAL])
-def test_the_ways_to_stripe_are_forms_and_no_links(alices: Client, path: str) -> None:
-    assert alices.get(path).status_code == 405
+def test_the_ways_to_stripe_are_forms_and_no_links(alice_client: Client, path: str) -> None:
+    assert alice_client.get(path).status_code == 405
 
 
 @pytest.mark.parametrize("path", [SUBSCRIBED, BACK, INVOICES])
-def test_what_only_reads_takes_no_forms(alices: Client, path: str) -> None:
-    assert alices.post(path).status_code == 405
+def test_what_only_reads_takes_no_forms(alice_client: Client, path: str) -> None:
+    assert alice_client.post(path).status_code == 405
 
 
 # --- with Stripe away -----------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("stripe_away")
-def test_while_stripe_is_away_subscribing_changes_nothing(alice: Person, alices: Client) -> None:
-    answer = alices.post(SUBSCRIBE, {"limit": "12"}, follow=True)
+def test_while_stripe_is_away_subscribing_changes_nothing(
+    alice: Person, alice_client: Client
+) -> None:
+    answer = alice_client.post(SUBSCRIBE, {"limit": "12"}, follow=True)
     assert answer.redirect_chain == [(BILLING, 302)]
     assert said(answer) == f"{AWAY} Nothing was changed; please try again in a minute."
     assert cap_of(alice) is None
 
 
 @pytest.mark.usefixtures("stripe_away")
-def test_while_stripe_is_away_the_other_ways_say_so(alice: Person, alices: Client) -> None:
+def test_while_stripe_is_away_the_other_ways_say_so(alice: Person, alice_client: Client) -> None:
     standing(alice)
-    assert said(alices.post(PORTAL, follow=True)).startswith(AWAY)
-    assert said(alices.get(BACK, follow=True)).startswith(AWAY)
-    words = said(alices.get(SUBSCRIBED, {"checkout": "cs_1"}, follow=True))
+    assert said(alice_client.post(PORTAL, follow=True)).startswith(AWAY)
+    assert said(alice_client.get(BACK, follow=True)).startswith(AWAY)
+    words = said(alice_client.get(SUBSCRIBED, {"checkout": "cs_1"}, follow=True))
     assert "If you finished the checkout, you are subscribed" in words
 
 
 @pytest.mark.usefixtures("stripe_away")
 def test_while_stripe_is_away_the_invoices_say_so_and_the_page_stands(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
     standing(alice)
-    page = text_of(alices, INVOICES)
+    page = text_of(alice_client, INVOICES)
     assert AWAY in page
     assert "Your invoices are safe there" in page
     assert "<h1>Invoices</h1>" in page
-    assert f'hx-get="{INVOICES}"' in text_of(alices)
+    assert f'hx-get="{INVOICES}"' in text_of(alice_client)
 
 
 @pytest.mark.usefixtures("stripe_away")
-def test_pages_that_only_read_our_books_do_not_notice(alice: Person, alices: Client) -> None:
+def test_pages_that_only_read_our_books_do_not_notice(alice: Person, alice_client: Client) -> None:
     standing(alice)
     for path in ("/dashboard", BILLING, "/playground"):
-        assert AWAY not in text_of(alices, path)
+        assert AWAY not in text_of(alice_client, path)
 
 
 def test_what_only_staff_can_mend_is_in_their_log(
-    alices: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    alice_client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def conflicting(**_: Any) -> str:
         raise CatalogConflict("another installation's price")
 
     monkeypatch.setattr(checkout, "begin", conflicting)
-    words = said(alices.post(SUBSCRIBE, {"limit": "12"}, follow=True))
+    words = said(alice_client.post(SUBSCRIBE, {"limit": "12"}, follow=True))
     assert "Payments are not set up correctly on this server" in words
     assert "another installation" not in words
     [record] = [record for record in caplog.records if record.levelname == "ERROR"]
@@ -399,24 +409,24 @@ def test_what_only_staff_can_mend_is_in_their_log(
 
 
 def test_a_key_that_stripe_refuses_is_no_riddle(
-    alices: Client, stripe_here: StripeSandbox, settings: Any
+    alice_client: Client, stripe_here: StripeSandbox, settings: Any
 ) -> None:
     settings.STRIPE_SECRET_KEY = "sk_test_wrong"
-    words = said(alices.post(SUBSCRIBE, {"limit": "12"}, follow=True))
+    words = said(alice_client.post(SUBSCRIBE, {"limit": "12"}, follow=True))
     assert "Payments are not set up correctly" in words
 
 
 def test_what_stripe_refuses_is_said_as_such(
-    alice: Person, alices: Client, stripe_here: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+    alice: Person, alice_client: Client, stripe_here: StripeSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     standing(alice)
-    assert "Stripe did not accept this" in said(alices.post(PORTAL, follow=True))
+    assert "Stripe did not accept this" in said(alice_client.post(PORTAL, follow=True))
 
     def refused(*_args: Any, **_options: Any) -> Any:
         raise StripeRefused("no", status=400)
 
     monkeypatch.setattr(customers, "invoices", refused)
-    assert "Stripe did not accept this" in text_of(alices, INVOICES)
+    assert "Stripe did not accept this" in text_of(alice_client, INVOICES)
 
 
 # --- journeys -------------------------------------------------------------------------------------
@@ -435,9 +445,9 @@ def subscribe(
 
 @pytest.mark.parametrize("limit", ["fifty", "-1", "0.0005"])
 def test_a_wrong_limit_is_said_and_nothing_begins(
-    alice: Person, alices: Client, limit: str
+    alice: Person, alice_client: Client, limit: str
 ) -> None:
-    answer = alices.post(SUBSCRIBE, {"limit": limit})
+    answer = alice_client.post(SUBSCRIBE, {"limit": limit})
     page = answer.content.decode()
     assert answer.status_code == 422
     assert "The spend limit" in page
@@ -448,35 +458,35 @@ def test_a_wrong_limit_is_said_and_nothing_begins(
 
 @pytest.mark.parametrize(("limit", "micros"), [("12.50", 12_500_000), ("", None)])
 def test_from_the_form_to_the_card_and_back_as_a_subscriber(
-    alice: Person, alices: Client, stripe_here: StripeSandbox, limit: str, micros: int | None
+    alice: Person, alice_client: Client, stripe_here: StripeSandbox, limit: str, micros: int | None
 ) -> None:
-    answer = subscribe(alices, stripe_here, limit)
+    answer = subscribe(alice_client, stripe_here, limit)
     assert "You are subscribed" in said(answer)
     assert cap_of(alice) == micros
     assert alice.organization.subscription.status == "active"
     assert "<dt>Next invoice</dt>" in answer.content.decode()
     without_credit(alice)
     make.succeeded(alice)
-    assert "<dt>This period so far</dt><dd>$0.01</dd>" in text_of(alices)
+    assert "<dt>This period so far</dt><dd>$0.01</dd>" in text_of(alice_client)
 
 
 def test_whoever_is_subscribed_is_not_subscribed_twice(
-    alice: Person, alices: Client, stripe_here: StripeSandbox
+    alice: Person, alice_client: Client, stripe_here: StripeSandbox
 ) -> None:
-    subscribe(alices, stripe_here)
-    answer = alices.post(SUBSCRIBE, {"limit": "1"}, follow=True)
+    subscribe(alice_client, stripe_here)
+    answer = alice_client.post(SUBSCRIBE, {"limit": "1"}, follow=True)
     assert "You are subscribed already" in said(answer)
     assert cap_of(alice) == 12_500_000
 
 
 def test_an_unfinished_checkout_is_told_honestly(
-    alices: Client, paupers: Client, stripe_here: StripeSandbox
+    alice_client: Client, paupers: Client, stripe_here: StripeSandbox
 ) -> None:
-    session = alices.post(SUBSCRIBE, {"limit": "5"})["Location"].rpartition("/")[2]
+    session = alice_client.post(SUBSCRIBE, {"limit": "5"})["Location"].rpartition("/")[2]
     for client, name in (
-        (alices, session),
-        (alices, ""),
-        (alices, "cs_x/../y"),
+        (alice_client, session),
+        (alice_client, ""),
+        (alice_client, "cs_x/../y"),
         (paupers, session),
     ):
         words = said(client.get(SUBSCRIBED, {"checkout": name}, follow=True))
@@ -484,9 +494,9 @@ def test_an_unfinished_checkout_is_told_honestly(
 
 
 def test_somebody_elses_checkout_subscribes_nobody(
-    alices: Client, charlie: Person, charlies: Client, stripe_here: StripeSandbox
+    alice_client: Client, charlie: Person, charlies: Client, stripe_here: StripeSandbox
 ) -> None:
-    session = alices.post(SUBSCRIBE, {"limit": "5"})["Location"].rpartition("/")[2]
+    session = alice_client.post(SUBSCRIBE, {"limit": "5"})["Location"].rpartition("/")[2]
     stripe_here.complete_checkout(session)
     words = said(charlies.get(SUBSCRIBED, {"checkout": session}, follow=True))
     assert "has not confirmed" in words
@@ -494,42 +504,42 @@ def test_somebody_elses_checkout_subscribes_nobody(
 
 
 def test_the_portal_opens_and_what_was_changed_there_shows_on_return(
-    alice: Person, alices: Client, stripe_here: StripeSandbox
+    alice: Person, alice_client: Client, stripe_here: StripeSandbox
 ) -> None:
-    subscribe(alices, stripe_here)
-    answer = alices.post(PORTAL)
+    subscribe(alice_client, stripe_here)
+    answer = alice_client.post(PORTAL)
     assert answer.status_code == 303
     assert answer["Location"].startswith(f"{stripe_here.base_url}/portal/")
     row = Subscription.objects.get(organization=alice.organization)
     stripe_here.client().v1.subscriptions.update(
         row.subscription_id, {"cancel_at_period_end": True}
     )
-    page = alices.get(BACK, follow=True).content.decode()
+    page = alice_client.get(BACK, follow=True).content.decode()
     assert "It ends on" in page
     stripe_here.client().v1.subscriptions.cancel(row.subscription_id)
-    assert "Your subscription ended" in alices.get(BACK, follow=True).content.decode()
+    assert "Your subscription ended" in alice_client.get(BACK, follow=True).content.decode()
 
 
-def test_returning_from_nowhere_is_no_error(alices: Client) -> None:
-    assert alices.get(BACK, follow=True).status_code == 200
+def test_returning_from_nowhere_is_no_error(alice_client: Client) -> None:
+    assert alice_client.get(BACK, follow=True).status_code == 200
     assert not Subscription.objects.exists()
 
 
 def test_invoices_are_shown_in_words_with_links(
-    alice: Person, alices: Client, stripe_here: StripeSandbox
+    alice: Person, alice_client: Client, stripe_here: StripeSandbox
 ) -> None:
-    assert "No invoices yet" in text_of(alices, INVOICES)
-    subscribe(alices, stripe_here, card="4000000000000341")
+    assert "No invoices yet" in text_of(alice_client, INVOICES)
+    subscribe(alice_client, stripe_here, card="4000000000000341")
     row = Subscription.objects.get(organization=alice.organization)
     bill(stripe_here, row, images=100)
-    page = text_of(alices, INVOICES)
+    page = text_of(alice_client, INVOICES)
     [due, first] = customers.invoices(row.customer_id)[0]
     assert "To be paid" in page
     assert "$1.00" in page
     assert f'href="{due.page}"' in page
     assert f'href="{first.pdf}"' in page
     assert due.number in page
-    part = alices.get(INVOICES, headers={"HX-Request": "true"}).content.decode()
+    part = alice_client.get(INVOICES, headers={"HX-Request": "true"}).content.decode()
     assert due.number in part
     assert "<html" not in part
 
@@ -547,28 +557,28 @@ def bill(stripe_here: StripeSandbox, row: Subscription, images: int) -> None:
 
 
 def test_many_invoices_have_pages(
-    alice: Person, alices: Client, stripe_here: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+    alice: Person, alice_client: Client, stripe_here: StripeSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subscribe(alices, stripe_here)
+    subscribe(alice_client, stripe_here)
     row = Subscription.objects.get(organization=alice.organization)
     bill(stripe_here, row, images=60)
     monkeypatch.setattr(stripe, "INVOICES_PAGE", 1)
-    first = alices.get(INVOICES)
+    first = alice_client.get(INVOICES)
     [newest] = first.context["invoices"]
     older = f"after={newest.id}"
     assert older in first.content.decode()
-    second = alices.get(f"{INVOICES}?{older}")
+    second = alice_client.get(f"{INVOICES}?{older}")
     assert second.context["invoices"][0].id != newest.id
     assert "Newest" in second.content.decode()
     assert "Older" not in second.content.decode()
-    assert alices.get(INVOICES, {"after": "in_nothing"}).status_code == 404
+    assert alice_client.get(INVOICES, {"after": "in_nothing"}).status_code == 404
 
 
 def test_nobody_sees_invoices_of_another_organization(
-    alice: Person, alices: Client, charlies: Client, stripe_here: StripeSandbox
+    alice: Person, alice_client: Client, charlies: Client, stripe_here: StripeSandbox
 ) -> None:
-    subscribe(alices, stripe_here)
-    alices_newest = alices.get(INVOICES).context["invoices"][0]
+    subscribe(alice_client, stripe_here)
+    alices_newest = alice_client.get(INVOICES).context["invoices"][0]
     subscribe(charlies, stripe_here)
     page = charlies.get(INVOICES, {"after": alices_newest.id})
     assert page.status_code == 404 or alices_newest.number not in page.content.decode()
@@ -576,22 +586,22 @@ def test_nobody_sees_invoices_of_another_organization(
 
 
 def test_a_failed_payment_comes_by_webhook_and_goes_when_it_is_paid(
-    alice: Person, alices: Client, stripe_here: StripeSandbox, client: Client
+    alice: Person, alice_client: Client, stripe_here: StripeSandbox, client: Client
 ) -> None:
-    subscribe(alices, stripe_here, card="4000000000000341")
+    subscribe(alice_client, stripe_here, card="4000000000000341")
     without_credit(alice)
     row = Subscription.objects.get(organization=alice.organization)
     bill(stripe_here, row, images=100)
     deliver(client, stripe_here)
     webhook_events.work()
-    assert "A payment failed." in text_of(alices, "/dashboard")
+    assert "A payment failed." in text_of(alice_client, "/dashboard")
     [due] = [one for one in customers.invoices(row.customer_id)[0] if one.status == "open"]
     stripes = stripe_here.client().v1
     card = stripes.payment_methods.attach("pm_card_visa", {"customer": row.customer_id})
     stripes.invoices.pay(due.id, {"payment_method": card.id})
     deliver(client, stripe_here)
     webhook_events.work()
-    assert "A payment failed." not in text_of(alices, "/dashboard")
+    assert "A payment failed." not in text_of(alice_client, "/dashboard")
 
 
 def deliver(client: Client, stripe_here: StripeSandbox) -> None:

@@ -35,18 +35,18 @@ HTMX = {"HX-Request": "true"}
     ],
 )
 def test_a_wrong_value_is_refused_in_words_and_holds_nothing(
-    alices: Client, wrong: dict[str, str], words: str
+    alice_client: Client, wrong: dict[str, str], words: str
 ) -> None:
-    answer = alices.post("/playground", FOX | wrong)
+    answer = alice_client.post("/playground", FOX | wrong)
     assert answer.status_code == 422
     assert words in answer.content.decode()
     assert not Hold.objects.exists()
 
 
 def test_a_run_is_admitted_as_asked_and_shown_at_its_own_address(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
-    answer = alices.post("/playground", FOX)
+    answer = alice_client.post("/playground", FOX)
     job = Generation.objects.get()
     assert answer["Location"] == f"/playground/{job.pk}"
     assert (job.prompt, job.size, job.seed) == ("a red fox", "768x1024", 7)
@@ -56,40 +56,40 @@ def test_a_run_is_admitted_as_asked_and_shown_at_its_own_address(
 
 
 def test_without_scripts_the_page_loads_itself_again_until_the_run_has_ended(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
     refresh = '<noscript><meta http-equiv="refresh"'
     job = make.queued(alice)
-    assert refresh in alices.get(f"/playground/{job.pk}").content.decode()
+    assert refresh in alice_client.get(f"/playground/{job.pk}").content.decode()
     life.expire(job)
-    assert refresh not in alices.get(f"/playground/{job.pk}").content.decode()
+    assert refresh not in alice_client.get(f"/playground/{job.pk}").content.decode()
 
 
 def test_a_run_that_is_still_drawn_past_its_deadline_says_that_it_is_charged(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
     job = make.running(alice)
     page = f"/playground/{job.pk}/state"
-    assert "will be finished" not in alices.get(page).content.decode()
+    assert "will be finished" not in alice_client.get(page).content.decode()
     make.deadline_passed(job)
-    shown = alices.get(page).content.decode()
+    shown = alice_client.get(page).content.decode()
     assert "It will be finished, kept for 24 hours and charged $0.010" in shown
 
 
 def test_who_was_removed_between_the_look_and_the_draw_is_told_so(
-    alices: Client, monkeypatch: pytest.MonkeyPatch
+    alice_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(**_asked: Any) -> None:
         raise NotAMember
 
     monkeypatch.setattr(admission, "request_image", refuse)
-    answer = alices.post("/playground", FOX)
+    answer = alice_client.post("/playground", FOX)
     assert answer.status_code == 403
     assert "may not act for this organization any more" in answer.content.decode()
 
 
-def test_the_script_gets_the_run_alone(alices: Client) -> None:
-    answer = alices.post("/playground", FOX, headers=HTMX)
+def test_the_script_gets_the_run_alone(alice_client: Client) -> None:
+    answer = alice_client.post("/playground", FOX, headers=HTMX)
     job = Generation.objects.get()
     assert answer.status_code == 200
     assert answer["HX-Push-Url"] == f"/playground/{job.pk}"
@@ -97,8 +97,8 @@ def test_the_script_gets_the_run_alone(alices: Client) -> None:
     assert f"/playground/{job.pk}/state" in answer.content.decode()
 
 
-def test_the_script_gets_the_form_back_with_what_is_wrong(alices: Client) -> None:
-    answer = alices.post("/playground", FOX | {"seed": "-1"}, headers=HTMX)
+def test_the_script_gets_the_form_back_with_what_is_wrong(alice_client: Client) -> None:
+    answer = alice_client.post("/playground", FOX | {"seed": "-1"}, headers=HTMX)
     assert answer.status_code == 422
     assert answer["HX-Retarget"] == "#playground-form"
     assert "a red fox" in answer.content.decode()
@@ -109,27 +109,27 @@ def state(client: Client, job: Generation) -> Any:
 
 
 def test_the_state_follows_a_run_to_its_picture(
-    alice: Person, alices: Client, monkeypatch: pytest.MonkeyPatch
+    alice: Person, alice_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = make.queued(alice), make.queued(alice)
-    assert "Number 2 in line" in state(alices, second).content.decode()
+    assert "Number 2 in line" in state(alice_client, second).content.decode()
     job = make.claimed()
-    assert "Next in line" in state(alices, second).content.decode()
+    assert "Next in line" in state(alice_client, second).content.decode()
     monkeypatch.setattr(signals, "step_of", lambda _: (2, 4))
-    assert "step 2 of 4" in state(alices, first).content.decode()
+    assert "step 2 of 4" in state(alice_client, first).content.decode()
     leases.deliver(job, make.stored(job))
-    done = state(alices, first)
+    done = state(alice_client, first)
     assert make.now(job).image.token in done.content.decode()
     assert 'hx-trigger="load' not in done.content.decode()
     assert done["HX-Trigger"] == "history-changed"
 
 
 def test_a_run_that_nobody_will_draw_says_so(
-    alice: Person, alices: Client, monkeypatch: pytest.MonkeyPatch
+    alice: Person, alice_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(signals, "live_workers", list)
-    assert "No worker is alive" in state(alices, make.queued(alice)).content.decode()
-    assert "No worker is alive" in alices.get("/playground").content.decode()
+    assert "No worker is alive" in state(alice_client, make.queued(alice)).content.decode()
+    assert "No worker is alive" in alice_client.get("/playground").content.decode()
 
 
 @pytest.mark.parametrize(
@@ -141,25 +141,28 @@ def test_a_run_that_nobody_will_draw_says_so(
     ],
 )
 def test_the_page_says_which_checkpoint_draws(
-    alices: Client, monkeypatch: pytest.MonkeyPatch, fingerprint: str, honest: str | None
+    alice_client: Client, monkeypatch: pytest.MonkeyPatch, fingerprint: str, honest: str | None
 ) -> None:
-    worker = signals.Worker("gpu", "flux-1-schnell", "idle", fingerprint)
+    worker = signals.LiveWorker("gpu", "flux-1-schnell", "idle", fingerprint)
     monkeypatch.setattr(signals, "live_workers", lambda: [worker])
-    page = alices.get("/playground").content.decode()
+    page = alice_client.get("/playground").content.decode()
     assert fingerprint in page
     assert (honest in page) if honest else ("not FLUX.1 Schnell" not in page)
 
 
 def test_a_picture_says_what_drew_it_and_does_not_explain_it_a_second_time(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
     job = make.succeeded(alice)
     Generation.objects.filter(pk=job.pk).update(engine="flux-miniature; weights=1")
-    section = alices.get(f"/playground/{job.pk}", headers=HTMX).content.decode()
+    section = alice_client.get(f"/playground/{job.pk}", headers=HTMX).content.decode()
     assert "flux-miniature; weights=1" in section
     assert "a miniature checkpoint, not FLUX.1 Schnell" in section
     assert "do not judge the model" not in section
-    assert "do not judge the model" in alices.get(f"/dashboard/requests/{job.pk}").content.decode()
+    assert (
+        "do not judge the model"
+        in alice_client.get(f"/dashboard/requests/{job.pk}").content.decode()
+    )
 
 
 def test_out_of_credit_is_told_in_words_with_a_way_on(paupers: Client) -> None:
@@ -172,25 +175,25 @@ def test_out_of_credit_is_told_in_words_with_a_way_on(paupers: Client) -> None:
     assert not Generation.objects.exists()
 
 
-def test_an_earlier_request_is_laid_out_again(alice: Person, alices: Client) -> None:
+def test_an_earlier_request_is_laid_out_again(alice: Person, alice_client: Client) -> None:
     job = make.queued(alice, prompt="a green fox\nin two lines", size="512x512", seed=42)
-    form = alices.get("/playground", {"like": job.pk}).context["form"]
+    form = alice_client.get("/playground", {"like": job.pk}).context["form"]
     assert form["prompt"].value() == "a green fox\nin two lines"
     assert (form["size"].value(), form["seed"].value()) == ("512x512", 42)
 
 
-def test_line_breaks_count_once_however_the_browser_sends_them(alices: Client) -> None:
-    alices.post("/playground", FOX | {"prompt": "a\r\nb" * 250})
+def test_line_breaks_count_once_however_the_browser_sends_them(alice_client: Client) -> None:
+    alice_client.post("/playground", FOX | {"prompt": "a\r\nb" * 250})
     assert Generation.objects.get().prompt == "a\nb" * 250
 
 
 def test_the_history_is_the_organizations_and_the_playgrounds(
-    alice: Person, bob: Person, alices: Client, charlies: Client
+    alice: Person, bob: Person, alice_client: Client, charlies: Client
 ) -> None:
     make.queued(alice)
     bobs = played(bob)
     shown = re.findall(
-        r'href="/playground/(gen_\w+)"', alices.get("/playground/history").content.decode()
+        r'href="/playground/(gen_\w+)"', alice_client.get("/playground/history").content.decode()
     )
     assert shown == [bobs.pk]
     assert "gen_" not in charlies.get("/playground/history").content.decode()

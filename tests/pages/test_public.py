@@ -23,9 +23,9 @@ def test_the_docs_carry_the_readers_address(db: None, client: Client, settings) 
 
 
 def test_the_docs_name_the_readers_own_key_and_never_all_of_it(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
-    page = alices.get("/docs").content.decode()
+    page = alice_client.get("/docs").content.decode()
     assert f"export ECOHASH_API_KEY={alice.key.hint}" in page
     assert alice.secret not in page
 

@@ -16,30 +16,32 @@ def listed(client: Client, **filters: str | int) -> list[str]:
     return [job.pk for job in client.get("/dashboard/requests", filters).context["generations"]]
 
 
-def test_the_list_is_filtered_by_status_and_key(alice: Person, bob: Person, alices: Client) -> None:
+def test_the_list_is_filtered_by_status_and_key(
+    alice: Person, bob: Person, alice_client: Client
+) -> None:
     done, waiting = make.succeeded(alice), make.queued(bob)
     run = played(alice)
-    assert listed(alices) == [run.pk, waiting.pk, done.pk]
-    assert listed(alices, status="succeeded") == [done.pk]
-    assert listed(alices, key=bob.key.pk) == [waiting.pk]
-    assert listed(alices, key="playground") == [run.pk]
-    assert listed(alices, key="nonsense", status="odd") == []
+    assert listed(alice_client) == [run.pk, waiting.pk, done.pk]
+    assert listed(alice_client, status="succeeded") == [done.pk]
+    assert listed(alice_client, key=bob.key.pk) == [waiting.pk]
+    assert listed(alice_client, key="playground") == [run.pk]
+    assert listed(alice_client, key="nonsense", status="odd") == []
 
 
 def test_pages_of_the_list_hold_still_while_new_requests_arrive(
-    alice: Person, alices: Client
+    alice: Person, alice_client: Client
 ) -> None:
     older = {make.queued(alice, prompt=f"fox {number}").pk for number in range(27)}
-    first = alices.get("/dashboard/requests").context
+    first = alice_client.get("/dashboard/requests").context
     make.queued(alice)
-    second = listed(alices, before=first["older"])
+    second = listed(alice_client, before=first["older"])
     assert len(second) == 2
     assert {job.pk for job in first["generations"]} | set(second) == older
 
 
-def test_a_request_shows_its_picture_and_what_is_known(alice: Person, alices: Client) -> None:
+def test_a_request_shows_its_picture_and_what_is_known(alice: Person, alice_client: Client) -> None:
     job = make.succeeded(alice)
-    page = alices.get(f"/dashboard/requests/{job.pk}").content.decode()
+    page = alice_client.get(f"/dashboard/requests/{job.pk}").content.decode()
     for known in (
         job.prompt,
         job.request_id,
@@ -51,28 +53,32 @@ def test_a_request_shows_its_picture_and_what_is_known(alice: Person, alices: Cl
         assert known in page
 
 
-def test_an_expired_picture_is_explained(alice: Person, alices: Client) -> None:
+def test_an_expired_picture_is_explained(alice: Person, alice_client: Client) -> None:
     job = make.succeeded(alice)
     Image.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    page = alices.get(f"/dashboard/requests/{job.pk}").content.decode()
+    page = alice_client.get(f"/dashboard/requests/{job.pk}").content.decode()
     assert "has expired" in page
     assert job.image.token not in page
 
 
-def test_a_failure_is_told_in_words_with_its_exact_cause(alice: Person, alices: Client) -> None:
+def test_a_failure_is_told_in_words_with_its_exact_cause(
+    alice: Person, alice_client: Client
+) -> None:
     job = make.running(alice)
     life.give_up(job, Generation.Status.FAILED, "worker_lost")
-    page = alices.get(f"/dashboard/requests/{job.pk}").content.decode()
+    page = alice_client.get(f"/dashboard/requests/{job.pk}").content.decode()
     assert "could not be drawn" in page
     assert "worker_lost" in page
     assert "not charged" in page
 
 
-def test_every_end_without_a_picture_has_its_explanation(alice: Person, alices: Client) -> None:
+def test_every_end_without_a_picture_has_its_explanation(
+    alice: Person, alice_client: Client
+) -> None:
     for status in ("failed", "moderated", "canceled", "expired"):
         job = make.queued(alice)
         life.give_up(job, Generation.Status(status), "test")
-        page = alices.get(f"/playground/{job.pk}").content.decode()
+        page = alice_client.get(f"/playground/{job.pk}").content.decode()
         assert "Nothing was charged" in page
 
 
@@ -85,7 +91,7 @@ def test_another_organizations_request_is_not_there(alice: Person, charlies: Cli
     assert charlies.get("/dashboard/requests", {"before": job.pk}).status_code == 404
 
 
-def test_a_prompt_is_shown_and_never_obeyed(alice: Person, alices: Client) -> None:
+def test_a_prompt_is_shown_and_never_obeyed(alice: Person, alice_client: Client) -> None:
     job = make.queued(alice, prompt="<script>alert(1)</script> \"'$(touch x)")
     for path in ("/dashboard/requests", f"/dashboard/requests/{job.pk}", f"/playground/{job.pk}"):
-        assert "<script>alert" not in alices.get(path).content.decode()
+        assert "<script>alert" not in alice_client.get(path).content.decode()

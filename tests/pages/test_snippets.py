@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from images.pages.snippets import Call
+from images.pages.snippets import ApiCall
 
 PROMPTS = [
     "a red fox",
@@ -20,7 +20,7 @@ PROMPTS = [
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_curl_sends_the_prompt_exactly(prompt: str) -> None:
-    words = shlex.split(Call(prompt=prompt, size="512x512", seed=7).curl)
+    words = shlex.split(ApiCall(prompt=prompt, size="512x512", seed=7).curl)
     assert json.loads(words[words.index("-d") + 1]) == {
         "model": "flux-1-schnell",
         "prompt": prompt,
@@ -32,7 +32,7 @@ def test_curl_sends_the_prompt_exactly(prompt: str) -> None:
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_python_sends_the_prompt_exactly(prompt: str) -> None:
-    tree = ast.parse(Call(prompt=prompt, size="512x512", seed=7).python)
+    tree = ast.parse(ApiCall(prompt=prompt, size="512x512", seed=7).python)
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     values = {word.arg: word.value for call in calls for word in call.keywords}
     assert ast.literal_eval(values["prompt"]) == prompt
@@ -44,7 +44,7 @@ def test_javascript_sends_the_prompt_exactly(prompt: str) -> None:
     node = shutil.which("node")
     if not node:
         pytest.skip("node is not installed")
-    source = Call(prompt=prompt, size="512x512", seed=7).javascript
+    source = ApiCall(prompt=prompt, size="512x512", seed=7).javascript
     body = source.partition("images.generate(")[2].partition(");\nawait")[0]
     script = f"process.stdout.write(JSON.stringify({body}))"
     told = subprocess.run([node, "-e", script], capture_output=True, check=True).stdout
@@ -52,5 +52,5 @@ def test_javascript_sends_the_prompt_exactly(prompt: str) -> None:
 
 
 def test_no_seed_is_no_seed() -> None:
-    call = Call(prompt="a red fox", size="512x512")
+    call = ApiCall(prompt="a red fox", size="512x512")
     assert "seed" not in call.curl + call.python + call.javascript

@@ -50,7 +50,7 @@ def test_a_ring_reaches_whoever_listens_to_the_models_queue(
 ) -> None:
     model = new_model()
     monkeypatch.setattr(signals, "current_app", bell)
-    signals.ring(model, times=2)
+    signals.notify_workers(model, times=2)
     with bell.connection_for_read() as connection:
         queue = connection.SimpleQueue(model.queue)
         heard = [queue.get(timeout=5) for _ in range(2)]
@@ -73,5 +73,5 @@ def test_a_broker_that_refuses_a_bell_does_not_fail_the_caller(
         channel: Any = connection.default_channel
         # A queue of that name with other properties makes the broker close the channel.
         channel.queue_declare(model.queue, durable=False, auto_delete=False)
-        signals.ring(model)
+        signals.notify_workers(model)
         channel.queue_delete(model.queue)

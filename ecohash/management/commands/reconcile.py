@@ -35,7 +35,7 @@ class Command(BaseCommand):
         """What is done is said; what it mends is seen at the next run, for Stripe adds up with a lag."""
         batching.seal()
         try:
-            for line in comparing.mend():
+            for line in comparing.repair():
                 self.stdout.write(line)
         except GatewayError as error:
             raise CommandError(str(error)) from None

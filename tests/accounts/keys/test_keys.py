@@ -127,7 +127,7 @@ def test_a_key_is_made_with_the_terms_that_were_asked_for(alice: Person) -> None
 def test_a_key_is_shut_from_the_moment_that_it_expires(alice: Person) -> None:
     ApiKey.objects.filter(pk=alice.key.pk).update(expires_at=timezone.now())
     assert keys.find(alice.secret) is None
-    assert keys.recognise(alice.secret) == alice.key
+    assert keys.recognize(alice.secret) == alice.key
 
 
 def test_a_rotated_key_works_on_for_the_overlap_beside_its_successor(
@@ -162,7 +162,7 @@ def test_a_line_of_rotations_keeps_its_terms_and_its_first_key(alice: Person) ->
     assert [key.line_id for key in (first, second, third)] == [first.pk] * 3
     assert {name: getattr(third, name) for name in NARROW} == NARROW
     assert keys.successor_of(first) == second and keys.successor_of(third) is None
-    assert set(keys.line_of(second)) == {first, second, third}
+    assert set(keys.rotation_family_of(second)) == {first, second, third}
 
 
 def test_a_rotation_keeps_a_date_that_is_far_and_begins_anew_where_it_is_near(

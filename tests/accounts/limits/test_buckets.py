@@ -20,7 +20,7 @@ def bucket(per_minute: int, name: str = "test") -> Bucket:
     return Bucket(name, per_minute, per_minute)
 
 
-def granted(outcome: buckets.Outcome) -> bool:
+def granted(outcome: buckets.TakeResult) -> bool:
     return outcome.refused is None
 
 
@@ -38,7 +38,7 @@ def shift(seconds: float, *names: str) -> None:
 def _fresh(monkeypatch) -> Iterator[None]:
     """Neither an outage nor a count of one test reaches the next."""
     monkeypatch.setattr(buckets, "circuit", buckets.Circuit())
-    monkeypatch.setattr(buckets, "alone", buckets.Alone())
+    monkeypatch.setattr(buckets, "alone", buckets.LocalBuckets())
     yield
     buckets.client.cache_clear()
 
@@ -178,7 +178,7 @@ def test_keys_expire_once_their_bucket_is_full() -> None:
 
 
 def test_nothing_to_count_needs_no_redis(redis_away, caplog) -> None:
-    assert take([]) == buckets.Outcome([])
+    assert take([]) == buckets.TakeResult([])
     assert not caplog.records
 
 

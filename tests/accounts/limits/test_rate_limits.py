@@ -11,7 +11,14 @@ import pytest
 from accounts.keys import keys
 from accounts.limits import buckets, rate_limits
 from accounts.limits.buckets import Level
-from accounts.limits.rate_limits import RateLimitExceeded, Standing, duration, give_back, look, take
+from accounts.limits.rate_limits import (
+    RateLimitExceeded,
+    RateLimitStatus,
+    duration,
+    give_back,
+    look,
+    take,
+)
 from accounts.models import ApiKey, Organization
 from tests.at_once import at_once
 from tests.cast import Person
@@ -23,7 +30,7 @@ WIDE = Level(600, 600, 0.0)
 def _fresh(monkeypatch) -> Iterator[None]:
     """Neither an outage nor a count of one test reaches the next."""
     monkeypatch.setattr(buckets, "circuit", buckets.Circuit())
-    monkeypatch.setattr(buckets, "alone", buckets.Alone())
+    monkeypatch.setattr(buckets, "alone", buckets.LocalBuckets())
     yield
     buckets.client.cache_clear()
 
@@ -57,13 +64,17 @@ def test_a_request_alone_takes_no_image(alice: Person) -> None:
 
 
 def test_a_look_takes_nothing(alice: Person) -> None:
-    assert look(**caller(alice)) == look(**caller(alice)) == Standing(WIDE, Level(300, 300, 0.0))
+    assert (
+        look(**caller(alice))
+        == look(**caller(alice))
+        == RateLimitStatus(WIDE, Level(300, 300, 0.0))
+    )
 
 
 def test_a_burst_gets_exactly_the_limit_and_the_rest_takes_nothing(alice: Person) -> None:
     limit(alice.organization, images_per_minute=12)
     outcomes = at_once(*[partial(take, **caller(alice), images=1)] * 32)
-    assert sum(isinstance(outcome, Standing) for outcome in outcomes) == 12
+    assert sum(isinstance(outcome, RateLimitStatus) for outcome in outcomes) == 12
     assert sum(isinstance(outcome, RateLimitExceeded) for outcome in outcomes) == 20
     # 600 refill ten in a second, so a slow run has some of the twelve back.
     assert look(**caller(alice)).requests.remaining >= 588
@@ -148,7 +159,7 @@ def test_what_is_given_back_can_be_taken_again(alice: Person) -> None:
     take(**caller(alice), images=1)
     assert give_back(**caller(alice), images=1).images.remaining == 1
     assert look(**caller(alice)).requests.remaining == 0
-    assert give_back(**caller(alice), requests=1, images=1) == Standing(
+    assert give_back(**caller(alice), requests=1, images=1) == RateLimitStatus(
         Level(1, 1, 0.0), Level(1, 1, 0.0)
     )
     take(**caller(alice), images=1)
@@ -167,7 +178,7 @@ def test_lifted_limits_are_no_limits_and_ask_no_redis(alice: Person, settings, c
     settings.REDIS_URL = "unix:///nowhere/redis.sock"
     buckets.client.cache_clear()
     standing = take(**caller(alice), requests=5_000, images=5_000)
-    assert standing == Standing(None, None)
+    assert standing == RateLimitStatus(None, None)
     assert not caplog.records
     for kind in ("requests", "images"):
         assert standing.headers()[f"x-ratelimit-limit-{kind}"] == "1000000"

@@ -30,7 +30,7 @@ EMAIL = "alice@example.com"
 def _fresh(monkeypatch) -> Iterator[None]:
     """Neither an outage nor a count of one test reaches the next."""
     monkeypatch.setattr(buckets, "circuit", buckets.Circuit())
-    monkeypatch.setattr(buckets, "alone", buckets.Alone())
+    monkeypatch.setattr(buckets, "alone", buckets.LocalBuckets())
     yield
     buckets.client.cache_clear()
 

@@ -26,7 +26,7 @@ def hold_for(person: Person, key: ApiKey | None = None) -> Hold:
     price = pricing.price_of(model="flux-1-schnell", size="512x512")
     with transaction.atomic():
         row = ApiKey.objects.get(pk=(key or person.key).pk)
-        return holds.hold(organization=person.organization, api_key=row, price=price)
+        return holds.place(organization=person.organization, api_key=row, price=price)
 
 
 def end(verb: Any, hold: Hold) -> bool:
@@ -172,7 +172,7 @@ def test_a_second_end_settles_nothing(alice: Person) -> None:
 
 def test_the_playground_counts_for_the_organization_alone(alice: Person) -> None:
     price = pricing.price_of(model="flux-1-schnell", size="512x512")
-    hold = holds.hold(organization=alice.organization, api_key=None, price=price)
+    hold = holds.place(organization=alice.organization, api_key=None, price=price)
     assert hold.key_budget is None
     end(holds.capture, hold)
     assert of_organization(alice) == (0, PRICE, 0)
@@ -226,7 +226,7 @@ def test_a_hold_of_last_month_settles_where_last_month_still_stands(alice: Perso
     Budget.objects.update(month=LAST_MONTH)
     Hold.objects.update(month=LAST_MONTH)
     price = pricing.price_of(model="flux-1-schnell", size="512x512")
-    holds.hold(organization=alice.organization, api_key=None, price=price)
+    holds.place(organization=alice.organization, api_key=None, price=price)
     end(holds.capture, old)
     assert of_organization(alice) == (PRICE, 0, 1)
     assert of_key(alice.key) == (0, PRICE, 0)

@@ -15,7 +15,7 @@ IMAGES_COVERED = 20
 def hold_for(person: Person) -> Hold:
     price = pricing.price_of(model="flux-1-schnell", size="1024x1024")
     with transaction.atomic():
-        return holds.hold(organization=person.organization, api_key=person.key, price=price)
+        return holds.place(organization=person.organization, api_key=person.key, price=price)
 
 
 def credit_of(person: Person) -> Credit:
@@ -106,9 +106,9 @@ def test_one_organisation_never_pays_for_another(alice: Person, charlie: Person)
     assert credit_of(charlie).remaining_micros == 500_000
 
 
-def test_a_refusal_says_what_a_client_needs(pauper: Person) -> None:
+def test_a_refusal_says_what_a_client_needs(unfunded: Person) -> None:
     with pytest.raises(holds.InsufficientQuota) as refused:
-        hold_for(pauper)
+        hold_for(unfunded)
     refusal = refused.value
     assert (refusal.status, refusal.type, refusal.code) == (429, *["insufficient_quota"] * 2)
     assert refusal.headers == {"x-should-retry": "false"}

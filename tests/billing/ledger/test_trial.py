@@ -92,7 +92,7 @@ def decide(number: int, address: str) -> str:
     user = User.objects.create_user(f"{number}@example.com")
     organization = Organization.objects.create(name=str(number))
     Membership.objects.create(organization=organization, user=user, role="owner")
-    holds.open_books(organization=organization, trial_credit_micros=0)
+    holds.create_credit(organization=organization, trial_credit_micros=0)
     email = user.email
     found = trial.decide(organization=organization, email=email, address=ip_address(address))
     assert bool(granted(organization)) == (found.outcome == "granted")
@@ -232,7 +232,7 @@ def of_an_earlier_release(email: str, *, verified: bool) -> Organization:
     EmailAddress.objects.create(user=user, email=email, primary=True, verified=verified)
     organization = Organization.objects.create(name=email)
     Membership.objects.create(organization=organization, user=user, role="owner")
-    holds.open_books(organization=organization, trial_credit_micros=500_000)
+    holds.create_credit(organization=organization, trial_credit_micros=500_000)
     return organization
 
 

@@ -78,7 +78,7 @@ def _mail_is_back(settings: Any) -> None:
 
 
 def test_a_used_up_trial_is_told_and_one_with_a_card_is_not(
-    alice: Person, charlie: Person, pauper: Person, sue: Person, stripe_here: StripeSandbox
+    alice: Person, charlie: Person, unfunded: Person, subscriber: Person, stripe_here: StripeSandbox
 ) -> None:
     notices.note_ended_trials()
     assert not Notice.objects.exists()

@@ -34,11 +34,11 @@ AT_ONCE = timedelta(0)
 
 def found() -> list[str]:
     """What differs, without the patience for Stripe's lag."""
-    return list(comparing.differences(lag=AT_ONCE))
+    return list(comparing.compare(lag=AT_ONCE))
 
 
 def mended() -> list[str]:
-    return list(comparing.mend(lag=AT_ONCE))
+    return list(comparing.repair(lag=AT_ONCE))
 
 
 def event(sandbox: StripeSandbox, batch: UsageBatch, identifier: str, value: int) -> None:
@@ -55,29 +55,29 @@ def event(sandbox: StripeSandbox, batch: UsageBatch, identifier: str, value: int
 
 
 def test_the_books_agree_from_the_image_to_the_invoice(
-    sue: Person, stripe_here: StripeSandbox
+    subscriber: Person, stripe_here: StripeSandbox
 ) -> None:
-    buy(sue, "512x512", 3)
-    buy(sue, "1024x768", 2)
+    buy(subscriber, "512x512", 3)
+    buy(subscriber, "1024x768", 2)
     report()
     assert found() == []
     bill(stripe_here, Subscription.objects.get())
     deliver(stripe_here)
-    buy(sue, "512x512", 1)
+    buy(subscriber, "512x512", 1)
     report()
     bill(stripe_here, Subscription.objects.get())
     assert found() == []
     assert list(reconcile.differences()) == []
 
 
-def test_an_image_that_waits_for_its_batch_is_found(sue: Person) -> None:
-    buy(sue, at=timezone.now() - timedelta(minutes=11))
+def test_an_image_that_waits_for_its_batch_is_found(subscriber: Person) -> None:
+    buy(subscriber, at=timezone.now() - timedelta(minutes=11))
     [line] = list(reconcile.differences())
-    assert line == f"I5 organization {sue.organization.pk}: 1 images are in no usage batch"
+    assert line == f"I5 organization {subscriber.organization.pk}: 1 images are in no usage batch"
 
 
-def test_a_batch_that_says_more_than_it_holds_is_found(sue: Person) -> None:
-    buy(sue, images=2)
+def test_a_batch_that_says_more_than_it_holds_is_found(subscriber: Person) -> None:
+    buy(subscriber, images=2)
     [batch] = seal_all()
     if connection.vendor == "postgresql":
         # A trigger refuses it there; SQLite has one user, the application.
@@ -89,9 +89,9 @@ def test_a_batch_that_says_more_than_it_holds_is_found(sue: Person) -> None:
 
 
 def test_what_stripe_threw_away_is_found_and_sent_again(
-    sue: Person, stripe_here: StripeSandbox
+    subscriber: Person, stripe_here: StripeSandbox
 ) -> None:
-    buy(sue, images=4)
+    buy(subscriber, images=4)
     stripe_here.fault("late_rejection", path=EVENTS, method="POST", times=1, code="no_meter")
     report()
     await_event(stripe_here, "v1.billing.meter.error_report_triggered")
@@ -100,15 +100,15 @@ def test_what_stripe_threw_away_is_found_and_sent_again(
     [done] = mended()
     assert "4 images were missing at Stripe and are sent again" in done
     report()
-    assert at_stripe(stripe_here, sue) == {"512x512": 4}
+    assert at_stripe(stripe_here, subscriber) == {"512x512": 4}
     assert found() == []
     assert mended() == []
 
 
 def test_what_was_lost_without_a_word_is_sent_again_once_it_can_be_no_lag(
-    sue: Person, stripe_here: StripeSandbox
+    subscriber: Person, stripe_here: StripeSandbox
 ) -> None:
-    buy(sue, images=4)
+    buy(subscriber, images=4)
     stripe_here.fault("late_rejection", path=EVENTS, method="POST", times=1, code="no_meter")
     report()
     [line] = found()
@@ -118,15 +118,15 @@ def test_what_was_lost_without_a_word_is_sent_again_once_it_can_be_no_lag(
     UsageBatch.objects.update(accepted_at=timezone.now() - timedelta(hours=24, minutes=1))
     assert len(mended()) == 1
     report()
-    assert at_stripe(stripe_here, sue) == {"512x512": 4}
+    assert at_stripe(stripe_here, subscriber) == {"512x512": 4}
     assert found() == []
 
 
 @pytest.mark.parametrize("arrived", [True, False])
 def test_an_unknown_batch_is_decided_by_the_total(
-    sue: Person, stripe_here: StripeSandbox, *, arrived: bool
+    subscriber: Person, stripe_here: StripeSandbox, *, arrived: bool
 ) -> None:
-    buy(sue, images=4)
+    buy(subscriber, images=4)
     fault = "accept_then_drop" if arrived else "drop_before"
     stripe_here.fault(fault, path=EVENTS, method="POST", times=1)
     report()
@@ -138,14 +138,14 @@ def test_an_unknown_batch_is_decided_by_the_total(
     assert ("were counted" in done) == arrived
     due_now()
     report()
-    assert at_stripe(stripe_here, sue) == {"512x512": 4}
+    assert at_stripe(stripe_here, subscriber) == {"512x512": 4}
     assert found() == []
 
 
 def test_what_was_counted_twice_after_a_restore_is_taken_back_once(
-    sue: Person, stripe_here: StripeSandbox
+    subscriber: Person, stripe_here: StripeSandbox
 ) -> None:
-    buy(sue, images=5)
+    buy(subscriber, images=5)
     [batch] = seal_all()
     event(stripe_here, batch, "eco:development:from-before-the-restore", 5)
     report()
@@ -153,27 +153,29 @@ def test_what_was_counted_twice_after_a_restore_is_taken_back_once(
     assert "meter counts 10 images" in line
     [done] = mended()
     assert "counted twice" in done
-    assert at_stripe(stripe_here, sue) == {"512x512": 5}
+    assert at_stripe(stripe_here, subscriber) == {"512x512": 5}
     assert UsageBatch.objects.get().state == "voided"
     assert found() == []
 
 
 def test_a_difference_that_leaves_a_choice_changes_nothing(
-    sue: Person, stripe_here: StripeSandbox
+    subscriber: Person, stripe_here: StripeSandbox
 ) -> None:
-    buy(sue, images=5)
+    buy(subscriber, images=5)
     [batch] = seal_all()
     event(stripe_here, batch, "eco:development:who-knows", 3)
     report()
     assert mended() == []
-    assert at_stripe(stripe_here, sue) == {"512x512": 8}
+    assert at_stripe(stripe_here, subscriber) == {"512x512": 8}
     assert len(found()) == 1
 
 
-def test_use_that_missed_its_invoice_is_found(sue: Person, stripe_here: StripeSandbox) -> None:
+def test_use_that_missed_its_invoice_is_found(
+    subscriber: Person, stripe_here: StripeSandbox
+) -> None:
     """As if Stripe had written the invoice in the moment in which it took the event."""
     row = Subscription.objects.get()
-    buy(sue, images=2, at=row.period_start)
+    buy(subscriber, images=2, at=row.period_start)
     [batch] = seal_all()
     bill_without_use(stripe_here, row)
     UsageBatch.objects.update(
@@ -193,13 +195,13 @@ def bill_without_use(sandbox: StripeSandbox, row: Subscription) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_the_command_says_that_stripe_is_away(
-    sue: Person,
+    subscriber: Person,
     stripe_here: StripeSandbox,
     settings: Any,
     capsys: pytest.CaptureFixture[str],
     one_try: None,
 ) -> None:
-    buy(sue)
+    buy(subscriber)
     report()
     UsageBatch.objects.update(timestamp=timezone.now() - timedelta(hours=1))
     settings.STRIPE_API_BASE = "http://127.0.0.1:9"
@@ -211,49 +213,49 @@ def test_the_command_says_that_stripe_is_away(
 
 @pytest.mark.django_db(transaction=True)
 def test_the_command_mends_and_then_finds_nothing(
-    sue: Person, stripe_here: StripeSandbox, capsys: pytest.CaptureFixture[str]
+    subscriber: Person, stripe_here: StripeSandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    buy(sue, images=2)
+    buy(subscriber, images=2)
     call_command("reconcile", "--fix")
     report()
-    assert at_stripe(stripe_here, sue) == {"512x512": 2}
+    assert at_stripe(stripe_here, subscriber) == {"512x512": 2}
     call_command("reconcile")
     assert "The books are right." in capsys.readouterr().out
 
 
-def test_once_a_day_staff_get_what_differs(sue: Person, stripe_here: StripeSandbox) -> None:
-    buy(sue, images=4)
+def test_once_a_day_staff_get_what_differs(subscriber: Person, stripe_here: StripeSandbox) -> None:
+    buy(subscriber, images=4)
     stripe_here.fault("400", path=EVENTS, method="POST", times=1)
     report()
     for _ in range(2):
-        tasks.compare(sue.organization.pk)
+        tasks.compare(subscriber.organization.pk)
     notice = Notice.objects.get(kind="books_differ")
     assert notice.facts["count"] == 1
     assert "is rejected: 4 images may be unbilled" in notice.facts["lines"][0]
     mended()
     Notice.objects.all().delete()
     report()
-    tasks.compare(sue.organization.pk)
+    tasks.compare(subscriber.organization.pk)
     assert not Notice.objects.exists()
 
 
 def test_one_organizations_differences_are_not_anothers(
-    sue: Person, alice: Person, stripe_here: StripeSandbox
+    subscriber: Person, alice: Person, stripe_here: StripeSandbox
 ) -> None:
-    buy(sue)
+    buy(subscriber)
     stripe_here.fault("400", path=EVENTS, method="POST", times=1)
     report()
-    assert len(list(comparing.differences(organization=sue.organization.pk))) == 1
-    assert list(comparing.differences(organization=alice.organization.pk)) == []
+    assert len(list(comparing.compare(organization=subscriber.organization.pk))) == 1
+    assert list(comparing.compare(organization=alice.organization.pk)) == []
 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_daily_chore_asks_for_each_organization_by_itself(
-    sue: Person, stripe_here: StripeSandbox, settings: Any
+    subscriber: Person, stripe_here: StripeSandbox, settings: Any
 ) -> None:
-    buy(sue, "1024x1024")
+    buy(subscriber, "1024x1024")
     batching.seal()
-    buy(sue, at=timezone.now() - timedelta(minutes=11))
+    buy(subscriber, at=timezone.now() - timedelta(minutes=11))
     check_books()
     notice = Notice.objects.get(kind="books_differ")
     assert any("in no usage batch" in line for line in notice.facts["lines"])

@@ -56,16 +56,16 @@ def send_until_quiet(tries: int = 20) -> None:
 
 
 @pytest.fixture
-def used(sue: Person) -> Person:
+def used(subscriber: Person) -> Person:
     """Three images that are sealed and not yet sent."""
-    buy(sue, images=3)
+    buy(subscriber, images=3)
     batching.seal()
-    return sue
+    return subscriber
 
 
-def test_an_image_is_in_one_batch_however_often_is_sealed(sue: Person) -> None:
-    buy(sue, "512x512", 2)
-    buy(sue, "1024x1024", 3)
+def test_an_image_is_in_one_batch_however_often_is_sealed(subscriber: Person) -> None:
+    buy(subscriber, "512x512", 2)
+    buy(subscriber, "1024x1024", 3)
     assert batching.seal() == 2
     assert batching.seal() == 0
     assert [batch.quantity for batch in seal_all()] == [3, 2]
@@ -77,12 +77,12 @@ def test_what_credit_paid_is_never_reported(alice: Person) -> None:
     assert batching.seal() == 0
 
 
-def test_a_batch_never_straddles_a_billing_period(sue: Person) -> None:
-    row = subscriptions.of(sue.organization)
+def test_a_batch_never_straddles_a_billing_period(subscriber: Person) -> None:
+    row = subscriptions.of(subscriber.organization)
     before = row.period_start - timedelta(seconds=5)
     after = row.period_end + timedelta(seconds=5)
     for moment in (before, None, after):
-        buy(sue, images=2, at=moment)
+        buy(subscriber, images=2, at=moment)
     assert batching.seal() == 3
     for batch in UsageBatch.objects.all():
         sides = {
@@ -93,15 +93,17 @@ def test_a_batch_never_straddles_a_billing_period(sue: Person) -> None:
 
 
 def test_a_large_crowd_of_images_is_several_batches(
-    sue: Person, monkeypatch: pytest.MonkeyPatch
+    subscriber: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batching, "LARGEST", 2)
-    buy(sue, images=5)
+    buy(subscriber, images=5)
     assert batching.seal() == 3
 
 
-def test_an_image_cannot_be_in_a_batch_before_it_is_captured(sue: Person, alice: Person) -> None:
-    buy(sue)
+def test_an_image_cannot_be_in_a_batch_before_it_is_captured(
+    subscriber: Person, alice: Person
+) -> None:
+    buy(subscriber)
     [batch] = seal_all()
     [of_credit] = buy(alice)
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -111,7 +113,7 @@ def test_an_image_cannot_be_in_a_batch_before_it_is_captured(sue: Person, alice:
 def test_sent_and_confirmed(used: Person, stripe_here: StripeSandbox) -> None:
     assert sending.send_due() == 1
     assert states() == ["accepted"]
-    assert confirming.prove() == 1
+    assert confirming.confirm() == 1
     assert states() == ["confirmed"]
     assert at_stripe(stripe_here, used) == {"512x512": 3}
     [attempt] = UsageAttempt.objects.all()
@@ -277,10 +279,10 @@ def test_while_stripe_is_away_customers_are_served_and_staff_hear_of_it(
     assert at_stripe(stripe_here, used) == {"512x512": 4}
 
 
-def test_one_is_in_flight_for_each_customer_and_meter(sue: Person) -> None:
-    buy(sue)
+def test_one_is_in_flight_for_each_customer_and_meter(subscriber: Person) -> None:
+    buy(subscriber)
     batching.seal()
-    buy(sue)
+    buy(subscriber)
     first, second = seal_all()
     row = Subscription.objects.get()
     assert sending._claim(first, row)
@@ -288,9 +290,11 @@ def test_one_is_in_flight_for_each_customer_and_meter(sue: Person) -> None:
     assert sending._claim(second, row) is None
 
 
-def test_two_customers_do_not_wait_for_each_other(sue: Person, stripe_here: StripeSandbox) -> None:
+def test_two_customers_do_not_wait_for_each_other(
+    subscriber: Person, stripe_here: StripeSandbox
+) -> None:
     tom = make_subscriber("Tom", stripe_here)
-    buy(sue)
+    buy(subscriber)
     buy(tom)
     batches = seal_all()
     assert sending._claim(batches[0], batches[0].organization.subscription)
@@ -298,11 +302,11 @@ def test_two_customers_do_not_wait_for_each_other(sue: Person, stripe_here: Stri
 
 
 def test_use_after_a_closed_invoice_is_billed_with_the_next(
-    sue: Person, stripe_here: StripeSandbox
+    subscriber: Person, stripe_here: StripeSandbox
 ) -> None:
     """Its sender was away over the end of the period, and over the hour after it."""
     row = Subscription.objects.get()
-    buy(sue, images=2)
+    buy(subscriber, images=2)
     batching.seal()
     await_next_second()
     invoice = stripe_here.end_period(row.subscription_id)["id"]
@@ -317,10 +321,10 @@ def test_use_after_a_closed_invoice_is_billed_with_the_next(
 
 
 def test_the_draft_of_an_ended_period_takes_its_last_use_in(
-    sue: Person, stripe_here: StripeSandbox
+    subscriber: Person, stripe_here: StripeSandbox
 ) -> None:
     row = Subscription.objects.get()
-    buy(sue, images=2, at=row.period_start)
+    buy(subscriber, images=2, at=row.period_start)
     await_next_second()
     invoice = stripe_here.end_period(row.subscription_id)["id"]
     deliver(stripe_here)
@@ -335,12 +339,12 @@ def billed(sandbox: StripeSandbox, invoice: str) -> int:
 
 
 def test_images_in_work_when_a_subscription_ended_are_billed_by_themselves(
-    sue: Person, stripe_here: StripeSandbox
+    subscriber: Person, stripe_here: StripeSandbox
 ) -> None:
     row = Subscription.objects.get()
     client = stripe_here.client()
     # The draft of the last invoice seals what there is: none of it lies before the end.
-    buy(sue, "1024x1024", 40, at=timezone.now() + timedelta(seconds=5))
+    buy(subscriber, "1024x1024", 40, at=timezone.now() + timedelta(seconds=5))
     client.v1.subscriptions.cancel(row.subscription_id, {"invoice_now": True})
     deliver(stripe_here)
     stripe_here.fault("accept_then_drop", path="/v1/invoiceitems$", method="POST", times=1)
@@ -352,7 +356,7 @@ def test_images_in_work_when_a_subscription_ended_are_billed_by_themselves(
     assert [(item.amount, item.quantity) for item in items] == [(80, 40)]
     invoice = stripe_here.finalize(str(items[0].invoice))
     assert (invoice["status"], invoice["amount_paid"]) == ("paid", 80)
-    assert at_stripe(stripe_here, sue) == {}
+    assert at_stripe(stripe_here, subscriber) == {}
 
 
 def test_late_rejections_are_found_by_their_idempotency_key(
@@ -362,7 +366,7 @@ def test_late_rejections_are_found_by_their_idempotency_key(
         "late_rejection", path=EVENTS, method="POST", times=1, code="meter_event_invalid_value"
     )
     sending.send_due()
-    assert confirming.prove() == 0
+    assert confirming.confirm() == 0
     assert states() == ["accepted"]
     await_event(stripe_here, LATE_ERRORS)
     assert states() == ["rejected"]
@@ -380,7 +384,7 @@ def test_a_late_rejection_that_no_sample_names_is_told_too(
     await_event(stripe_here, LATE_ERRORS)
     assert told() == ["usage_errors"]
     UsageBatch.objects.update(accepted_at=timezone.now() - timedelta(hours=7))
-    assert confirming.prove() == 0
+    assert confirming.confirm() == 0
     assert told() == ["usage_errors", "usage_unproven"]
 
 
@@ -391,4 +395,4 @@ def test_nothing_is_confirmed_while_something_is_under_way(
     buy(used)
     batch = seal_all()[-1]
     assert sending._claim(batch, batch.organization.subscription)
-    assert confirming.prove() == 0
+    assert confirming.confirm() == 0

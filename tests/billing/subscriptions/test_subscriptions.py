@@ -48,9 +48,9 @@ def test_a_subscriber_pays_when_the_credit_is_gone(
     assert [hold.payer for hold in holds] == ["credit"] * 25 + ["subscription"]
 
 
-def test_nobody_subscribes_twice(sue: Person) -> None:
+def test_nobody_subscribes_twice(subscriber: Person) -> None:
     with pytest.raises(checkout.AlreadySubscribed):
-        checkout.begin(organization=sue.organization, email="sue@example.com")
+        checkout.begin(organization=subscriber.organization, email="subscriber@example.com")
 
 
 def test_an_open_checkout_is_closed_by_the_next(alice: Person, stripe_here: StripeSandbox) -> None:
@@ -62,9 +62,9 @@ def test_an_open_checkout_is_closed_by_the_next(alice: Person, stripe_here: Stri
 
 
 def test_a_second_subscription_is_ended_and_staff_are_told(
-    sue: Person, stripe_here: StripeSandbox
+    subscriber: Person, stripe_here: StripeSandbox
 ) -> None:
-    row = row_of(sue)
+    row = row_of(subscriber)
     client = stripe_here.client()
     price = MeteredPrice.objects.first()
     card = client.v1.payment_methods.attach("pm_card_visa", {"customer": row.customer_id})
@@ -76,7 +76,7 @@ def test_a_second_subscription_is_ended_and_staff_are_told(
         }
     )
     subscriptions.sync(row)
-    assert row_of(sue).subscription_id == row.subscription_id
+    assert row_of(subscriber).subscription_id == row.subscription_id
     assert client.v1.subscriptions.retrieve(extra.id).status == "canceled"
     assert Notice.objects.filter(organization=None, kind="second_subscription").count() == 1
 
@@ -94,16 +94,18 @@ def test_events_in_any_number_and_order_lead_to_the_present_state(
     assert row_of(alice).items.count() == 5
 
 
-def test_a_look_that_began_earlier_is_thrown_away(sue: Person, stripe_here: StripeSandbox) -> None:
-    before = row_of(sue)
+def test_a_look_that_began_earlier_is_thrown_away(
+    subscriber: Person, stripe_here: StripeSandbox
+) -> None:
+    before = row_of(subscriber)
     old = at_stripe.find(str(before.subscription_id))
     stripe_here.client().v1.subscriptions.update(
         before.subscription_id, {"cancel_at_period_end": True}
     )
     subscriptions.sync(before)
-    assert row_of(sue).ends_at
+    assert row_of(subscriber).ends_at
     assert not subscriptions._write(before, old)
-    assert row_of(sue).ends_at
+    assert row_of(subscriber).ends_at
 
 
 def test_a_failed_payment_leaves_some_days_and_a_lower_limit(
@@ -171,43 +173,45 @@ def test_a_dispute_freezes_new_work_until_it_is_won(
     buy(alice)
 
 
-def test_a_deleted_customer_can_begin_again(sue: Person, stripe_here: StripeSandbox) -> None:
-    old = row_of(sue)
+def test_a_deleted_customer_can_begin_again(subscriber: Person, stripe_here: StripeSandbox) -> None:
+    old = row_of(subscriber)
     stripe_here.client().v1.customers.delete(old.customer_id)
     deliver(stripe_here)
-    assert row_of(sue).status == "none"
+    assert row_of(subscriber).status == "none"
     with pytest.raises(payers.NoSubscription):
-        buy(sue)
-    assert kinds(sue) == ["subscription_ended"]
-    new = subscribe(sue, stripe_here)
+        buy(subscriber)
+    assert kinds(subscriber) == ["subscription_ended"]
+    new = subscribe(subscriber, stripe_here)
     assert new.status == "active"
     assert new.customer_id != old.customer_id
-    buy(sue)
+    buy(subscriber)
 
 
 def test_a_new_price_holds_only_after_stripe_has_confirmed_it(
-    sue: Person, stripe_here: StripeSandbox
+    subscriber: Person, stripe_here: StripeSandbox
 ) -> None:
     pricing.set_price(model=pricing.DEFAULT_MODEL, size="512x512", amount_micros=12_000)
-    [hold] = buy(sue)
+    [hold] = buy(subscriber)
     assert (hold.amount_micros, hold.price.version) == (10_000, 1)
-    subscriptions.keep()
-    [hold] = buy(sue)
+    subscriptions.refresh_subscriptions()
+    [hold] = buy(subscriber)
     assert (hold.amount_micros, hold.price.version) == (12_000, 2)
-    assert row_of(sue).items.count() == 6
+    assert row_of(subscriber).items.count() == 6
 
 
-def test_an_old_price_goes_after_its_last_invoice(sue: Person, stripe_here: StripeSandbox) -> None:
-    buy(sue, images=3)
+def test_an_old_price_goes_after_its_last_invoice(
+    subscriber: Person, stripe_here: StripeSandbox
+) -> None:
+    buy(subscriber, images=3)
     pricing.set_price(model=pricing.DEFAULT_MODEL, size="512x512", amount_micros=12_000)
-    subscriptions.keep()
-    subscriptions.keep()
-    assert row_of(sue).items.count() == 6
-    bill(stripe_here, row_of(sue))
+    subscriptions.refresh_subscriptions()
+    subscriptions.refresh_subscriptions()
+    assert row_of(subscriber).items.count() == 6
+    bill(stripe_here, row_of(subscriber))
     deliver(stripe_here)
-    subscriptions.keep()
-    assert row_of(sue).items.count() == 5
-    assert not row_of(sue).items.filter(price__version=1, price__size="512x512").exists()
+    subscriptions.refresh_subscriptions()
+    assert row_of(subscriber).items.count() == 5
+    assert not row_of(subscriber).items.filter(price__version=1, price__size="512x512").exists()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -35,17 +35,17 @@ def test_one_request_id_leads_through_web_and_worker(alice: Person, log: Log) ->
 
 
 @pytest.mark.django_db(transaction=True)
-def test_neither_key_nor_prompt_is_ever_logged(alice: Person, pauper: Person, log: Log) -> None:
+def test_neither_key_nor_prompt_is_ever_logged(alice: Person, unfunded: Person, log: Log) -> None:
     with working():
         assert generate(alice, prompt=PROMPT).status_code == 200
         generate(alice, prompt=PROMPT * 100)
         generate(alice, prompt=f"csam {PROMPT}")
-        generate(pauper, prompt=PROMPT)
+        generate(unfunded, prompt=PROMPT)
         call("POST", GENERATIONS, b'{"prompt": "CANARY', headers=alice.headers)
         call("GET", "/v1/models", headers={"Authorization": f"Bearer {alice.secret}x"})
     text = json.dumps(log())
     assert "CANARY" not in text
-    for person in (alice, pauper):
+    for person in (alice, unfunded):
         assert person.secret not in text
         assert person.secret[8:-4] not in text
 

@@ -28,7 +28,7 @@ NOTHING_RUNS = {
 
 def all_work() -> None:
     """What every worker of the platform says while it works."""
-    signals.beat(signals.Worker("gpu-1", FLUX_SCHNELL.id, "idle", "blank"))
+    signals.heartbeat(signals.LiveWorker("gpu-1", FLUX_SCHNELL.id, "idle", "blank"))
     for name in beat_schedule.OF_DEFAULT_WORKER + beat_schedule.OF_STRIPE_WORKER:
         signals.note_chore(name)
 
@@ -64,7 +64,7 @@ def test_ready_once_all_work(db: None) -> None:
 
 def test_a_worker_that_signed_off_no_longer_counts(db: None) -> None:
     all_work()
-    signals.sign_off("gpu-1")
+    signals.deregister("gpu-1")
     assert [name for name, well in checks().items() if not well] == ["worker"]
 
 

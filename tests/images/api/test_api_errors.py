@@ -109,8 +109,8 @@ def test_another_content_type(alice: Person, content_type: str) -> None:
 @pytest.mark.parametrize(
     "content_type", ["application/json; charset=utf-8", "Application/JSON", "application/json;x=y"]
 )
-def test_parameters_of_the_content_type_are_fine(pauper: Person, content_type: str) -> None:
-    assert post(pauper, BODY, content_type=content_type).status_code == 429
+def test_parameters_of_the_content_type_are_fine(unfunded: Person, content_type: str) -> None:
+    assert post(unfunded, BODY, content_type=content_type).status_code == 429
 
 
 FIELD_FAULTS: list[tuple[dict[str, Any], int, str, str]] = [
@@ -167,30 +167,30 @@ def test_a_method_override_is_not_obeyed(alice: Person) -> None:
 
 
 @pytest.mark.parametrize("excess", [0, 1])
-def test_a_body_above_one_mebibyte(pauper: Person, excess: int) -> None:
+def test_a_body_above_one_mebibyte(unfunded: Person, excess: int) -> None:
     body = json.dumps(BODY).encode()
     body += b" " * (1024 * 1024 + excess - len(body))
     expected = (
         (413, BAD, "request_too_large", None) if excess else (429, *["insufficient_quota"] * 2)
     )
-    assert verdict(post(pauper, body))[: len(expected)] == expected
+    assert verdict(post(unfunded, body))[: len(expected)] == expected
 
 
-def test_a_chunked_body_above_one_mebibyte(pauper: Person) -> None:
+def test_a_chunked_body_above_one_mebibyte(unfunded: Person) -> None:
     chunked = {"wsgi.input": BytesIO(b" " * (1024 * 1024 + 1)), "wsgi.input_terminated": True}
-    response = post(pauper, b"", CONTENT_LENGTH="", **chunked)
+    response = post(unfunded, b"", CONTENT_LENGTH="", **chunked)
     assert verdict(response) == (413, BAD, "request_too_large", None)
 
 
 @pytest.mark.parametrize("length", ["abc", "-1", "1e3", "9" * 30])
-def test_a_length_that_is_none(pauper: Person, length: str) -> None:
-    response = post(pauper, b"{}", CONTENT_LENGTH=length)
+def test_a_length_that_is_none(unfunded: Person, length: str) -> None:
+    response = post(unfunded, b"{}", CONTENT_LENGTH=length)
     assert response.status_code in {400, 413}
     error_of(response)
 
 
-def test_no_credit_is_429_and_tells_clients_not_to_retry(pauper: Person) -> None:
-    response = generate(pauper)
+def test_no_credit_is_429_and_tells_clients_not_to_retry(unfunded: Person) -> None:
+    response = generate(unfunded)
     assert verdict(response) == (429, "insufficient_quota", "insufficient_quota", None)
     assert response["x-should-retry"] == "false"
     assert "Retry-After" not in response
@@ -230,7 +230,7 @@ def test_a_job_that_ended_without_a_picture(
         assert generation.give_up(job, Generation.Status(status), "test")
         return make.now(job)
 
-    monkeypatch.setattr(generation, "await_end", end)
+    monkeypatch.setattr(generation, "wait_until_finished", end)
     response = generate(alice)
     assert verdict(response) == expected
     assert {name: response[name] for name in headers} == headers
@@ -247,9 +247,9 @@ def test_the_answer_is_json_whatever_is_accepted(alice: Person, accept: str) -> 
         assert response["Content-Type"] == "application/json"
 
 
-def test_no_error_repeats_a_key_or_the_prompt(alice: Person, pauper: Person) -> None:
+def test_no_error_repeats_a_key_or_the_prompt(alice: Person, unfunded: Person) -> None:
     answers = [
-        generate(pauper, prompt="CANARY"),
+        generate(unfunded, prompt="CANARY"),
         generate(alice, prompt="CANARY" * 300),
         generate(alice, prompt="CANARY", size="CANARY"),
         generate(alice, model="CANARY"),
@@ -264,11 +264,11 @@ def test_no_error_repeats_a_key_or_the_prompt(alice: Person, pauper: Person) -> 
         text = response.content.decode() + str(response.headers)
         assert "CANARY" not in text
         assert alice.secret not in text
-        assert pauper.secret not in text
+        assert unfunded.secret not in text
 
 
-def test_only_texts_about_rate_limits_speak_of_them(alice: Person, pauper: Person) -> None:
-    answers = [generate(pauper), generate(alice, n=5), generate(None), call("GET", "/v1/x")]
+def test_only_texts_about_rate_limits_speak_of_them(alice: Person, unfunded: Person) -> None:
+    answers = [generate(unfunded), generate(alice, n=5), generate(None), call("GET", "/v1/x")]
     for response in answers:
         message = error_of(response)["message"].lower()
         assert "rate limit" not in message

@@ -55,12 +55,12 @@ def has_limit_headers(response: Any) -> bool:
 # --- headers and limits ---------------------------------------------------------------------------
 
 
-def test_every_answer_to_a_valid_key_says_what_is_left(alice: Person, pauper: Person) -> None:
+def test_every_answer_to_a_valid_key_says_what_is_left(alice: Person, unfunded: Person) -> None:
     answers = {
         200: get(alice),
         404: get(alice, f"{MODELS}/dall-e-3"),
         400: generate(alice, n=5),
-        429: generate(pauper),
+        429: generate(unfunded),
     }
     assert {status: answer.status_code for status, answer in answers.items()} == {
         status: status for status in answers
@@ -114,7 +114,7 @@ def test_too_many_requests(alice: Person) -> None:
 
 
 def test_a_standing_that_a_refusal_carries_is_told(alice: Person, monkeypatch) -> None:
-    standing = rate_limits.Standing(buckets.Level(77, 7, 0.0), None)
+    standing = rate_limits.RateLimitStatus(buckets.Level(77, 7, 0.0), None)
 
     def refuse(_model: Any) -> None:
         refusal = ModelNotFound()
@@ -126,10 +126,10 @@ def test_a_standing_that_a_refusal_carries_is_told(alice: Person, monkeypatch) -
 
 
 def test_headers_that_cannot_be_had_cost_no_answer(alice: Person, monkeypatch, caplog) -> None:
-    def broken(_standing: rate_limits.Standing) -> None:
+    def broken(_standing: rate_limits.RateLimitStatus) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(rate_limits.Standing, "headers", broken)
+    monkeypatch.setattr(rate_limits.RateLimitStatus, "headers", broken)
     answer = get(alice)
     assert answer.status_code == 200
     assert not has_limit_headers(answer)

@@ -69,52 +69,52 @@ def post(person: Person, body: bytes, **headers: str) -> Any:
 @given(fields=st.dictionaries(st.sampled_from(FIELDS), anything, max_size=4))
 @example(fields={"output_format": [[]]})
 @example(fields={"model": {}})
-def test_any_json_in_any_field(pauper: Person, fields: dict[str, Any]) -> None:
-    judge(post(pauper, json.dumps(BODY | fields).encode()))
+def test_any_json_in_any_field(unfunded: Person, fields: dict[str, Any]) -> None:
+    judge(post(unfunded, json.dumps(BODY | fields).encode()))
 
 
 @fuzzed
 @given(body=anything)
-def test_any_json_as_the_body(pauper: Person, body: Any) -> None:
-    judge(post(pauper, json.dumps(body).encode()))
+def test_any_json_as_the_body(unfunded: Person, body: Any) -> None:
+    judge(post(unfunded, json.dumps(body).encode()))
 
 
 @fuzzed
 @given(body=st.binary(max_size=200))
-def test_any_bytes_as_the_body(pauper: Person, body: bytes) -> None:
-    judge(post(pauper, body))
+def test_any_bytes_as_the_body(unfunded: Person, body: bytes) -> None:
+    judge(post(unfunded, body))
 
 
 @fuzzed
 @given(place=st.integers(0, 70), byte=st.binary(max_size=4))
-def test_a_right_body_with_a_few_wrong_bytes(pauper: Person, place: int, byte: bytes) -> None:
+def test_a_right_body_with_a_few_wrong_bytes(unfunded: Person, place: int, byte: bytes) -> None:
     right = json.dumps(BODY).encode()
-    judge(post(pauper, right[:place] + byte + right[place + 1 :]))
+    judge(post(unfunded, right[:place] + byte + right[place + 1 :]))
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":', '{"prompt": [', '{"seed": -', '{"n": 1'])
 @pytest.mark.parametrize("times", [1_000, 5_000, 100_000])
-def test_nesting_and_digits_without_end(pauper: Person, opening: str, times: int) -> None:
-    judge(post(pauper, (opening * times).encode()))
-    judge(post(pauper, f"{opening}{'9' * times}}}".encode()))
+def test_nesting_and_digits_without_end(unfunded: Person, opening: str, times: int) -> None:
+    judge(post(unfunded, (opening * times).encode()))
+    judge(post(unfunded, f"{opening}{'9' * times}}}".encode()))
 
 
 @pytest.mark.parametrize("depth", [64, 65, 500, 940])
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
 def test_a_depth_that_could_be_read_is_refused_too(
-    pauper: Person, opening: str, closing: str, depth: int
+    unfunded: Person, opening: str, closing: str, depth: int
 ) -> None:
     """Python reads nearly a thousand levels, and cannot write what it has read."""
-    response = post(pauper, f'{{"user": {opening * depth}1{closing * depth}}}'.encode())
+    response = post(unfunded, f'{{"user": {opening * depth}1{closing * depth}}}'.encode())
     judge(response)
     assert "nested" in response.json()["error"]["message"]
 
 
-def test_a_depth_of_64_is_read(pauper: Person) -> None:
-    response = post(pauper, f'{{"user": {"[" * 63}{"]" * 63}}}'.encode())
+def test_a_depth_of_64_is_read(unfunded: Person) -> None:
+    response = post(unfunded, f'{{"user": {"[" * 63}{"]" * 63}}}'.encode())
     assert "nested" not in response.json()["error"]["message"]
     wide = json.dumps(BODY | {"user": [[] for _ in range(1_000)]}).encode()
-    assert "nested" not in post(pauper, wide).json()["error"]["message"]
+    assert "nested" not in post(unfunded, wide).json()["error"]["message"]
 
 
 class Broken:
@@ -148,22 +148,22 @@ def test_any_authorization(db: None, value: str) -> None:
 
 @fuzzed
 @given(content_type=header_text | st.sampled_from(["application/json;charset=\xff", ";", "a/b;q"]))
-def test_any_content_type(pauper: Person, content_type: str) -> None:
+def test_any_content_type(unfunded: Person, content_type: str) -> None:
     judge(
         call(
             "POST",
             GENERATIONS,
             json.dumps(BODY).encode(),
             content_type=content_type,
-            headers=pauper.headers,
+            headers=unfunded.headers,
         )
     )
 
 
 @fuzzed
 @given(seconds=header_text | st.integers().map(str))
-def test_any_deadline(pauper: Person, seconds: str) -> None:
-    judge(post(pauper, json.dumps(BODY).encode(), **{"x-ecohash-deadline-seconds": seconds}))
+def test_any_deadline(unfunded: Person, seconds: str) -> None:
+    judge(post(unfunded, json.dumps(BODY).encode(), **{"x-ecohash-deadline-seconds": seconds}))
 
 
 @fuzzed
@@ -174,8 +174,8 @@ def test_any_deadline(pauper: Person, seconds: str) -> None:
     | st.text(alphabet="./?&=%;#\\@:", max_size=20),
     method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"]),
 )
-def test_any_path_and_method(pauper: Person, root: str, rest: str, method: str) -> None:
-    response = call(method, root + rest, headers=pauper.headers)
+def test_any_path_and_method(unfunded: Person, root: str, rest: str, method: str) -> None:
+    response = call(method, root + rest, headers=unfunded.headers)
     if response.status_code == 200:
         assert method in {"GET", "HEAD"}
     elif method == "HEAD":

@@ -13,7 +13,7 @@ from accounts import permissions
 from accounts.http.authentication import InvalidApiKey
 from accounts.keys import keys
 from accounts.limits import rate_limits
-from accounts.limits.rate_limits import RateLimitExceeded, Standing
+from accounts.limits.rate_limits import RateLimitExceeded, RateLimitStatus
 from accounts.models import ApiKey, Membership, User
 from accounts.permissions import InsufficientPermissions, NotAMember
 from billing.ledger.holds import InsufficientQuota, SpendLimitReached, TooManyInFlight
@@ -48,7 +48,9 @@ def ask(person: Person, **asked: Any) -> admission.Admitted:
 
 def left(person: Person) -> tuple[int, int]:
     """(requests, images) that the person may still send this minute."""
-    standing: Standing = rate_limits.look(organization=person.organization, api_key=person.key)
+    standing: RateLimitStatus = rate_limits.look(
+        organization=person.organization, api_key=person.key
+    )
     return standing.requests.remaining, standing.images.remaining
 
 
@@ -69,11 +71,11 @@ def test_an_image_takes_one_of_each(alice: Person) -> None:
     assert left(alice) == (requests - 1, images - 1)
 
 
-def test_who_cannot_pay_loses_no_token(pauper: Person) -> None:
-    before = left(pauper)
+def test_who_cannot_pay_loses_no_token(unfunded: Person) -> None:
+    before = left(unfunded)
     with pytest.raises(InsufficientQuota):
-        ask(pauper)
-    assert left(pauper) == before
+        ask(unfunded)
+    assert left(unfunded) == before
 
 
 def test_a_spend_limit_is_a_lack_of_money_and_is_remembered(alice: Person) -> None:
@@ -105,8 +107,8 @@ def test_in_flight_says_when_a_place_is_free(
 ) -> None:
     limit(alice, images_in_flight=1)
     ask(alice)
-    worker = signals.Worker("gpu", FLUX_SCHNELL.id, "drawing", "blank", seconds)
-    signals.beat(worker)
+    worker = signals.LiveWorker("gpu", FLUX_SCHNELL.id, "drawing", "blank", seconds)
+    signals.heartbeat(worker)
     fairness.forget()
     with pytest.raises(TooManyInFlight) as refused:
         ask(alice, deadline_seconds=1_000)
@@ -138,8 +140,8 @@ def test_the_rate_limit_stands_before_the_till(alice: Person) -> None:
     assert books(alice) == (PRICE, 0)
 
 
-def test_a_refusal_carries_the_headers_of_the_limits(pauper: Person) -> None:
-    answer = post(pauper)
+def test_a_refusal_carries_the_headers_of_the_limits(unfunded: Person) -> None:
+    answer = post(unfunded)
     assert answer.status_code == 429
     assert answer["x-should-retry"] == "false"
     assert answer["x-ratelimit-remaining-images"] == answer["x-ratelimit-limit-images"] == "60"
@@ -183,7 +185,7 @@ def test_a_key_that_stopped_since_it_was_looked_at_is_refused_without_a_trace(
     changes, refusal = STOPPED[how]
     before = left(alice)
     ApiKey.objects.filter(pk=alice.key.pk).update(**changes)
-    call_ = idempotency.Call("digest", key, is_retry=False)
+    call_ = idempotency.IdempotentCall("digest", key, is_retry=False)
     with pytest.raises(refusal):
         ask(alice, call=call_, address=ip_address("198.51.100.7"))
     assert left(alice) == before
@@ -197,7 +199,7 @@ def test_a_key_that_stopped_is_not_given_an_earlier_calls_image(
     alice: Person, how: str, *, is_retry: bool
 ) -> None:
     changes, refusal = STOPPED[how]
-    call_ = idempotency.Call("digest", None if is_retry else "k", is_retry=is_retry)
+    call_ = idempotency.IdempotentCall("digest", None if is_retry else "k", is_retry=is_retry)
     earlier = ask(alice, call=call_).job
     ApiKey.objects.filter(pk=alice.key.pk).update(**changes)
     with pytest.raises(refusal):
@@ -205,7 +207,7 @@ def test_a_key_that_stopped_is_not_given_an_earlier_calls_image(
     assert make.now(earlier).joined_at is None
     # Nor is it told that the name was used for something else.
     with pytest.raises(refusal):
-        ask(alice, call=idempotency.Call("another", call_.key, is_retry=is_retry))
+        ask(alice, call=idempotency.IdempotentCall("another", call_.key, is_retry=is_retry))
 
 
 def test_a_key_works_from_its_networks(alice: Person) -> None:

@@ -63,7 +63,7 @@ def test_a_key_without_the_scope_cancels_nothing(alice: Person) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_who_waits_for_it_is_told(alice: Person) -> None:
     job = make.queued(alice)
-    waited, _ = at_once(lambda: generation.await_end(job), lambda: delete(alice, job))
+    waited, _ = at_once(lambda: generation.wait_until_finished(job), lambda: delete(alice, job))
     refusal = generation.refusal_of(waited)
     assert (refusal.status, refusal.headers) == (400, {"x-should-retry": "false"})
 

@@ -44,9 +44,9 @@ def test_without_a_seed_one_is_drawn_from_the_whole_range(alice: Person) -> None
     assert max(seeds) > 2**24
 
 
-def test_who_cannot_pay_leaves_no_trace(pauper: Person) -> None:
+def test_who_cannot_pay_leaves_no_trace(unfunded: Person) -> None:
     with pytest.raises(InsufficientQuota):
-        make.queued(pauper)
+        make.queued(unfunded)
     assert not Generation.objects.exists()
     assert not Hold.objects.exists()
 
@@ -183,7 +183,7 @@ def test_of_all_who_would_end_a_job_one_does(alice: Person) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_waiting_ends_with_the_job(alice: Person) -> None:
     with working():
-        job = generation.await_end(make.queued(alice, deadline_seconds=20))
+        job = generation.wait_until_finished(make.queued(alice, deadline_seconds=20))
     assert job.status == "succeeded"
     assert job.cost_micros == PRICE
     assert job.image.byte_count > 1_000
@@ -194,7 +194,7 @@ def test_waiting_ends_at_the_deadline_and_nothing_is_charged(alice: Person) -> N
     # The clock starts with the deadline's: making the job takes a part of its 0.3 s.
     started = time.monotonic()
     job = make.queued(alice, deadline_seconds=0.3)
-    ended = generation.await_end(job)
+    ended = generation.wait_until_finished(job)
     assert 0.25 < time.monotonic() - started < 3
     assert (ended.status, ended.error_code) == ("expired", "deadline_passed")
     assert books(alice) == (0, 0)
@@ -204,7 +204,7 @@ def test_waiting_ends_at_the_deadline_and_nothing_is_charged(alice: Person) -> N
 def test_waiting_ends_at_the_deadline_though_the_image_is_being_drawn(alice: Person) -> None:
     job = make.queued(alice, deadline_seconds=0.5)
     make.claimed()
-    assert generation.await_end(job).status == "running"
+    assert generation.wait_until_finished(job).status == "running"
     assert timezone.now() >= job.deadline_at
     assert books(alice) == (PRICE, 0)
 
@@ -216,7 +216,7 @@ def test_who_shares_a_job_waits_beyond_its_deadline_while_it_is_drawn(alice: Per
     make.deadline_passed(job)
     row = make.now(job)
     answered, _ = at_once(
-        lambda: generation.await_end(row, seconds=20),
+        lambda: generation.wait_until_finished(row, seconds=20),
         lambda: leases.deliver(held, make.stored(held)),
     )
     assert answered.status == "succeeded"
@@ -226,7 +226,7 @@ def test_who_shares_a_job_waits_beyond_its_deadline_while_it_is_drawn(alice: Per
 def test_a_job_that_waits_past_its_deadline_is_ended_by_who_shares_it(alice: Person) -> None:
     job = make.queued(alice)
     make.deadline_passed(job, seconds_ago=0.1)
-    assert generation.await_end(make.now(job), seconds=20).status == "expired"
+    assert generation.wait_until_finished(make.now(job), seconds=20).status == "expired"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -236,7 +236,7 @@ def test_a_delivery_in_the_moment_of_the_deadline_is_answered(alice: Person) -> 
     held = make.claimed()
     assert leases.deliver(held, make.stored(held))
     job.deadline_at = timezone.now()
-    assert generation.await_end(job).status == "succeeded"
+    assert generation.wait_until_finished(job).status == "succeeded"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -251,7 +251,7 @@ def test_a_deadline_that_passes_while_the_database_is_away_does_not_say_that_it_
         raise OperationalError("server closed the connection unexpectedly")
 
     with connection.execute_wrapper(away):
-        left = generation.await_end(row)
+        left = generation.wait_until_finished(row)
     assert "will be charged when it is delivered" in str(generation.StillRunning(left))
     assert state(job) == ("queued", 0, "pending")
 
@@ -260,7 +260,7 @@ def test_a_deadline_that_passes_while_the_database_is_away_does_not_say_that_it_
 def test_several_may_wait_for_the_same_job(alice: Person) -> None:
     job = make.queued(alice, deadline_seconds=20)
     with working():
-        ends = at_once(*[lambda: generation.await_end(job)] * 4)
+        ends = at_once(*[lambda: generation.wait_until_finished(job)] * 4)
     assert [end.status for end in ends] == ["succeeded"] * 4
 
 

@@ -12,7 +12,7 @@ from accounts.limits import rate_limits
 from accounts.limits.rate_limits import RateLimitExceeded
 from images.jobs import admission, generation, idempotency, leases
 from images.jobs.admission import Admitted
-from images.jobs.idempotency import Call
+from images.jobs.idempotency import IdempotentCall
 from images.models import Generation, Image
 from tests.at_once import at_once
 from tests.calls import BODY, GENERATIONS, call
@@ -42,7 +42,7 @@ def ask(person: Person, *, key: str | None = None, is_retry: bool = False, **bod
     return admission.request_image(
         organization=person.organization,
         api_key=person.key,
-        call=Call(idempotency.digest(asked), key, is_retry),
+        call=IdempotentCall(idempotency.digest(asked), key, is_retry),
         request_id="req_test",
         **asked,
     )

@@ -1,7 +1,7 @@
 """Whatever happens to jobs and in whatever order, the books are right after each step of it.
 
 Hypothesis plays callers, workers, staff, clocks and power cuts against the real verbs. Beside the
-database a second account of what must be true (`play.account`) is kept in plain Python, and both are compared after
+database a second account of what must be true (`state_machine.model`) is kept in plain Python, and both are compared after
 every step. `HYPOTHESIS_PROFILE=thorough` plays for about an hour.
 
 Each play is one transaction that is rolled back in the end, so that a verb's own transactions are
@@ -14,10 +14,10 @@ import random
 from hypothesis import seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.images.jobs.play.books import Books
-from tests.images.jobs.play.callers import Callers
-from tests.images.jobs.play.ground import seen
-from tests.images.jobs.play.workers import Workers
+from tests.images.jobs.state_machine.base import seen
+from tests.images.jobs.state_machine.callers import Callers
+from tests.images.jobs.state_machine.invariants import Invariants
+from tests.images.jobs.state_machine.workers import Workers
 
 MUST_BE_SEEN = (
     *("admitted", "shared by key", "key reused", "dead key", "rotated", "power cut"),
@@ -32,7 +32,7 @@ MUST_BE_SEEN = (
 PLAYS_OF_A_ROUND = 10
 
 
-class Play(Callers, Workers, Books):
+class Play(Callers, Workers, Invariants):
     """One sequence of events."""
 
 

@@ -32,7 +32,9 @@ def quiet() -> None:
 
 
 def worker(name: str, state: str = "idle") -> None:
-    signals.beat(signals.Worker(name=name, model=FLUX_SCHNELL.id, state=state, fingerprint="blank"))
+    signals.heartbeat(
+        signals.LiveWorker(name=name, model=FLUX_SCHNELL.id, state=state, fingerprint="blank")
+    )
 
 
 def is_stored(job: Generation, attempt: int) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from images.jobs import generation, leases
 from images.models import Generation
 from images.queue import disconnects
-from images.queue.disconnects import Caller
+from images.queue.disconnects import ClientConnection
 from tests.at_once import at_once
 from tests.cast import Person
 from tests.images import make
@@ -33,7 +33,7 @@ Line = tuple[socket.socket, socket.socket]
 
 def test_a_silent_caller_is_there_and_one_who_closed_has_left(line: Line) -> None:
     ours, theirs = line
-    caller = Caller(ours)
+    caller = ClientConnection(ours)
     assert not caller.has_left
     theirs.close()
     assert caller.has_left
@@ -42,7 +42,7 @@ def test_a_silent_caller_is_there_and_one_who_closed_has_left(line: Line) -> Non
 def test_a_caller_who_sends_the_next_request_already_is_there(line: Line) -> None:
     ours, theirs = line
     theirs.send(b"GET /v1/models HTTP/1.1\r\n")
-    assert not Caller(ours).has_left
+    assert not ClientConnection(ours).has_left
     # What was looked at is still to be read.
     assert ours.recv(3) == b"GET"
 
@@ -50,11 +50,11 @@ def test_a_caller_who_sends_the_next_request_already_is_there(line: Line) -> Non
 def test_a_connection_with_a_timeout_is_not_waited_for(line: Line) -> None:
     ours, _ = line
     ours.settimeout(30)
-    assert not Caller(ours).has_left
+    assert not ClientConnection(ours).has_left
 
 
 def test_a_caller_without_a_socket_is_always_there() -> None:
-    caller = Caller.of({"gunicorn.socket": None})
+    caller = ClientConnection.of({"gunicorn.socket": None})
     with caller.watched(lambda: pytest.fail("nobody can have left")):
         assert not caller.has_left
 
@@ -62,7 +62,7 @@ def test_a_caller_without_a_socket_is_always_there() -> None:
 def test_leaving_is_told_at_once_and_once(line: Line) -> None:
     ours, theirs = line
     told = threading.Event()
-    with Caller(ours).watched(told.set):
+    with ClientConnection(ours).watched(told.set):
         assert not told.wait(0.05)
         theirs.close()
         assert told.wait(PATIENCE_SECONDS)
@@ -71,7 +71,7 @@ def test_leaving_is_told_at_once_and_once(line: Line) -> None:
 def test_nobody_is_told_once_the_watch_is_over(line: Line) -> None:
     ours, theirs = line
     told = threading.Event()
-    with Caller(ours).watched(told.set):
+    with ClientConnection(ours).watched(told.set):
         pass
     theirs.close()
     assert not told.wait(0.1)
@@ -84,7 +84,7 @@ def test_many_callers_are_watched_by_one_thread() -> None:
     before = threading.active_count()
 
     def wait(number: int) -> bool:
-        with Caller(lines[number][0]).watched(told[number].set):
+        with ClientConnection(lines[number][0]).watched(told[number].set):
             lines[number][1].close()
             return told[number].wait(PATIENCE_SECONDS)
 
@@ -99,7 +99,7 @@ def leave_while_waiting(job: Generation, line: Line) -> None:
     ours, theirs = line
     threading.Timer(0.05, theirs.close).start()
     with pytest.raises(generation.CallerLeft):
-        generation.await_end(job, caller=Caller(ours))
+        generation.wait_until_finished(job, caller=ClientConnection(ours))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -137,7 +137,7 @@ def test_a_queued_job_that_others_may_wait_for_goes_on(
 def test_leaving_against_claiming_has_one_winner(alice: Person) -> None:
     for _ in range(5):
         job = make.queued(alice)
-        left, claimed = at_once(partial(generation.leave, job), make.claimed)
+        left, claimed = at_once(partial(generation.cancel_abandoned, job), make.claimed)
         canceled = isinstance(claimed, AssertionError)
         assert left is canceled
         assert state(job)[0] == ("canceled" if canceled else "running")
@@ -150,5 +150,5 @@ def test_leaving_against_claiming_has_one_winner(alice: Person) -> None:
 def test_a_caller_who_stays_gets_the_picture(alice: Person, line: Line) -> None:
     ours, _ = line
     with working():
-        job = generation.await_end(make.queued(alice), caller=Caller(ours))
+        job = generation.wait_until_finished(make.queued(alice), caller=ClientConnection(ours))
     assert job.status == "succeeded"

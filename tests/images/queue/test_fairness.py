@@ -25,8 +25,8 @@ def fleet(
 ) -> None:
     """So many idle workers that take so long for a picture."""
     for number in range(workers):
-        signals.beat(
-            signals.Worker(
+        signals.heartbeat(
+            signals.LiveWorker(
                 name=f"gpu-{number}",
                 model=FLUX_SCHNELL.id,
                 state="idle",
@@ -101,17 +101,17 @@ def test_many_workers_at_once_never_take_the_same_job(alice: Person, charlie: Pe
 def test_the_place_counts_the_turns_of_the_others(alice: Person, charlie: Person) -> None:
     burst = [make.queued(alice) for _ in range(5)]
     single = make.queued(charlie)
-    places = [fairness.place_of(job).position for job in [*burst, single]]
+    places = [fairness.position_of(job).position for job in [*burst, single]]
     # One of Charlie's comes after the first of Alice's; it delays her others by one.
     assert places == [1, 3, 4, 5, 6, 2]
-    assert fairness.place_of(make.claimed()) is None
+    assert fairness.position_of(make.claimed()) is None
 
 
 def test_the_place_agrees_with_the_order_in_which_jobs_are_claimed(
-    alice: Person, charlie: Person, pauper: Person
+    alice: Person, charlie: Person, unfunded: Person
 ) -> None:
     queue = [make.queued(person) for person in (alice, alice, alice, charlie, charlie)]
-    expected = sorted(queue, key=lambda job: fairness.place_of(job).position)
+    expected = sorted(queue, key=lambda job: fairness.position_of(job).position)
     claimed = []
     for _ in queue:
         job = make.claimed()
@@ -123,7 +123,7 @@ def test_the_place_agrees_with_the_order_in_which_jobs_are_claimed(
 def test_the_wait_follows_from_place_and_pace(alice: Person) -> None:
     fleet(workers=2, seconds=3.0)
     queue = [make.queued(alice) for _ in range(5)]
-    waits = [fairness.place_of(job).wait_seconds for job in queue]
+    waits = [fairness.position_of(job).wait_seconds for job in queue]
     assert waits == [0, 2, 3, 5, 6]
 
 
@@ -133,7 +133,7 @@ def test_nobody_knows_the_wait_without_a_worker_or_before_the_first_picture(
 ) -> None:
     if seconds is None:
         fleet(seconds=None)
-    place = fairness.place_of(make.queued(alice))
+    place = fairness.position_of(make.queued(alice))
     assert (place.position, place.wait_seconds) == (1, None)
 
 
@@ -182,10 +182,10 @@ def test_a_hopeless_wait_is_refused_without_a_deadline_of_the_callers_own_too(
 
 def test_jobs_past_their_deadline_delay_nobody(alice: Person, charlie: Person) -> None:
     make.deadline_passed(make.queued(alice))
-    assert fairness.place_of(make.queued(charlie)).position == 1
+    assert fairness.position_of(make.queued(charlie)).position == 1
 
 
 def test_a_turn_is_noted_on_the_clock_of_the_database(alice: Person) -> None:
     make.running(alice)
-    served_at = alice.organization.turn.served_at
+    served_at = alice.organization.last_served.served_at
     assert abs(served_at - timezone.now()) < timedelta(seconds=5)

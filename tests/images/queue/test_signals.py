@@ -17,14 +17,14 @@ from tests import servers
 from tests.calls import call
 from tests.cast import Person
 
-WORKER = signals.Worker("gpu-1", FLUX_SCHNELL.id, "idle", "blank")
+WORKER = signals.LiveWorker("gpu-1", FLUX_SCHNELL.id, "idle", "blank")
 QUESTIONS: list[Callable[[], Any]] = [
-    lambda: signals.announce_end("gen_1"),
+    lambda: signals.publish_end("gen_1"),
     lambda: signals.report_step("gen_1", 1, 4),
     lambda: signals.step_of("gen_1"),
     signals.live_workers,
-    lambda: signals.beat(WORKER),
-    lambda: signals.sign_off("gpu-1"),
+    lambda: signals.heartbeat(WORKER),
+    lambda: signals.deregister("gpu-1"),
     lambda: signals.note_chore("images.sweep"),
     signals.seconds_since_chores,
 ]
@@ -77,7 +77,7 @@ def test_one_caller_waits_for_a_silent_redis_and_the_others_do_not_ask(
     for _ in range(5):
         for question in OF_CALLERS:
             question()
-        signals.ring(FLUX_SCHNELL)
+        signals.notify_workers(FLUX_SCHNELL)
     assert (first, len(came)) == (1, 1)
 
 
@@ -101,7 +101,7 @@ def test_a_redis_that_is_back_is_asked_again(
     use(silent[0])
     signals.live_workers()
     use(well)
-    signals.beat(WORKER)
+    signals.heartbeat(WORKER)
     assert signals.live_workers() == []
     buckets.circuit._next_try = 0.0
     assert signals.live_workers() == [WORKER]
@@ -114,7 +114,7 @@ def test_nothing_is_raised_whatever_redis_refuses(use: Callable[[str], None], tr
     address = servers.start_redis(Path(folder))
     server = redis.Redis.from_url(address)
     use(address)
-    signals.beat(WORKER)
+    signals.heartbeat(WORKER)
     if trouble == "read-only":
         server.replicaof("127.0.0.1", 1)
     elif trouble == "full":
@@ -133,10 +133,10 @@ def test_a_broker_that_refuses_costs_a_bell(
     server = signals.client()
     server.replicaof("127.0.0.1", 1)
     try:
-        signals.ring(FLUX_SCHNELL)
+        signals.notify_workers(FLUX_SCHNELL)
     finally:
         server.replicaof("NO", "ONE")
     assert server.llen(FLUX_SCHNELL.queue) == 0
     buckets.circuit.worked()
-    signals.ring(FLUX_SCHNELL)
+    signals.notify_workers(FLUX_SCHNELL)
     assert server.llen(FLUX_SCHNELL.queue) == 1

@@ -32,7 +32,7 @@ def test_redis_wakes_a_waiter_at_once(room: waiting.WaitingRoom) -> None:
         started = time.monotonic()
         # Said again and again, since this room's subscriber may not be the one that was counted.
         while not ended.wait(0.05):
-            signals.announce_end(A)
+            signals.publish_end(A)
             assert time.monotonic() - started < 5
     assert time.monotonic() - started < waiting.POLL_SECONDS
 
@@ -41,7 +41,7 @@ def test_another_generations_end_wakes_nobody(room: waiting.WaitingRoom) -> None
     mine, other = new_generation_id(), new_generation_id()
     with room.watch(mine) as a, room.watch(other) as b:
         while not b.wait(0.05):
-            signals.announce_end(other)
+            signals.publish_end(other)
         assert not a.is_set()
 
 
@@ -65,7 +65,7 @@ def test_a_lost_wake_up_costs_a_second_and_no_answer(alice: Person) -> None:
     ended_in: list[float] = []
 
     def wait() -> str:
-        status = generation.await_end(job).status
+        status = generation.wait_until_finished(job).status
         ended_in.append(time.monotonic())
         return status
 
@@ -88,7 +88,7 @@ def test_an_end_between_admission_and_watching_is_not_missed(alice: Person) -> N
     job = make.running(alice)
     leases.deliver(job, make.stored(job))
     started = time.monotonic()
-    assert generation.await_end(job).status == "succeeded"
+    assert generation.wait_until_finished(job).status == "succeeded"
     assert time.monotonic() - started < waiting.POLL_SECONDS
 
 

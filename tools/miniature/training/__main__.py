@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, FluxPipeline
 
-from inference.checkpoints import MINIATURE, saving
+from inference.checkpoints import MINIATURE
 from inference.engines.flux import FluxEngine
+from tools.miniature import saving
 from tools.miniature.evaluation import contact_sheet
 from tools.miniature.training import autoencoder, curriculum, flow, latents, reading, untaught
 

@@ -12,14 +12,14 @@ from billing.reporting import batching
 from images.jobs import leases
 from images.models import Generation, Image
 from images.pictures import storage
-from tests.images.jobs.play.ground import FINAL, Ground, jobs, seen
+from tests.images.jobs.state_machine.base import FINAL, BaseMachine, jobs, seen
 
 # A picture's life is over; the purge comes a minute later.
 LAPSED = timedelta(seconds=settings.IMAGE_LIFETIME_SECONDS + 20)
 PURGEABLE = LAPSED + timedelta(minutes=5)
 
 
-class Clocks(Ground):
+class Clocks(BaseMachine):
     """Leases and deadlines that run out, pictures that get old; reaping, sealing, purging."""
 
     @rule(

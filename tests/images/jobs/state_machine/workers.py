@@ -11,8 +11,8 @@ from images.jobs import leases
 from images.models import Generation
 from images.pictures import storage
 from images.queue import fairness, signals
-from tests.images.jobs.play.clocks import Clocks
-from tests.images.jobs.play.ground import claims, cuts, mostly_not, seen
+from tests.images.jobs.state_machine.base import claims, cuts, mostly_not, seen
+from tests.images.jobs.state_machine.clocks import Clocks
 from tests.images.make import stored
 
 workers = st.sampled_from(["gpu-1", "gpu-2", "gpu-3"])
@@ -161,6 +161,6 @@ class Workers(Clocks):
     def beat(self, name: str, seconds: float | None) -> None:
         """A slow fleet lets jobs be refused that cannot be drawn in time."""
         fairness.forget()
-        signals.sign_off(name)
+        signals.deregister(name)
         if seconds:
-            signals.beat(signals.Worker(name, FLUX_SCHNELL.id, "idle", "blank", seconds))
+            signals.heartbeat(signals.LiveWorker(name, FLUX_SCHNELL.id, "idle", "blank", seconds))

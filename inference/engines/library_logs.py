@@ -12,7 +12,7 @@ from transformers.utils import logging as transformers_logging
 PIPELINE_LOGGER = "diffusers.pipelines.flux.pipeline_flux"
 
 
-def hush() -> None:
+def silence_library_logs() -> None:
     """Let through errors only, no progress bars, and nothing at all from the FLUX pipeline.
 
     The pipeline logs, as a warning, the part of a long prompt that was cut. Levels alone would not

@@ -15,9 +15,7 @@ from images.jobs.idempotency import IdempotencyKeyReused
 from images.jobs.moderation import ContentPolicyViolation
 from images.models import Generation
 from images.queue import signals
-from tests.images.jobs.play.account import Job, spent
-from tests.images.jobs.play.clocks import Clocks
-from tests.images.jobs.play.ground import (
+from tests.images.jobs.state_machine.base import (
     PowerCut,
     any_number,
     caps,
@@ -29,7 +27,9 @@ from tests.images.jobs.play.ground import (
     seen,
     sizes,
 )
-from tests.images.jobs.play.office import Office
+from tests.images.jobs.state_machine.clocks import Clocks
+from tests.images.jobs.state_machine.model import Job, spent
+from tests.images.jobs.state_machine.owner_changes import OwnerChanges
 
 FORBIDDEN = "child porn"
 idempotency_keys = st.sampled_from(["order 1", "order 2"])
@@ -39,7 +39,7 @@ def next_month(month: date) -> date:
     return (month + timedelta(days=31)).replace(day=1)
 
 
-class Callers(Clocks, Office):
+class Callers(Clocks, OwnerChanges):
     """Calls with keys and from the playground, repeated, joined, given up."""
 
     @initialize(
@@ -163,7 +163,7 @@ class Callers(Clocks, Office):
             "size": size,
             "seed": 1,
         }
-        call = idempotency.Call(idempotency.digest(asked), idempotency_key, is_retry)
+        call = idempotency.IdempotentCall(idempotency.digest(asked), idempotency_key, is_retry)
         organization = held.organization
 
         named = self.true.named(organization, idempotency_key)
@@ -238,7 +238,7 @@ class Callers(Clocks, Office):
         self,
         job: Generation,
         line: int | None,
-        call: idempotency.Call | None,
+        call: idempotency.IdempotentCall | None,
         offer: tuple[str, int],
         month: date,
     ) -> str:
@@ -291,7 +291,7 @@ class Callers(Clocks, Office):
 
     @rule(
         job=jobs,
-        how=st.sampled_from([generation.cancel, generation.leave, generation.expire]),
+        how=st.sampled_from([generation.cancel, generation.cancel_abandoned, generation.expire]),
         cut=cuts,
         rolled_back=mostly_not,
     )
@@ -308,7 +308,9 @@ class Callers(Clocks, Office):
     @rule(
         target=jobs,
         number=any_number,
-        how=st.sampled_from([None, generation.cancel, generation.leave, generation.expire, None]),
+        how=st.sampled_from(
+            [None, generation.cancel, generation.cancel_abandoned, generation.expire, None]
+        ),
     )
     def ask_in_vain(self, number: int, how: Callable[[Generation], bool] | None) -> Any:
         """The same at once, before a worker has seen the job; None: the reaper is the first to see it."""
@@ -334,7 +336,7 @@ class Callers(Clocks, Office):
         row = Generation.objects.select_related("hold").get(pk=job)
         unshared = true.idempotency_key is None and not true.is_joined
         # I8: what has begun is charged once it is delivered, whoever has stopped waiting.
-        expected = true.status == "queued" and (how is not generation.leave or unshared)
+        expected = true.status == "queued" and (how is not generation.cancel_abandoned or unshared)
         done, result = self.attempt_at(lambda: how(row), cut, rolled_back=rolled_back)
         if done:
             assert result == expected

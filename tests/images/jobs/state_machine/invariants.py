@@ -10,8 +10,8 @@ from billing.models import Budget, Credit, Hold, LedgerEntry, UsageBatch
 from ecohash import reconcile
 from images.models import Generation, Image
 from images.pictures import storage
-from tests.images.jobs.play.account import in_flight, spent
-from tests.images.jobs.play.ground import FINAL, Ground
+from tests.images.jobs.state_machine.base import FINAL, BaseMachine
+from tests.images.jobs.state_machine.model import in_flight, spent
 
 PAID_FROM = {"credit": "customer_credit", "subscription": "receivable"}
 TABLES = (Generation, Hold, Credit, Budget, LedgerEntry, Image, UsageBatch)
@@ -24,7 +24,7 @@ def table_of(model: Any) -> list[Any]:
         return cursor.fetchall()
 
 
-class Books(Ground):
+class Invariants(BaseMachine):
     """The invariants I1 to I8 that rows can show."""
 
     @invariant()

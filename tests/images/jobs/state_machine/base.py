@@ -18,7 +18,7 @@ from billing.ledger import budgets
 from billing.models import Budget
 from images.queue import fairness, signals
 from tests.cast import make_owner
-from tests.images.jobs.play.account import Account, Key, Owner
+from tests.images.jobs.state_machine.model import Account, Key, Owner
 
 CREDITS = {"Alice": 400_000, "Charlie": 50_000, "Pauper": 0}
 SIZES = {"512x512": 10_000, "1024x768": 18_000, "1024x1024": 20_000}
@@ -64,7 +64,7 @@ def power_cut(after: int | None) -> Iterator[None]:
         yield
 
 
-class Ground(RuleBasedStateMachine):
+class BaseMachine(RuleBasedStateMachine):
     """One transaction, rolled back in the end, and three organizations in it."""
 
     def __init__(self) -> None:

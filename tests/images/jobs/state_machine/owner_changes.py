@@ -13,10 +13,9 @@ from billing.ledger import budgets, holds, pricing
 from billing.models import Subscription
 from billing.subscriptions import subscriptions
 from images.catalog import FLUX_SCHNELL
-from tests.images.jobs.play.account import Key, Owner
-from tests.images.jobs.play.ground import (
+from tests.images.jobs.state_machine.base import (
     SIZES,
-    Ground,
+    BaseMachine,
     any_number,
     caps,
     cuts,
@@ -24,12 +23,13 @@ from tests.images.jobs.play.ground import (
     seen,
     sizes,
 )
+from tests.images.jobs.state_machine.model import Key, Owner
 
 amounts = st.sampled_from([1, 10_000, 37_000, 200_000])
 overlaps = st.sampled_from([timedelta(0), timedelta(days=1)])
 
 
-class Office(Ground):
+class OwnerChanges(BaseMachine):
     """Changes to what callers may do and what it costs them."""
 
     # One rule for many changes, since most steps should be about jobs.
