@@ -107,6 +107,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="attack at full size and length, for half an hour and more",
     )
+    parser.addoption(
+        "--record", action="store_true", help="record the answers of tests/recorded anew"
+    )
 
 
 @pytest.fixture(scope="session")
