@@ -33,5 +33,7 @@ FLUX_SCHNELL = Model(
     steps=4,
 )
 MODELS: dict[str, Model] = {FLUX_SCHNELL.id: FLUX_SCHNELL}
+# What pages begin with.
+DEFAULT_MODEL = FLUX_SCHNELL.id
 PROMPT_LIMIT = 1_000  # code points
 SEED_LIMIT = 2**32 - 1

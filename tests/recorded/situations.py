@@ -17,14 +17,15 @@ from django.test import override_settings
 
 from accounts.models import ApiKey, Organization
 from billing.models import Subscription
-from images import generation, hints
 from images.catalog import FLUX_SCHNELL
+from images.jobs import generation
 from images.models import Generation, Image
+from images.queue import signals
 from inference.engines.blank import BlankEngine
 from tests import calls
 from tests.cast import Person, make_member, make_owner
-from tests.images import jobs
-from tests.images.test_usage_api import charged
+from tests.images import make
+from tests.images.api.test_usage_api import charged
 from tests.working import working
 
 Names = Mapping[str, str]
@@ -175,7 +176,7 @@ def used_up(of: str, limit: dict[str, int]) -> Iterator[Names]:
 def as_many_in_flight_as_may_be(of: str) -> Iterator[Names]:
     person = alice()
     change(getattr(person, of), images_in_flight=1, requests_per_minute=2)
-    jobs.queued(person)
+    make.queued(person)
     yield key_of(person)
 
 
@@ -184,9 +185,9 @@ def a_long_queue() -> Iterator[Names]:
     person = alice()
     change(person.organization, requests_per_minute=2)
     # First, for what a look at the workers finds is kept for a second.
-    hints.beat(hints.Worker("gpu-1", FLUX_SCHNELL.id, "idle", "blank", seconds=2.0))
+    signals.heartbeat(signals.LiveWorker("gpu-1", FLUX_SCHNELL.id, "idle", "blank", seconds=2.0))
     for _ in range(3):
-        jobs.queued(person)
+        make.queued(person)
     yield key_of(person)
 
 
@@ -221,9 +222,9 @@ def with_its_id(person: Person, job: Generation) -> Names:
     return key_of(person) | {"generation": job.pk}
 
 
-@situation("an earlier call is drawn", jobs.running, threads=True)
-@situation("an earlier call succeeded", jobs.succeeded, threads=True)
-@situation("an earlier call was canceled", jobs.queued, "canceled", threads=True)
+@situation("an earlier call is drawn", make.running, threads=True)
+@situation("an earlier call succeeded", make.succeeded, threads=True)
+@situation("an earlier call was canceled", make.queued, "canceled", threads=True)
 def an_earlier_call(make: Callable[[Person], Generation], end: str = "") -> Iterator[Names]:
     person = alice()
     job = make(person)
@@ -237,7 +238,7 @@ def an_earlier_call(make: Callable[[Person], Generation], end: str = "") -> Iter
 @situation("the answer of an earlier call was lost", threads=True)
 def the_answer_of_an_earlier_call_was_lost() -> Iterator[Names]:
     person = alice()
-    job = jobs.succeeded(person)
+    job = make.succeeded(person)
     remember(job)
     yield with_its_id(person, job)
 
@@ -245,12 +246,12 @@ def the_answer_of_an_earlier_call_was_lost() -> Iterator[Names]:
 # --- generations and links ------------------------------------------------------------------------
 
 
-@situation("a queued generation", jobs.queued)
-@situation("a running generation", jobs.running)
-@situation("a failed generation", jobs.queued, "failed")
-@situation("a moderated generation", jobs.queued, "moderated")
-@situation("a canceled generation", jobs.queued, "canceled")
-@situation("an expired generation", jobs.queued, "expired")
+@situation("a queued generation", make.queued)
+@situation("a running generation", make.running)
+@situation("a failed generation", make.queued, "failed")
+@situation("a moderated generation", make.queued, "moderated")
+@situation("a canceled generation", make.queued, "canceled")
+@situation("an expired generation", make.queued, "expired")
 def a_generation(make: Callable[[Person], Generation], end: str = "") -> Iterator[Names]:
     person = alice()
     job = make(person)
@@ -267,7 +268,7 @@ def a_picture(
     fields: dict[str, str] | None = None, expires_at: datetime = FAR_AHEAD
 ) -> Iterator[Names]:
     person = alice()
-    job = jobs.succeeded(person)
+    job = make.succeeded(person)
     Generation.objects.filter(pk=job.pk).update(created_at=LONG_AGO, **fields or {})
     Image.objects.filter(pk=job.pk).update(token=TOKEN, expires_at=expires_at)
     yield with_its_id(person, job)
@@ -276,8 +277,8 @@ def a_picture(
 @situation("the second of two generations")
 def the_second_of_two_generations() -> Iterator[Names]:
     person = alice()
-    hints.beat(hints.Worker("gpu-1", FLUX_SCHNELL.id, "idle", "blank", seconds=2.5))
-    first, second = jobs.queued(person), jobs.queued(person)
+    signals.heartbeat(signals.LiveWorker("gpu-1", FLUX_SCHNELL.id, "idle", "blank", seconds=2.5))
+    first, second = make.queued(person), make.queued(person)
     for job, seconds in ((first, 0), (second, 1)):
         moment = LONG_AGO + timedelta(seconds=seconds)
         Generation.objects.filter(pk=job.pk).update(created_at=moment)
@@ -286,7 +287,7 @@ def the_second_of_two_generations() -> Iterator[Names]:
 
 @situation("another's generation")
 def anothers_generation() -> Iterator[Names]:
-    job = jobs.queued(make_owner("Charlie"))
+    job = make.queued(make_owner("Charlie"))
     yield with_its_id(alice(), job)
 
 
@@ -294,7 +295,7 @@ def anothers_generation() -> Iterator[Names]:
 @situation("a link to a lost file", "A" * 10)
 def a_link_without_its_picture(lost: str = "") -> Iterator[Names]:
     if lost:
-        job = jobs.succeeded(alice())
+        job = make.succeeded(alice())
         Image.objects.filter(pk=job.pk).update(
             token=TOKEN, expires_at=FAR_AHEAD, storage_key=f"{lost}.png"
         )
