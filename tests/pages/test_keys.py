@@ -13,6 +13,7 @@ from accounts.keys import keys
 from accounts.models import ApiKey, Membership
 from billing.ledger import holds, pricing
 from tests.cast import Person
+from tests.html import flat
 
 WHOLE = {
     "name": "Narrow",
@@ -167,7 +168,7 @@ def test_what_is_wrong_is_said_beside_its_field_and_the_rest_is_kept(
 def test_the_page_of_a_key_tells_what_it_may_do(alice_client: Client, alice: Person) -> None:
     alice_client.post("/dashboard/keys", WHOLE)
     key = ApiKey.objects.latest("pk")
-    page = alice_client.get(f"/dashboard/keys/{key.pk}").content.decode()
+    page = flat(alice_client.get(f"/dashboard/keys/{key.pk}").content.decode())
     for words in (
         key.hint,
         "alice@example.com",
@@ -351,7 +352,7 @@ def test_all_keys_are_found_page_by_page_each_once_and_those_that_work_first(
     many(alice, 30, revoked_at=timezone.now())
     pages, query = [], "?"
     while query:
-        page = alice_client.get(f"/dashboard/keys{query}").content.decode()
+        page = flat(alice_client.get(f"/dashboard/keys{query}").content.decode())
         pages.append(names_on(page))
         query = next_of(page)
     order = [f"Key number {n}" for n in reversed(range(30))]
@@ -413,7 +414,7 @@ def test_the_filter_of_requests_offers_no_thousands_but_the_chosen_one(
 ) -> None:
     many(alice, 120, revoked_at=timezone.now())
     oldest = ApiKey.objects.order_by("created_at").first()
-    page = alice_client.get(f"/dashboard/requests?key={oldest.pk}").content.decode()
+    page = flat(alice_client.get(f"/dashboard/requests?key={oldest.pk}").content.decode())
     assert page.count("<option") < 120
     assert f'<option value="{oldest.pk}" selected>' in page
     assert f'<option value="{alice.key.pk}">' in page

@@ -27,6 +27,7 @@ from billing.subscriptions.catalog import CatalogConflict
 from billing.templatetags.money import dollars
 from tests import servers
 from tests.cast import Person
+from tests.html import flat
 from tests.images import make
 from tests.pages.paying import standing, without_credit
 from tests.stripe_sandbox import StripeSandbox
@@ -51,10 +52,10 @@ def stripe_away(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def text_of(client: Client, path: str = BILLING, **query: str) -> str:
-    """The page's text, with each run of spaces and line ends as one space."""
+    """The page on one line."""
     answer = client.get(path, query)
     assert answer.status_code == 200
-    return " ".join(answer.content.decode().split())
+    return flat(answer.content.decode())
 
 
 def said(answer: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.html import flat
 from tools.stripe_sandbox.tests.conftest import Shop
 
 
@@ -22,9 +23,9 @@ def visit(address: str, **form: str) -> tuple[int, str, str]:
     opener = urllib.request.build_opener(NoRedirect)
     try:
         with opener.open(address, data) as answer:
-            return answer.status, answer.read().decode(), ""
+            return answer.status, flat(answer.read().decode()), ""
     except urllib.error.HTTPError as error:
-        return error.code, error.read().decode(), error.headers.get("Location", "")
+        return error.code, flat(error.read().decode()), error.headers.get("Location", "")
 
 
 def portal(shop: Shop, **features: Any) -> str:
