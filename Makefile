@@ -85,14 +85,17 @@ miniature-report: .venv/dev.stamp ## examine the miniature: 400 combinations tha
 check: lint types imports migrations-check ## run every static check
 
 .PHONY: lint
-lint: .venv/dev.stamp ## find mistakes and style that differs (ruff)
+lint: .venv/dev.stamp ## find mistakes and style that differs (ruff; templates: djangofmt)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/djangofmt check .
+	@$(BIN)/djangofmt --check .
 
 .PHONY: format
-format: .venv/dev.stamp ## format the code and repair what can be repaired (ruff)
+format: .venv/dev.stamp ## format the code and repair what can be repaired (the same tools)
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
+	@$(BIN)/djangofmt .
 
 .PHONY: types
 types: .venv/dev.stamp ## check the types (mypy)
