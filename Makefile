@@ -85,17 +85,19 @@ miniature-report: .venv/dev.stamp ## examine the miniature: 400 combinations tha
 check: lint types imports migrations-check ## run every static check
 
 .PHONY: lint
-lint: .venv/dev.stamp ## find mistakes and style that differs (ruff; templates: djangofmt)
+lint: .venv/dev.stamp ## find mistakes and style that differs (ruff; templates: djangofmt; Markdown: rumdl)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/djangofmt check .
 	@$(BIN)/djangofmt --check .
+	@$(BIN)/rumdl check --quiet .
 
 .PHONY: format
 format: .venv/dev.stamp ## format the code and repair what can be repaired (the same tools)
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 	@$(BIN)/djangofmt .
+	@$(BIN)/rumdl fmt --quiet .
 
 .PHONY: types
 types: .venv/dev.stamp ## check the types (mypy)
