@@ -129,7 +129,7 @@ class StripeSandbox:
         self.post("reset")
 
     def fault(self, kind: str, /, **members: Any) -> None:
-        """`path`, `method`, `times`, `probability`, `seconds`, `code`, `seed`; see tools/stripe_sandbox/faults.py."""
+        """`path`, `method`, `times`, `probability`, `seconds`, `code`, `seed`; see tools/stripe_sandbox/state/faults.py."""
         self.post("faults", kind=kind, **members)
 
     def faults(self) -> list[dict[str, Any]]:

@@ -42,7 +42,7 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [Path(__file__).parent / "templates"],
-        "OPTIONS": {"builtins": ["tools.stripe_sandbox.formats"]},
+        "OPTIONS": {"builtins": ["tools.stripe_sandbox.pages.formats"]},
     },
 ]
 USE_TZ = True

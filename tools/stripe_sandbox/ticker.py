@@ -5,8 +5,10 @@ import threading
 import time
 from typing import Any
 
-from tools.stripe_sandbox import checkout, clock, events, invoices, payments, periods
-from tools.stripe_sandbox.store import Document, Transaction, store
+from tools.stripe_sandbox.invoices import invoices, payments
+from tools.stripe_sandbox.state import clock, events
+from tools.stripe_sandbox.state.store import Document, Transaction, store
+from tools.stripe_sandbox.subscriptions import checkout, periods
 
 logger = logging.getLogger(__name__)
 

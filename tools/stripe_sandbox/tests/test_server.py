@@ -14,8 +14,8 @@ from pytest_django import Settings
 
 from tests import servers
 from tests.stripe_sandbox import StripeSandbox
+from tools.stripe_sandbox.tests.catalog.test_usage import summary
 from tools.stripe_sandbox.tests.conftest import Shop
-from tools.stripe_sandbox.tests.test_usage import summary
 
 
 def test_it_survives_a_kill_and_finalizes_drafts_in_time(tmp_path: Path) -> None:

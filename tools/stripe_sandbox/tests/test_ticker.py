@@ -6,18 +6,13 @@ from typing import Any
 
 import pytest
 
-from tools.stripe_sandbox import (
-    cards,
-    catalog,
-    checkout,
-    clock,
-    customers,
-    payments,
-    subscriptions,
-    ticker,
-)
-from tools.stripe_sandbox.call import Call
-from tools.stripe_sandbox.store import Store, Transaction
+from tools.stripe_sandbox import ticker
+from tools.stripe_sandbox.catalog import prices
+from tools.stripe_sandbox.invoices import cards, payments
+from tools.stripe_sandbox.state import clock
+from tools.stripe_sandbox.state.call import Call
+from tools.stripe_sandbox.state.store import Store, Transaction
+from tools.stripe_sandbox.subscriptions import checkout, customers, subscriptions
 
 START = 1_800_000_000
 
@@ -56,11 +51,11 @@ def subscribe(db: Transaction, card: str = "pm_card_visa") -> Any:
         "event_name": "images",
         "default_aggregation": {"formula": "sum"},
     }
-    key = catalog.create_meter(Call(db, meter, {}))["id"]
-    product = catalog.create_product(Call(db, {"name": "images"}, {}))["id"]
+    key = prices.create_meter(Call(db, meter, {}))["id"]
+    product = prices.create_product(Call(db, {"name": "images"}, {}))["id"]
     recurring = {"interval": "month", "usage_type": "metered", "meter": key}
     price = {"product": product, "currency": "usd", "unit_amount": 2, "recurring": recurring}
-    price = catalog.create_price(Call(db, price, {}))
+    price = prices.create_price(Call(db, price, {}))
     customer = customers.create(Call(db, {}, {}))["id"]
     params = {
         "customer": customer,

@@ -1,0 +1,81 @@
+"""What a cardholder's bank does to a charge: it warns, it takes the money back, it decides."""
+
+from tools.stripe_sandbox.state import clock, documents, events
+from tools.stripe_sandbox.state.call import Call
+from tools.stripe_sandbox.state.errors import Refused
+from tools.stripe_sandbox.state.store import Document, Transaction
+
+DAYS_TO_ANSWER = 9
+
+
+def retrieve(call: Call) -> Document:
+    return call.db.get("dispute", call.args["id"])
+
+
+def retrieve_warning(call: Call) -> Document:
+    return call.db.get("radar.early_fraud_warning", call.args["id"])
+
+
+def open_dispute(db: Transaction, charge: Document) -> Document:
+    """The cardholder says that the charge was not theirs.
+
+    Raises:
+        Refused: nothing was charged, or it is disputed already.
+    """
+    if charge["status"] != "succeeded" or charge["disputed"]:
+        raise Refused("Only a paid charge can be disputed, and only once.")
+    dispute = documents.fresh(
+        "dispute",
+        "du",
+        amount=charge["amount"],
+        balance_transactions=[],
+        charge=charge["id"],
+        currency=charge["currency"],
+        enhanced_eligibility_types=[],
+        evidence={},
+        evidence_details={
+            "due_by": clock.now() + DAYS_TO_ANSWER * 86_400,
+            "has_evidence": False,
+            "past_due": False,
+            "submission_count": 0,
+        },
+        is_charge_refundable=False,
+        payment_intent=charge["payment_intent"],
+        reason="fraudulent",
+        status="needs_response",
+    )
+    db.save({**charge, "disputed": True})
+    db.add(dispute, dispute["created"])
+    events.emit(db, "charge.dispute.created", dispute)
+    return dispute
+
+
+def close(db: Transaction, dispute: Document, status: str) -> Document:
+    """The bank decides: `won` or `lost`.
+
+    Raises:
+        Refused: it has decided before, or the word is another.
+    """
+    if status not in {"won", "lost"}:
+        raise Refused("A dispute is closed as won or lost.", param="status")
+    if dispute["status"] in {"won", "lost"}:
+        raise Refused("This dispute is already closed.")
+    dispute["status"] = status
+    events.emit(db, "charge.dispute.closed", db.save(dispute))
+    return dispute
+
+
+def warn(db: Transaction, charge: Document) -> Document:
+    """The bank suspects fraud; a refund now may spare a dispute."""
+    warning = documents.fresh(
+        "radar.early_fraud_warning",
+        "issfr",
+        actionable=not charge["refunded"],
+        charge=charge["id"],
+        fraud_type="made_with_stolen_card",
+        payment_intent=charge["payment_intent"],
+    )
+    del warning["metadata"]
+    db.add(warning, warning["created"])
+    events.emit(db, "radar.early_fraud_warning.created", warning)
+    return warning

@@ -1,0 +1,193 @@
+"""How an invoice is charged; charges, payment intents and refunds."""
+
+from tools.stripe_sandbox.invoices import standing
+from tools.stripe_sandbox.state import clock, documents, events
+from tools.stripe_sandbox.state.call import Call
+from tools.stripe_sandbox.state.errors import Refused
+from tools.stripe_sandbox.state.store import Document, Transaction
+
+RETRY_SECONDS = 3 * 86_400
+
+
+def attempt(
+    db: Transaction, invoice: Document, *, card: Document | None = None, present: bool = False
+) -> str:
+    """Try to collect what is due, with this card or the one on file.
+
+    Args:
+        db: The transaction.
+        invoice: An open one.
+        card: The card to charge.
+        present: Whether the card's owner is there to confirm.
+
+    Returns:
+        Nothing, or the code with which the card was declined.
+    """
+    card = card or card_on_file(db, invoice)
+    conduct = card["_conduct"] if card else "fails"
+    invoice["attempted"] = True
+    invoice["attempt_count"] += 1
+    if card and (conduct == "pays" or (conduct == "asks" and present)):
+        charge = _charge(db, invoice, card, "")
+        _mark_paid(db, invoice, charge)
+        return ""
+    invoice["next_payment_attempt"] = clock.now() + RETRY_SECONDS
+    if conduct == "asks":
+        code = "authentication_required"
+        events.emit(db, "invoice.payment_action_required", db.save(invoice))
+    else:
+        code = "card_declined"
+        if card:
+            _charge(db, invoice, card, code)
+        events.emit(db, "invoice.payment_failed", db.save(invoice))
+    standing.payment_failed(db, invoice)
+    return code
+
+
+def card_on_file(db: Transaction, invoice: Document) -> Document | None:
+    """That of the invoice, else of its subscription, else of the customer."""
+    customer = db.get("customer", invoice["customer"])
+    keys = [invoice["default_payment_method"]]
+    if parent := invoice["parent"]:
+        key = parent["subscription_details"]["subscription"]
+        keys.append(db.get("subscription", key)["default_payment_method"])
+    keys.append(customer["invoice_settings"]["default_payment_method"])
+    chosen = next(filter(None, keys), None)
+    return db.get("payment_method", chosen) if chosen else None
+
+
+def settle_without_charge(db: Transaction, invoice: Document) -> None:
+    """Nothing is due, or it was paid elsewhere."""
+    _mark_paid(db, invoice, None)
+
+
+def _mark_paid(db: Transaction, invoice: Document, charge: Document | None) -> None:
+    invoice["status"] = "paid"
+    invoice["status_transitions"]["paid_at"] = clock.now()
+    invoice |= {"amount_paid": invoice["amount_due"], "amount_remaining": 0}
+    invoice |= {"next_payment_attempt": None, "attempted": True}
+    if charge:
+        payment = documents.fresh(
+            "invoice_payment",
+            "inpay",
+            amount_paid=charge["amount"],
+            amount_requested=charge["amount"],
+            currency=charge["currency"],
+            invoice=invoice["id"],
+            is_default=True,
+            payment={"type": "payment_intent", "payment_intent": charge["payment_intent"]},
+            status="paid",
+            status_transitions={"canceled_at": None, "paid_at": clock.now()},
+        )
+        invoice["payments"]["data"].append(payment)
+    db.save(invoice)
+    events.emit(db, "invoice.paid", invoice)
+    standing.settled(db, invoice)
+
+
+def _charge(db: Transaction, invoice: Document, card: Document, failure: str) -> Document:
+    """A charge and its payment intent, which were paid or declined."""
+    amount, currency = invoice["amount_remaining"], invoice["currency"]
+    intent = documents.fresh(
+        "payment_intent",
+        "pi",
+        amount=amount,
+        amount_received=0 if failure else amount,
+        currency=currency,
+        customer=invoice["customer"],
+        payment_method=card["id"],
+        status="requires_payment_method" if failure else "succeeded",
+    )
+    charge = documents.fresh(
+        "charge",
+        "ch",
+        amount=amount,
+        amount_captured=0 if failure else amount,
+        amount_refunded=0,
+        balance_transaction=None,
+        billing_details=card["billing_details"],
+        captured=not failure,
+        currency=currency,
+        customer=invoice["customer"],
+        description=f"Invoice {invoice['number']}",
+        disputed=False,
+        failure_code=failure or None,
+        failure_message="Your card was declined." if failure else None,
+        paid=not failure,
+        payment_intent=intent["id"],
+        payment_method=card["id"],
+        payment_method_details={"type": "card", "card": card["card"]},
+        receipt_url=invoice["hosted_invoice_url"],
+        refunded=False,
+        status="failed" if failure else "succeeded",
+        _invoice=invoice["id"],
+    )
+    intent["latest_charge"] = charge["id"]
+    db.add(intent, intent["created"])
+    db.add(charge, charge["created"])
+    events.emit(db, f"charge.{charge['status']}", charge)
+    return charge
+
+
+def retrieve_charge(call: Call) -> Document:
+    return call.db.get("charge", call.args["id"])
+
+
+def list_charges(call: Call) -> Document:
+    names = ("customer", "payment_intent")
+    where = {name: call.params.get(name) for name in names}
+    return documents.page(call.db, "charge", call.params, "/v1/charges", **where)
+
+
+def retrieve_intent(call: Call) -> Document:
+    return call.db.get("payment_intent", call.args["id"])
+
+
+def refund(call: Call) -> Document:
+    """All that is left of a charge, or a part of it."""
+    charge = _charge_to_refund(call)
+    left = charge["amount_captured"] - charge["amount_refunded"]
+    amount = call.params.get("amount", left)
+    if left == 0:
+        raise Refused(
+            f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded"
+        )
+    if not 0 < amount <= left:
+        raise Refused(
+            f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left}).",
+            param="amount",
+        )
+    charge["amount_refunded"] += amount
+    charge["refunded"] = charge["amount_refunded"] == charge["amount_captured"]
+    call.db.save(charge)
+    made = documents.fresh(
+        "refund",
+        "re",
+        amount=amount,
+        balance_transaction=None,
+        charge=charge["id"],
+        currency=charge["currency"],
+        payment_intent=charge["payment_intent"],
+        reason=call.params.get("reason"),
+        receipt_number=None,
+        status="succeeded",
+    )
+    documents.update(made, call.params, "metadata")
+    call.db.add(made, made["created"])
+    events.emit(call.db, "charge.refunded", charge)
+    return made
+
+
+def _charge_to_refund(call: Call) -> Document:
+    key = call.params.get("charge")
+    if key is None and (intent := call.params.get("payment_intent")):
+        key = call.db.get("payment_intent", intent, "payment_intent")["latest_charge"]
+    if key is None:
+        raise Refused(
+            "One of the following params should be provided for this request: payment_intent or charge.",
+            code="parameter_missing",
+        )
+    charge = call.db.get("charge", key, "charge")
+    if charge["status"] != "succeeded":
+        raise Refused(f"Charge {key} was never paid.", code="charge_not_refundable")
+    return charge

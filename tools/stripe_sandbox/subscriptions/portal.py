@@ -1,0 +1,106 @@
+"""The customer portal: what may be done there, and sessions that lead to it."""
+
+from typing import Any
+
+from tools.stripe_sandbox import settings
+from tools.stripe_sandbox.state import clock, documents
+from tools.stripe_sandbox.state.call import Call
+from tools.stripe_sandbox.state.errors import Refused, absent
+from tools.stripe_sandbox.state.store import Document
+from tools.stripe_sandbox.subscriptions import customers
+
+FEATURES: dict[str, dict[str, Any]] = {
+    "customer_update": {"allowed_updates": [], "enabled": False},
+    "invoice_history": {"enabled": False},
+    "payment_method_update": {"enabled": False},
+    "subscription_cancel": {
+        "cancellation_reason": {"enabled": False, "options": []},
+        "enabled": False,
+        "mode": "at_period_end",
+        "proration_behavior": "none",
+    },
+    "subscription_update": {
+        "default_allowed_updates": [],
+        "enabled": False,
+        "products": [],
+        "proration_behavior": "none",
+    },
+}
+
+
+def create_configuration(call: Call) -> Document:
+    configuration = documents.fresh(
+        "billing_portal.configuration",
+        "bpc",
+        active=True,
+        application=None,
+        business_profile={
+            "headline": None,
+            "privacy_policy_url": None,
+            "terms_of_service_url": None,
+        },
+        default_return_url=None,
+        features=FEATURES,
+        is_default=False,
+        login_page={"enabled": False, "url": None},
+        name=None,
+        updated=clock.now(),
+    )
+    _take(configuration, call.params)
+    return call.db.add(configuration, configuration["created"])
+
+
+def _take(configuration: Document, params: Document) -> None:
+    documents.update(configuration, params, "default_return_url", "metadata", "name", "active")
+    for name in ("business_profile", "features"):
+        configuration[name] = configuration[name] | params.get(name, {})
+    features = configuration["features"]
+    configuration["features"] = {
+        name: FEATURES.get(name, {}) | value for name, value in features.items()
+    }
+    configuration["updated"] = clock.now()
+
+
+def retrieve_configuration(call: Call) -> Document:
+    return call.db.get("billing_portal.configuration", call.args["id"])
+
+
+def update_configuration(call: Call) -> Document:
+    configuration = retrieve_configuration(call)
+    _take(configuration, call.params)
+    return call.db.save(configuration)
+
+
+def list_configurations(call: Call) -> Document:
+    where = {name: call.params.get(name) for name in ("active", "is_default")}
+    url = "/v1/billing_portal/configurations"
+    return documents.page(call.db, "billing_portal.configuration", call.params, url, **where)
+
+
+def create_session(call: Call) -> Document:
+    """Without a configuration Stripe takes the one that was saved in its dashboard; here nobody saved one."""
+    params = call.params
+    if "customer" not in params:
+        raise absent("customer")
+    customer = customers.alive(call.db, params["customer"])
+    if "configuration" not in params:
+        raise Refused(
+            "No configuration provided and your test mode default configuration has not been created. "
+            "Provide a configuration or create your default by saving your customer portal settings in "
+            "test mode at https://dashboard.stripe.com/test/settings/billing/portal.",
+        )
+    configuration = call.db.get(
+        "billing_portal.configuration", params["configuration"], "configuration"
+    )
+    session = documents.fresh("billing_portal.session", "bps")
+    del session["metadata"]
+    session |= {
+        "configuration": configuration["id"],
+        "customer": customer["id"],
+        "flow": None,
+        "locale": None,
+        "on_behalf_of": None,
+        "return_url": params.get("return_url") or configuration["default_return_url"],
+        "url": f"{settings.BASE_URL}/portal/{session['id']}",
+    }
+    return call.db.add(session, session["created"])
