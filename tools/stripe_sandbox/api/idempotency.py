@@ -6,13 +6,11 @@ limit, another request that runs under the key) is not kept. Keys count on POST 
 
 import hashlib
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from tools.stripe_sandbox.state import clock
+from tools.stripe_sandbox.state.claims import Claims
 from tools.stripe_sandbox.state.errors import Refused
 from tools.stripe_sandbox.state.store import Transaction
 
@@ -30,32 +28,7 @@ class Answer:
     headers: dict[str, str]
 
 
-class Running:
-    """Names of what runs at this moment, each at most once."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._names: set[object] = set()
-
-    @contextmanager
-    def claim(self, name: object, refusal: Refused) -> Iterator[None]:
-        """Hold the name while inside.
-
-        Raises:
-            Refused: the one that was given, when another holds the name.
-        """
-        with self._lock:
-            if name in self._names:
-                raise refusal
-            self._names.add(name)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._names.discard(name)
-
-
-keys_in_use = Running()
+keys_in_use = Claims()
 
 
 def in_use(key: str) -> Refused:

@@ -1,0 +1,1 @@
+"""What is sold: products, prices, meters, and the events that meters count."""

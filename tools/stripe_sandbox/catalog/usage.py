@@ -5,9 +5,9 @@ from itertools import pairwise
 from typing import Any
 
 from tools.stripe_sandbox import settings
-from tools.stripe_sandbox.api.idempotency import Running
 from tools.stripe_sandbox.state import clock, documents, faults
 from tools.stripe_sandbox.state.call import Call
+from tools.stripe_sandbox.state.claims import Claims
 from tools.stripe_sandbox.state.errors import Refused, absent
 from tools.stripe_sandbox.state.store import Document, Transaction
 
@@ -19,7 +19,7 @@ NO_RETRY = {"stripe-should-retry": "false"}
 WINDOW_SECONDS = {"hour": 3600, "day": 86_400}
 COUNTED = "rejection = '' AND cancelled = 0"
 
-in_flight = Running()
+in_flight = Claims()
 
 
 def turn(params: dict[str, Any]) -> tuple[str, str]:

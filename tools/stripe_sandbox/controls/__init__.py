@@ -1,0 +1,1 @@
+"""What tests and the operator can make happen beyond the API."""

@@ -1,0 +1,1 @@
+"""Invoices, and the cards, charges and balances that pay them."""

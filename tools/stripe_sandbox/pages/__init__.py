@@ -1,0 +1,1 @@
+"""The pages for people: checkout, portal, invoice and the operator's."""

@@ -1,0 +1,1 @@
+"""What every wing stands on: stored objects, events, faults, counts and errors."""

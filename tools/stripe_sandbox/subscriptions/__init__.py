@@ -1,0 +1,1 @@
+"""Customers, their subscriptions, and the sessions in which they subscribe."""
