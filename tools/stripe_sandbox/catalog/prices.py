@@ -49,17 +49,6 @@ def retrieve_product(call: Call) -> Document:
     return call.db.get("product", call.args["id"])
 
 
-def update_product(call: Call) -> Document:
-    product = documents.update(retrieve_product(call), call.params, *PRODUCT)
-    product["updated"] = clock.now()
-    return call.db.save(product)
-
-
-def list_products(call: Call) -> Document:
-    where = {"active": call.params.get("active"), "id": call.params.get("ids")}
-    return documents.page(call.db, "product", call.params, "/v1/products", **where)
-
-
 def create_price(call: Call) -> Document:
     """Only prices of recurring usage are billed here; a price never changes its amount."""
     product = call.params.get("product")
@@ -99,11 +88,8 @@ def _recurring(call: Call) -> Document | None:
             "`recurring[meter]`.",
             param="recurring[meter]",
         )
-    if (
-        "meter" in given
-        and call.db.get("billing.meter", given["meter"], "recurring[meter]")["status"] != "active"
-    ):
-        raise Refused("The meter is not active.", param="recurring[meter]")
+    if "meter" in given:
+        call.db.get("billing.meter", given["meter"], "recurring[meter]")
     return {
         "interval": given["interval"],
         "interval_count": given.get("interval_count", 1),
@@ -142,24 +128,12 @@ def _take_lookup_key(call: Call, price: Document) -> None:
     if key is None:
         return
     for holder in call.db.find("price", lookup_key=key):
-        if holder["id"] == price["id"]:
-            continue
         if not call.params.get("transfer_lookup_key"):
             raise Refused(
                 f"A price (`{holder['id']}`) already uses that lookup key.", param="lookup_key"
             )
         call.db.save({**holder, "lookup_key": None})
     price["lookup_key"] = key or None
-
-
-def retrieve_price(call: Call) -> Document:
-    return call.db.get("price", call.args["id"])
-
-
-def update_price(call: Call) -> Document:
-    price = documents.update(retrieve_price(call), call.params, "active", "metadata", "nickname")
-    _take_lookup_key(call, price)
-    return call.db.save(price)
 
 
 def list_prices(call: Call) -> Document:
@@ -170,7 +144,7 @@ def list_prices(call: Call) -> Document:
 
 
 def create_meter(call: Call) -> Document:
-    """Sums only. An event name belongs to one active meter."""
+    """A meter that sums; an event name belongs to one meter."""
     params = call.params
     if params["default_aggregation"]["formula"] != "sum":
         raise Refused(
@@ -202,43 +176,10 @@ def create_meter(call: Call) -> Document:
 
 
 def _check_event_name(call: Call, name: str) -> None:
-    if call.db.find("billing.meter", event_name=name, status="active"):
+    if call.db.find("billing.meter", event_name=name):
         raise Refused(
             f"An active meter already exists with event name '{name}'.", param="event_name"
         )
-
-
-def retrieve_meter(call: Call) -> Document:
-    return call.db.get("billing.meter", call.args["id"])
-
-
-def update_meter(call: Call) -> Document:
-    """Nothing but its name can change."""
-    meter = documents.update(retrieve_meter(call), call.params, "display_name")
-    meter["updated"] = clock.now()
-    return call.db.save(meter)
-
-
-def deactivate_meter(call: Call) -> Document:
-    meter = retrieve_meter(call)
-    if meter["status"] != "active":
-        raise Refused("This meter has already been deactivated.")
-    return _switch_meter(call, meter, "inactive", clock.now())
-
-
-def reactivate_meter(call: Call) -> Document:
-    meter = retrieve_meter(call)
-    if meter["status"] == "active":
-        raise Refused("This meter is active.")
-    _check_event_name(call, meter["event_name"])
-    return _switch_meter(call, meter, "active", None)
-
-
-def _switch_meter(call: Call, meter: Document, status: str, at: int | None) -> Document:
-    meter["status"] = status
-    meter["status_transitions"]["deactivated_at"] = at
-    meter["updated"] = clock.now()
-    return call.db.save(meter)
 
 
 def list_meters(call: Call) -> Document:

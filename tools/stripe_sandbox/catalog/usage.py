@@ -114,11 +114,8 @@ def judge(db: Transaction, event_name: str, customer: str) -> tuple[str, str]:
     meters = db.find("billing.meter", event_name=event_name)
     if not meters:
         return "", "no_meter"
-    meter = next((each for each in meters if each["status"] == "active"), meters[0])
     known = db.seek("customer", customer)
-    if meter["status"] != "active":
-        code = "archived_meter"
-    elif not customer:
+    if not customer:
         code = "meter_event_no_customer_defined"
     elif known is None or known["_deleted"]:
         code = "meter_event_customer_not_found"
@@ -126,7 +123,7 @@ def judge(db: Transaction, event_name: str, customer: str) -> tuple[str, str]:
         code = fault.code or "meter_event_customer_not_found"
     else:
         code = ""
-    return meter["id"], code
+    return meters[0]["id"], code
 
 
 def adjust(call: Call) -> Document:

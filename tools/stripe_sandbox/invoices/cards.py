@@ -137,22 +137,3 @@ def of_customer(db: Transaction, key: str, customer: str, param: str) -> Documen
             param=param,
         )
     return card
-
-
-def retrieve(call: Call) -> Document:
-    return call.db.get("payment_method", call.args["id"])
-
-
-def listed(call: Call) -> Document:
-    """Those of a customer; cards without one are never listed."""
-    return _page(call, call.params.get("customer", ""), "/v1/payment_methods")
-
-
-def list_of_customer(call: Call) -> Document:
-    key = call.db.get("customer", call.args["id"])["id"]
-    return _page(call, key, f"/v1/customers/{key}/payment_methods")
-
-
-def _page(call: Call, customer: str, url: str) -> Document:
-    where = {"customer": customer, "type": call.params.get("type")}
-    return documents.page(call.db, "payment_method", call.params, url, **where)

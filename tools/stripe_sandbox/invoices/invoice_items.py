@@ -80,21 +80,3 @@ def listed(call: Call) -> Document:
         "_pending": call.params.get("pending"),
     }
     return documents.page(call.db, "invoiceitem", call.params, "/v1/invoiceitems", **where)
-
-
-def delete(call: Call) -> Document:
-    """Only while it is in no finalized invoice."""
-    item = call.db.get("invoiceitem", call.args["id"])
-    if item["invoice"]:
-        invoice = call.db.get("invoice", item["invoice"])
-        if invoice["status"] != "draft":
-            raise Refused("This item is part of a finalized invoice.", code="invoice_not_editable")
-        part = invoice["lines"]
-        part["data"] = [
-            line
-            for line in part["data"]
-            if (line["parent"]["invoice_item_details"] or {}).get("invoice_item") != item["id"]
-        ]
-        call.db.save(invoices.current(call.db, invoice))
-    call.db.remove(item)
-    return {"id": item["id"], "object": "invoiceitem", "deleted": True}

@@ -1,7 +1,7 @@
 """Invoices: a draft takes in usage, a finalized one never changes, an open one waits for its money."""
 
 from tools.stripe_sandbox import settings
-from tools.stripe_sandbox.invoices import balances, cards, lines, payments
+from tools.stripe_sandbox.invoices import balances, lines, payments
 from tools.stripe_sandbox.state import clock, documents, events
 from tools.stripe_sandbox.state.call import Call
 from tools.stripe_sandbox.state.errors import Refused, absent
@@ -224,58 +224,3 @@ def list_lines(call: Call) -> Document:
     invoice = retrieve(call)
     url = f"/v1/invoices/{invoice['id']}/lines"
     return documents.page_of_parts(invoice["lines"]["data"], call.params, url)
-
-
-def finalize_now(call: Call) -> Document:
-    invoice = retrieve(call)
-    collect = bool(call.params.get("auto_advance", invoice["auto_advance"]))
-    return finalize(call.db, invoice, collect=collect)
-
-
-def pay(call: Call) -> Document:
-    """A decline is an error, and what it did to the invoice and the subscription stays."""
-    invoice = _open(call)
-    if invoice["status"] == "draft":
-        invoice = finalize(call.db, invoice, collect=False)
-    if invoice["status"] == "paid":
-        return invoice
-    if call.params.get("paid_out_of_band"):
-        payments.settle_without_charge(call.db, invoice)
-        return invoice
-    card = None
-    if key := call.params.get("payment_method"):
-        card = cards.of_customer(call.db, key, invoice["customer"], "payment_method")
-    present = not call.params.get("off_session", True)
-    if code := payments.attempt(call.db, invoice, card=card, present=present):
-        raise cards.declined(code, keeps_work=True)
-    return invoice
-
-
-def _open(call: Call) -> Document:
-    invoice = retrieve(call)
-    if invoice["status"] == "paid":
-        raise Refused("Invoice is already paid", code="invoice_already_paid")
-    if invoice["status"] not in {"open", "draft", "uncollectible"}:
-        raise Refused(f"This invoice is {invoice['status']}.", code="invoice_not_editable")
-    return invoice
-
-
-def void(call: Call) -> Document:
-    return _close(call, "void", "voided", {"open", "uncollectible"})
-
-
-def mark_uncollectible(call: Call) -> Document:
-    return _close(call, "uncollectible", "marked_uncollectible", {"open"})
-
-
-def _close(call: Call, status: str, word: str, allowed: set[str]) -> Document:
-    invoice = retrieve(call)
-    if invoice["status"] not in allowed:
-        raise Refused(
-            f"You cannot do this with an invoice that is {invoice['status']}.",
-            code="invoice_not_editable",
-        )
-    invoice |= {"status": status, "next_payment_attempt": None}
-    invoice["status_transitions"][f"{word}_at"] = clock.now()
-    events.emit(call.db, f"invoice.{word}", call.db.save(invoice))
-    return invoice

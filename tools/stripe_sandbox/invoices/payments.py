@@ -3,7 +3,6 @@
 from tools.stripe_sandbox.invoices import standing
 from tools.stripe_sandbox.state import clock, documents, events
 from tools.stripe_sandbox.state.call import Call
-from tools.stripe_sandbox.state.errors import Refused
 from tools.stripe_sandbox.state.store import Document, Transaction
 
 RETRY_SECONDS = 3 * 86_400
@@ -137,57 +136,3 @@ def list_charges(call: Call) -> Document:
     names = ("customer", "payment_intent")
     where = {name: call.params.get(name) for name in names}
     return documents.page(call.db, "charge", call.params, "/v1/charges", **where)
-
-
-def retrieve_intent(call: Call) -> Document:
-    return call.db.get("payment_intent", call.args["id"])
-
-
-def refund(call: Call) -> Document:
-    """All that is left of a charge, or a part of it."""
-    charge = _charge_to_refund(call)
-    left = charge["amount_captured"] - charge["amount_refunded"]
-    amount = call.params.get("amount", left)
-    if left == 0:
-        raise Refused(
-            f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded"
-        )
-    if not 0 < amount <= left:
-        raise Refused(
-            f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left}).",
-            param="amount",
-        )
-    charge["amount_refunded"] += amount
-    charge["refunded"] = charge["amount_refunded"] == charge["amount_captured"]
-    call.db.save(charge)
-    made = documents.fresh(
-        "refund",
-        "re",
-        amount=amount,
-        balance_transaction=None,
-        charge=charge["id"],
-        currency=charge["currency"],
-        payment_intent=charge["payment_intent"],
-        reason=call.params.get("reason"),
-        receipt_number=None,
-        status="succeeded",
-    )
-    documents.update(made, call.params, "metadata")
-    call.db.add(made, made["created"])
-    events.emit(call.db, "charge.refunded", charge)
-    return made
-
-
-def _charge_to_refund(call: Call) -> Document:
-    key = call.params.get("charge")
-    if key is None and (intent := call.params.get("payment_intent")):
-        key = call.db.get("payment_intent", intent, "payment_intent")["latest_charge"]
-    if key is None:
-        raise Refused(
-            "One of the following params should be provided for this request: payment_intent or charge.",
-            code="parameter_missing",
-        )
-    charge = call.db.get("charge", key, "charge")
-    if charge["status"] != "succeeded":
-        raise Refused(f"Charge {key} was never paid.", code="charge_not_refundable")
-    return charge

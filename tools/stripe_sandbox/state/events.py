@@ -54,14 +54,5 @@ def _keep(db: Transaction, event: Document, created: int) -> None:
     )
 
 
-def retrieve(call: Call) -> Document:
-    return call.db.get("event", call.args["id"])
-
-
-def listed(call: Call) -> Document:
-    kinds = call.params.get("types") or call.params.get("type")
-    return documents.page(call.db, "event", call.params, "/v1/events", type=kinds)
-
-
 def retrieve_thin(call: Call) -> Document:
     return call.db.get("v2.core.event", call.args["id"])

@@ -99,10 +99,6 @@ class Transaction:
         )
         return body
 
-    def remove(self, body: Document) -> None:
-        """Forget an object."""
-        self.change("DELETE FROM documents WHERE kind = ? AND id = ?", body["object"], body["id"])
-
     def seek(self, kind: str, key: object) -> Document | None:
         """The object of that id, if there is one."""
         found = self.rows("SELECT body FROM documents WHERE kind = ? AND id = ?", kind, key)

@@ -114,19 +114,6 @@ def retrieve(call: Call) -> Document:
     return call.db.get("checkout.session", call.args["id"])
 
 
-def listed(call: Call) -> Document:
-    names = ("customer", "subscription", "status")
-    where = {name: call.params.get(name) for name in names}
-    return documents.page(
-        call.db, "checkout.session", call.params, "/v1/checkout/sessions", **where
-    )
-
-
-def list_line_items(call: Call) -> Document:
-    items = retrieve(call)["line_items"]
-    return documents.page_of_parts(items["data"], call.params, items["url"])
-
-
 def expire_now(call: Call) -> Document:
     session = retrieve(call)
     check_open(session)

@@ -69,15 +69,6 @@ def retrieve(call: Call) -> Document:
     return customer
 
 
-def update(call: Call) -> Document:
-    customer = _addressed(call)
-    documents.update(customer, call.params, *PLAIN)
-    _take_invoice_settings(call, customer)
-    call.db.save(customer)
-    events.emit(call.db, "customer.updated", customer)
-    return customer
-
-
 def _addressed(call: Call) -> Document:
     return alive(call.db, call.args["id"], "id")
 

@@ -40,41 +40,18 @@ def create_configuration(call: Call) -> Document:
             "terms_of_service_url": None,
         },
         default_return_url=None,
-        features=FEATURES,
+        features=dict(FEATURES),
         is_default=False,
         login_page={"enabled": False, "url": None},
         name=None,
         updated=clock.now(),
     )
-    _take(configuration, call.params)
+    params = call.params
+    documents.update(configuration, params, "default_return_url", "metadata", "name")
+    configuration["business_profile"] |= params.get("business_profile", {})
+    for name, given in params["features"].items():
+        configuration["features"][name] = FEATURES.get(name, {}) | given
     return call.db.add(configuration, configuration["created"])
-
-
-def _take(configuration: Document, params: Document) -> None:
-    documents.update(configuration, params, "default_return_url", "metadata", "name", "active")
-    for name in ("business_profile", "features"):
-        configuration[name] = configuration[name] | params.get(name, {})
-    features = configuration["features"]
-    configuration["features"] = {
-        name: FEATURES.get(name, {}) | value for name, value in features.items()
-    }
-    configuration["updated"] = clock.now()
-
-
-def retrieve_configuration(call: Call) -> Document:
-    return call.db.get("billing_portal.configuration", call.args["id"])
-
-
-def update_configuration(call: Call) -> Document:
-    configuration = retrieve_configuration(call)
-    _take(configuration, call.params)
-    return call.db.save(configuration)
-
-
-def list_configurations(call: Call) -> Document:
-    where = {name: call.params.get(name) for name in ("active", "is_default")}
-    url = "/v1/billing_portal/configurations"
-    return documents.page(call.db, "billing_portal.configuration", call.params, url, **where)
 
 
 def create_session(call: Call) -> Document:

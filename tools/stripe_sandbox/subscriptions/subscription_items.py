@@ -38,10 +38,6 @@ def find(db: Transaction, key: str) -> tuple[Document, Document]:
     raise missing("subscription_item", key)
 
 
-def retrieve(call: Call) -> Document:
-    return find(call.db, call.args["id"])[0]
-
-
 def listed(call: Call) -> Document:
     key = call.params["subscription"]
     items = call.db.get("subscription", key, "subscription")["items"]["data"]

@@ -115,7 +115,7 @@ def test_rejected_events_are_reported_with_the_keys_of_their_requests(shop: Shop
     assert summary(shop)[0].aggregated_value == 10.0
     notice = thin_event(shop, "v1.billing.meter.error_report_triggered")
     assert isinstance(notice, stripe.events.V1BillingMeterErrorReportTriggeredEventNotification)
-    assert notice.fetch_related_object().id == shop.meter.id
+    assert notice.related_object.id == shop.meter.id
     (reason,) = notice.fetch_event().data.reason.error_types
     assert (reason.code, reason.error_count) == ("meter_event_invalid_value", 7)
     samples = [sample.request.identifier for sample in reason.sample_errors]

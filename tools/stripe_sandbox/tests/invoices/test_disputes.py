@@ -1,8 +1,8 @@
-"""What happens to a charge afterwards: refunds, disputes, warnings."""
+"""What happens to a charge afterwards: disputes and warnings."""
 
 import pytest
 
-from tools.stripe_sandbox.tests.conftest import Shop, refusal
+from tools.stripe_sandbox.tests.conftest import Shop
 
 
 @pytest.fixture
@@ -12,18 +12,6 @@ def charge(shop: Shop) -> str:
     shop.owe(200)
     shop.bill(subscription.id)
     return shop.api.charges.list({"customer": shop.customer.id}).data[0].id
-
-
-def test_a_charge_is_refunded_in_parts_and_no_further(shop: Shop, charge: str) -> None:
-    assert shop.api.refunds.create({"charge": charge, "amount": 50}).status == "succeeded"
-    assert not shop.api.charges.retrieve(charge).refunded
-    with refusal(param="amount"):
-        shop.api.refunds.create({"charge": charge, "amount": 151})
-    assert shop.api.refunds.create({"charge": charge, "reason": "fraudulent"}).amount == 150
-    assert shop.api.charges.retrieve(charge).refunded
-    with refusal(code="charge_already_refunded"):
-        shop.api.refunds.create({"charge": charge})
-    assert shop.kinds()[-2:] == ["charge.refunded", "charge.refunded"]
 
 
 @pytest.mark.parametrize("status", ["won", "lost"])

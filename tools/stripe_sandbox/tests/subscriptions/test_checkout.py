@@ -12,13 +12,14 @@ def test_a_completed_session_leaves_a_subscription_with_its_card_and_metadata(sh
     session = shop.checkout(subscription_data=data)
     assert session.status == "open" and session.url.startswith(shop.sandbox.base_url)
     shop.sandbox.complete_checkout(session.id, name="Alice")
-    found = shop.api.checkout.sessions.retrieve(session.id, {"expand": ["subscription"]})
+    found = shop.api.checkout.sessions.retrieve(
+        session.id, {"expand": ["subscription", "line_items"]}
+    )
     assert (found.status, found.client_reference_id) == ("complete", "org_1")
     assert found.subscription.metadata.to_dict() == {"organization": "org_1"}
     assert found.subscription.default_payment_method
     assert shop.kinds()[-1] == "checkout.session.completed"
-    items = shop.api.checkout.sessions.line_items.list(session.id).data
-    assert [item.price.id for item in items] == [shop.price.id]
+    assert [item.price.id for item in found.line_items.data] == [shop.price.id]
 
 
 def test_a_quantity_on_a_metered_price_is_refused(shop: Shop) -> None:
