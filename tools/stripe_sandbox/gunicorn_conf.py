@@ -27,8 +27,8 @@ loglevel = "warning"
 def post_worker_init(_worker: Any) -> None:
     """Time passes, and events are delivered, in threads of the one worker."""
     # They need Django, which is loaded now.
-    from tools.stripe_sandbox import ticker  # noqa: PLC0415
+    from tools.stripe_sandbox import periodic  # noqa: PLC0415
     from tools.stripe_sandbox.state import delivery  # noqa: PLC0415
 
-    ticker.start()
+    periodic.start()
     delivery.start()

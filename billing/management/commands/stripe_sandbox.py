@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 
 class Command(BaseCommand):
-    """Serve billing/sandbox with this platform's key, secret, port and folder."""
+    """Serve tools/stripe_sandbox with this platform's key, secret, port and folder."""
 
     help = "Serve a Stripe of our own for development: the API, Checkout, the portal and invoices."
 

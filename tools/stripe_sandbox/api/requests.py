@@ -24,7 +24,7 @@ from tools.stripe_sandbox.state.store import Transaction, store
 logger = logging.getLogger(__name__)
 
 
-class Dropped(Exception):
+class ConnectionDropped(Exception):
     """The caller is to get no answer."""
 
 
@@ -33,7 +33,7 @@ def api(request: HttpRequest) -> HttpResponse:
     request_id = documents.new_id("req", 14)
     try:
         answer = respond(request, request_id)
-    except Dropped:
+    except ConnectionDropped:
         return hang_up(request)
     except Refused as refusal:
         answer = refused(refusal, request_id)
@@ -55,9 +55,9 @@ def respond(request: HttpRequest, request_id: str) -> Answer:
     method, path = str(request.method), request.path
     route, args = routes.match(method, path)
     counts.count(f"{method} {route.path}")
-    if fault := faults.faults.strike(faults.EARLY, method, path):
+    if fault := faults.faults.matching(faults.EARLY, method, path):
         if fault.kind == "drop_before":
-            raise Dropped
+            raise ConnectionDropped
         raise faults.early_refusal(fault)
     try:
         given = decoded(request)
@@ -67,12 +67,12 @@ def respond(request: HttpRequest, request_id: str) -> Answer:
         counts.refuse(f"{method} {route.path}: {refusal}")
         raise
     key = request.headers.get("Idempotency-Key", "") if method == "POST" else ""
-    work = Work(route, args, checked, path, request_id, key)
+    work = CheckedRequest(route, args, checked, path, request_id, key)
     return work.once(idempotency.fingerprint(method, path, given)) if key else work.do(None)
 
 
 @dataclass(frozen=True)
-class Work:
+class CheckedRequest:
     """A request that passed the gate."""
 
     route: routes.Route
@@ -92,7 +92,7 @@ class Work:
 
     def do(self, mark: str | None) -> Answer:
         """The work and, under a key, its answer remembered, in one transaction."""
-        fault = faults.faults.strike(faults.AT_WORK, self.route.method, self.path)
+        fault = faults.faults.matching(faults.AT_WORK, self.route.method, self.path)
         with self.alone():
             if fault and fault.kind == "slow":
                 time.sleep(fault.seconds)
@@ -109,7 +109,7 @@ class Work:
                     with store().transaction() as db:
                         idempotency.keep(db, self.key, mark, answer)
         if fault and fault.kind == "accept_then_drop":
-            raise Dropped
+            raise ConnectionDropped
         return answer
 
     def execute(self, db: Transaction) -> Answer:
@@ -124,7 +124,7 @@ class Work:
             yield
             return
         try:
-            with usage.in_flight.claim(usage.turn(self.checked), usage.overlap()):
+            with usage.in_flight.claim(usage.claim_of(self.checked), usage.overlap()):
                 yield
         except usage.Overlap:
             counts.overlap()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from tools.stripe_sandbox.catalog import prices, usage
+from tools.stripe_sandbox.catalog import meters, prices, usage
 from tools.stripe_sandbox.invoices import cards, disputes, invoice_items, invoices, payments
 from tools.stripe_sandbox.state import events
 from tools.stripe_sandbox.state.call import Call
@@ -68,9 +68,9 @@ ROUTES = [
            "unit_amount_decimal", "billing_scheme")),
     listing("/v1/prices", "PriceListParams", prices.list_prices,
             "active", "lookup_keys", "product", "currency", "type"),
-    Route("POST", "/v1/billing/meters", "billing.MeterCreateParams", prices.create_meter,
+    Route("POST", "/v1/billing/meters", "billing.MeterCreateParams", meters.create,
           ("customer_mapping", "default_aggregation", "display_name", "event_name", "value_settings")),
-    listing("/v1/billing/meters", "billing.MeterListParams", prices.list_meters, "status"),
+    listing("/v1/billing/meters", "billing.MeterListParams", meters.listed, "status"),
     listing("/v1/billing/meters/{id}/event_summaries", "billing.MeterListEventSummariesParams",
             usage.summaries, "customer", "start_time", "end_time", "value_grouping_window"),
     # Usage.

@@ -1,4 +1,4 @@
-"""What is sold: products, prices, and the meters that count how much of it was used."""
+"""What is sold: products and their prices."""
 
 from decimal import Decimal
 from typing import Any
@@ -18,11 +18,11 @@ PRICE = ("active", "metadata", "nickname", "lookup_key", "transfer_lookup_key")
 def create_product(call: Call) -> Document:
     """Its id may be chosen by the caller."""
     key = call.params.get("id")
-    if key and call.db.seek("product", key):
+    if key and call.db.get_or_none("product", key):
         raise Refused(
             f"Product already exists with ID: {key}", code="resource_already_exists", param="id"
         )
-    product = documents.fresh(
+    product = documents.new_object(
         "product",
         "prod",
         active=True,
@@ -55,7 +55,7 @@ def create_price(call: Call) -> Document:
     if not product:
         raise Refused("You must specify `product`.", code="parameter_missing", param="product")
     call.db.get("product", product, "product")
-    price = documents.fresh(
+    price = documents.new_object(
         "price",
         "price",
         active=True,
@@ -141,49 +141,3 @@ def list_prices(call: Call) -> Document:
     names |= {"currency": "currency", "type": "type"}
     where = {own: call.params.get(name) for name, own in names.items()}
     return documents.page(call.db, "price", call.params, "/v1/prices", **where)
-
-
-def create_meter(call: Call) -> Document:
-    """A meter that sums; an event name belongs to one meter."""
-    params = call.params
-    if params["default_aggregation"]["formula"] != "sum":
-        raise Refused(
-            "The sandbox only knows meters that sum.", param="default_aggregation[formula]"
-        )
-    mapping = {"type": "by_id", "event_payload_key": "stripe_customer_id"}
-    value = {"event_payload_key": "value"}
-    if (
-        params.get("customer_mapping", mapping) != mapping
-        or params.get("value_settings", value) != value
-    ):
-        raise Refused("The sandbox only knows the payload keys stripe_customer_id and value.")
-    _check_event_name(call, params["event_name"])
-    meter = documents.fresh(
-        "billing.meter",
-        "mtr_test_61",
-        customer_mapping=mapping,
-        default_aggregation=params["default_aggregation"],
-        display_name=params["display_name"],
-        event_name=params["event_name"],
-        event_time_window=None,
-        status="active",
-        status_transitions={"deactivated_at": None},
-        updated=clock.now(),
-        value_settings=value,
-    )
-    del meter["metadata"]
-    return call.db.add(meter, meter["created"])
-
-
-def _check_event_name(call: Call, name: str) -> None:
-    if call.db.find("billing.meter", event_name=name):
-        raise Refused(
-            f"An active meter already exists with event name '{name}'.", param="event_name"
-        )
-
-
-def list_meters(call: Call) -> Document:
-    status = call.params.get("status")
-    return documents.page(
-        call.db, "billing.meter", call.params, "/v1/billing/meters", status=status
-    )

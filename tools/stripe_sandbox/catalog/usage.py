@@ -22,7 +22,7 @@ COUNTED = "rejection = '' AND cancelled = 0"
 in_flight = Claims()
 
 
-def turn(params: dict[str, Any]) -> tuple[str, str]:
+def claim_of(params: dict[str, Any]) -> tuple[str, str]:
     """Whose events must come one after the other: one call for each customer and meter."""
     return params["payload"].get("stripe_customer_id", ""), params["event_name"]
 
@@ -114,12 +114,12 @@ def judge(db: Transaction, event_name: str, customer: str) -> tuple[str, str]:
     meters = db.find("billing.meter", event_name=event_name)
     if not meters:
         return "", "no_meter"
-    known = db.seek("customer", customer)
+    known = db.get_or_none("customer", customer)
     if not customer:
         code = "meter_event_no_customer_defined"
     elif known is None or known["_deleted"]:
         code = "meter_event_customer_not_found"
-    elif fault := faults.faults.strike(faults.LATE, "POST", "/v1/billing/meter_events"):
+    elif fault := faults.faults.matching(faults.LATE, "POST", "/v1/billing/meter_events"):
         code = fault.code or "meter_event_customer_not_found"
     else:
         code = ""

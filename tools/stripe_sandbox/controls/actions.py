@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tools.stripe_sandbox.invoices import disputes, invoices, payments, standing
+from tools.stripe_sandbox.invoices import disputes, invoices, payments, subscription_status
 from tools.stripe_sandbox.state import documents, events
 from tools.stripe_sandbox.state.errors import Refused
 from tools.stripe_sandbox.state.store import Document, store
@@ -20,7 +20,7 @@ def end_period(key: str, _given: Document) -> Document:
 
 
 def _running(subscription: Document) -> Document:
-    if subscription["status"] in standing.ENDED:
+    if subscription["status"] in subscription_status.ENDED:
         raise Refused("This subscription has ended.")
     return subscription
 
@@ -33,21 +33,21 @@ def give_up(key: str, _given: Document) -> Document:
             raise Refused("Only a subscription that is past due can be given up.")
         for invoice in db.find("invoice", customer=subscription["customer"], status="open"):
             db.save({**invoice, "next_payment_attempt": None, "auto_advance": False})
-        standing.set_status(db, subscription, "unpaid")
+        subscription_status.set_status(db, subscription, "unpaid")
         return subscription
 
 
 def pause(key: str, _given: Document) -> Document:
     """As at the end of a trial without a card."""
-    return _turn(key, "paused", "paused")
+    return _set_status(key, "paused", "paused")
 
 
 def resume(key: str, _given: Document) -> Document:
     """From paused back to active."""
-    return _turn(key, "active", "resumed")
+    return _set_status(key, "active", "resumed")
 
 
-def _turn(key: str, status: str, event: str) -> Document:
+def _set_status(key: str, status: str, event: str) -> Document:
     with store().transaction() as db:
         subscription = _running(db.get("subscription", key)) | {"status": status}
         events.emit(db, f"customer.subscription.{event}", db.save(subscription))

@@ -11,7 +11,7 @@ def book(
     customer["balance"] += amount
     customer["currency"] = customer["currency"] or currency
     db.save(customer)
-    transaction = documents.fresh(
+    transaction = documents.new_object(
         "customer_balance_transaction",
         "cbtxn",
         amount=amount,

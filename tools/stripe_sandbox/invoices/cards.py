@@ -96,7 +96,7 @@ def attach_to(
     model = test_card(name)
     if model.conduct == "declines":
         raise declined()
-    card = documents.fresh(
+    card = documents.new_object(
         "payment_method",
         "pm",
         allow_redisplay="unspecified",

@@ -24,7 +24,7 @@ def open_dispute(db: Transaction, charge: Document) -> Document:
     """
     if charge["status"] != "succeeded" or charge["disputed"]:
         raise Refused("Only a paid charge can be disputed, and only once.")
-    dispute = documents.fresh(
+    dispute = documents.new_object(
         "dispute",
         "du",
         amount=charge["amount"],
@@ -67,7 +67,7 @@ def close(db: Transaction, dispute: Document, status: str) -> Document:
 
 def warn(db: Transaction, charge: Document) -> Document:
     """The bank suspects fraud; a refund now may spare a dispute."""
-    warning = documents.fresh(
+    warning = documents.new_object(
         "radar.early_fraud_warning",
         "issfr",
         actionable=not charge["refunded"],

@@ -15,7 +15,7 @@ def create(call: Call) -> Document:
     customer = call.db.get("customer", params["customer"], "customer")
     count = params.get("quantity", 1)
     unit, product = _unit(params)
-    item = documents.fresh(
+    item = documents.new_object(
         "invoiceitem",
         "ii",
         amount=params["amount"] if unit is None else lines.cents(count, unit),

@@ -9,9 +9,18 @@ from tools.stripe_sandbox.state.store import Document, Transaction
 
 # Stripe charges no less: a smaller sum is carried over to the next invoice.
 LEAST_CHARGE_CENTS = 50
+# Members of a draft that are null, and that are 0, until something sets them.
+UNSET = (
+    *("default_payment_method", "description", "due_date", "effective_at", "ending_balance"),
+    *("footer", "hosted_invoice_url", "invoice_pdf", "number"),
+)
+ZERO = (
+    *("amount_due", "amount_overpaid", "amount_paid", "amount_remaining", "amount_shipping"),
+    *("attempt_count", "subtotal", "total"),
+)
 
 
-def draft(
+def new_draft(
     customer: Document,
     *,
     reason: str,
@@ -23,25 +32,13 @@ def draft(
 ) -> Document:
     """A new draft, not yet kept, without lines."""
     final_at = clock.exact() + settings.STRIPE_SANDBOX_DRAFT_SECONDS
-    invoice = documents.fresh("invoice", "in")
-    parent = None
-    if subscription:
-        details = {"subscription": subscription["id"], "metadata": subscription["metadata"]}
-        parent = {
-            "type": "subscription_details",
-            "quote_details": None,
-            "subscription_details": details,
-        }
+    invoice = documents.new_object("invoice", "in")
     key = invoice["id"]
-    invoice |= {
+    return invoice | {
+        **dict.fromkeys(UNSET),
+        **dict.fromkeys(ZERO, 0),
         "account_country": "US",
         "account_name": "EcoHash (sandbox)",
-        "amount_due": 0,
-        "amount_overpaid": 0,
-        "amount_paid": 0,
-        "amount_remaining": 0,
-        "amount_shipping": 0,
-        "attempt_count": 0,
         "attempted": False,
         "auto_advance": auto_advance,
         "automatic_tax": {"enabled": False, "liability": None, "status": None},
@@ -54,19 +51,10 @@ def draft(
         "customer_address": customer["address"],
         "customer_email": customer["email"],
         "customer_name": customer["name"],
-        "default_payment_method": None,
-        "description": None,
         "discounts": [],
-        "due_date": None,
-        "effective_at": None,
-        "ending_balance": None,
-        "footer": None,
-        "hosted_invoice_url": None,
-        "invoice_pdf": None,
         "lines": documents.listing(f"/v1/invoices/{key}/lines", []),
         "next_payment_attempt": int(final_at) if auto_advance else None,
-        "number": None,
-        "parent": parent,
+        "parent": _parent(subscription) if subscription else None,
         "payments": documents.listing(f"/v1/invoice_payments?invoice={key}", []),
         "period_end": end,
         "period_start": start,
@@ -75,20 +63,31 @@ def draft(
         "status_transitions": dict.fromkeys(
             ("finalized_at", "marked_uncollectible_at", "paid_at", "voided_at")
         ),
-        "subtotal": 0,
-        "total": 0,
         "total_taxes": [],
     }
-    return invoice
 
 
-def bill(db: Transaction, subscription: Document, *, start: int, end: int, reason: str) -> Document:
+def _parent(subscription: Document) -> Document:
+    """What an invoice says of the subscription that it bills."""
+    return {
+        "type": "subscription_details",
+        "quote_details": None,
+        "subscription_details": {
+            "subscription": subscription["id"],
+            "metadata": subscription["metadata"],
+        },
+    }
+
+
+def draft_for_period(
+    db: Transaction, subscription: Document, *, start: int, end: int, reason: str
+) -> Document:
     """The draft of a period: a line for each metered item, and what waited for the next invoice.
 
     That of an unpaid subscription stays a draft until somebody finalizes it.
     """
     customer = db.get("customer", subscription["customer"])
-    invoice = draft(
+    invoice = new_draft(
         customer,
         reason=reason,
         start=start,
@@ -190,7 +189,7 @@ def create(call: Call) -> Document:
         raise absent("customer")
     customer = call.db.get("customer", params["customer"], "customer")
     now = clock.now()
-    invoice = draft(
+    invoice = new_draft(
         customer,
         reason="manual",
         start=now,

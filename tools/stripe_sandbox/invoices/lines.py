@@ -27,7 +27,7 @@ def line(
     **members: Any,
 ) -> Document:
     """One line; `amount` where it does not follow from quantity and unit."""
-    made = documents.fresh(
+    made = documents.new_object(
         "line_item",
         "il",
         currency=currency,

@@ -1,6 +1,6 @@
 """How an invoice is charged; charges, payment intents and refunds."""
 
-from tools.stripe_sandbox.invoices import standing
+from tools.stripe_sandbox.invoices import subscription_status
 from tools.stripe_sandbox.state import clock, documents, events
 from tools.stripe_sandbox.state.call import Call
 from tools.stripe_sandbox.state.store import Document, Transaction
@@ -39,7 +39,7 @@ def attempt(
         if card:
             _charge(db, invoice, card, code)
         events.emit(db, "invoice.payment_failed", db.save(invoice))
-    standing.payment_failed(db, invoice)
+    subscription_status.payment_failed(db, invoice)
     return code
 
 
@@ -66,7 +66,7 @@ def _mark_paid(db: Transaction, invoice: Document, charge: Document | None) -> N
     invoice |= {"amount_paid": invoice["amount_due"], "amount_remaining": 0}
     invoice |= {"next_payment_attempt": None, "attempted": True}
     if charge:
-        payment = documents.fresh(
+        payment = documents.new_object(
             "invoice_payment",
             "inpay",
             amount_paid=charge["amount"],
@@ -81,13 +81,13 @@ def _mark_paid(db: Transaction, invoice: Document, charge: Document | None) -> N
         invoice["payments"]["data"].append(payment)
     db.save(invoice)
     events.emit(db, "invoice.paid", invoice)
-    standing.settled(db, invoice)
+    subscription_status.payment_succeeded(db, invoice)
 
 
 def _charge(db: Transaction, invoice: Document, card: Document, failure: str) -> Document:
     """A charge and its payment intent, which were paid or declined."""
     amount, currency = invoice["amount_remaining"], invoice["currency"]
-    intent = documents.fresh(
+    intent = documents.new_object(
         "payment_intent",
         "pi",
         amount=amount,
@@ -97,7 +97,7 @@ def _charge(db: Transaction, invoice: Document, card: Document, failure: str) ->
         payment_method=card["id"],
         status="requires_payment_method" if failure else "succeeded",
     )
-    charge = documents.fresh(
+    charge = documents.new_object(
         "charge",
         "ch",
         amount=amount,

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from tools.stripe_sandbox.invoices import cards, invoices, payments, standing
+from tools.stripe_sandbox.invoices import cards, invoices, payments, subscription_status
 from tools.stripe_sandbox.state import events
 from tools.stripe_sandbox.state.errors import Refused
 from tools.stripe_sandbox.state.store import Document, Transaction, store
@@ -53,7 +53,7 @@ def checkout_page(request: HttpRequest, key: str) -> HttpResponse:
                 done = checkout.complete(
                     db, session, card=request.POST.get("card", ""), details=_details(request)
                 )
-                return see_other(checkout.landing(done))
+                return see_other(checkout.landing_address(done))
     except Refused as refused:
         refusal = refused
     try:
@@ -132,7 +132,7 @@ def _portal_context(db: Transaction, session: Document) -> dict[str, Any]:
         "customer": customer,
         "subscription": running,
         "period": periods.span(running) if running else None,
-        "card": db.seek("payment_method", card_key),
+        "card": db.get_or_none("payment_method", card_key),
         "cards": cards.TEST_CARDS,
         "invoices": [invoice for invoice in found if invoice["status"] != "draft"],
         "features": configuration["features"],
@@ -141,7 +141,7 @@ def _portal_context(db: Transaction, session: Document) -> dict[str, Any]:
 
 def _running(db: Transaction, customer: Document) -> Document | None:
     for subscription in db.find("subscription", customer=customer["id"]):
-        if subscription["status"] not in standing.ENDED:
+        if subscription["status"] not in subscription_status.ENDED:
             return subscription
     return None
 

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_POST, require_safe
 from tools.stripe_sandbox import settings
 from tools.stripe_sandbox.catalog import usage
 from tools.stripe_sandbox.controls import actions
-from tools.stripe_sandbox.invoices import invoices, lines, standing
+from tools.stripe_sandbox.invoices import invoices, lines, subscription_status
 from tools.stripe_sandbox.pages import hosted
 from tools.stripe_sandbox.state import delivery
 from tools.stripe_sandbox.state.errors import Refused
@@ -82,7 +82,7 @@ def _subscription(db: Transaction, subscription: Document, names: dict[str, str]
         "start": start,
         "end": end,
         "ends": subscription["cancel_at_period_end"],
-        "runs": subscription["status"] not in standing.ENDED,
+        "runs": subscription["status"] not in subscription_status.ENDED,
         "used": used,
         "cents": sum(each["cents"] for each in used),
     }

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 
-class Counts:
+class RequestCounts:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._requests: Counter[str] = Counter()
@@ -46,4 +46,4 @@ class Counts:
             self._overlaps = 0
 
 
-counts = Counts()
+counts = RequestCounts()

@@ -39,7 +39,7 @@ straight = urllib.request.build_opener(urllib.request.ProxyHandler({}), NoRedire
 
 
 @dataclass
-class Delivery:
+class DeliverySettings:
     """Where to and how; `/sandbox/delivery` changes it until the next start."""
 
     url: str | None = field(default_factory=lambda: settings.STRIPE_SANDBOX_WEBHOOK_URL or None)
@@ -47,17 +47,17 @@ class Delivery:
     shuffle: bool = False
 
 
-_current: list[Delivery] = []
+_current: list[DeliverySettings] = []
 
 
-def current() -> Delivery:
+def current() -> DeliverySettings:
     """What holds at this moment."""
     if not _current:
-        _current.append(Delivery())
+        _current.append(DeliverySettings())
     return _current[0]
 
 
-def change(**members: Any) -> Delivery:
+def change(**members: Any) -> DeliverySettings:
     """Set some of it."""
     for name, value in members.items():
         setattr(current(), name, value)
@@ -87,7 +87,7 @@ def signature(text: str) -> str:
 
 def event_of(db: Transaction, key: str) -> Document:
     """Of either kind."""
-    found = db.seek("event", key)
+    found = db.get_or_none("event", key)
     return found or db.get("v2.core.event", key)
 
 
@@ -130,7 +130,7 @@ def deliver_due() -> bool:
     return bool(keys)
 
 
-def _deliver(key: str, how: Delivery) -> None:
+def _deliver(key: str, how: DeliverySettings) -> None:
     with store().transaction() as db:
         text = payload(event_of(db, key))
     answer = _post(str(how.url), text)

@@ -35,7 +35,7 @@ def new_id(prefix: str, length: int = 24) -> str:
     return f"{prefix}_" + "".join(secrets.choice(LETTERS) for _ in range(length))
 
 
-def fresh(kind: str, prefix: str, **members: Any) -> Document:
+def new_object(kind: str, prefix: str, **members: Any) -> Document:
     """The beginnings of an object. Members whose names begin with _ are ours and are never shown."""
     return {
         "id": new_id(prefix),

@@ -12,7 +12,7 @@ API_VERSION = "2026-10-28.endive"
 def emit(db: Transaction, kind: str, body: Document) -> None:
     """A snapshot event: it carries the object as it is now."""
     request = {"id": db.request_id or None, "idempotency_key": db.request_key or None}
-    event = documents.fresh(
+    event = documents.new_object(
         "event",
         "evt",
         type=kind,

@@ -43,7 +43,7 @@ class Fault:
         self.chance = random.Random(self.seed)  # noqa: S311 - chance, no secret
 
     def fires(self, method: str, path: str) -> bool:
-        """Whether it strikes this request; counted if so."""
+        """Whether it applies to this request; counted if so."""
         fits = self.method in {"", method} and re.search(self.path, path)
         if not fits or (self.times is not None and self.fired >= self.times):
             return False
@@ -78,8 +78,8 @@ class Faults:
         with self._lock:
             return [fault.told for fault in self._faults]
 
-    def strike(self, kinds: frozenset[str], method: str, path: str) -> Fault | None:
-        """The first fault of those kinds that strikes this request."""
+    def matching(self, kinds: frozenset[str], method: str, path: str) -> Fault | None:
+        """The first fault of those kinds that applies to this request."""
         with self._lock:
             fitting = (fault for fault in self._faults if fault.kind in kinds)
             return next((fault for fault in fitting if fault.fires(method, path)), None)

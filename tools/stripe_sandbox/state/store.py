@@ -99,7 +99,7 @@ class Transaction:
         )
         return body
 
-    def seek(self, kind: str, key: object) -> Document | None:
+    def get_or_none(self, kind: str, key: object) -> Document | None:
         """The object of that id, if there is one."""
         found = self.rows("SELECT body FROM documents WHERE kind = ? AND id = ?", kind, key)
         return json.loads(found[0]["body"]) if found else None
@@ -110,7 +110,7 @@ class Transaction:
         Raises:
             Refused: there is none; `param` is the parameter that named it.
         """
-        found = self.seek(kind, key)
+        found = self.get_or_none(kind, key)
         if found is None:
             raise missing(kind, key, param)
         return found

@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tools.stripe_sandbox import settings
-from tools.stripe_sandbox.invoices import cards, standing
+from tools.stripe_sandbox.invoices import cards, subscription_status
 from tools.stripe_sandbox.state import clock, documents, events
 from tools.stripe_sandbox.state.call import Call
 from tools.stripe_sandbox.state.errors import Refused, absent
@@ -29,7 +29,7 @@ def create(call: Call) -> Document:
     for name in ("customer", "success_url", "line_items"):
         if name not in params:
             raise absent(name)
-    customer = customers.alive(call.db, params["customer"])
+    customer = customers.existing(call.db, params["customer"])
     prices = subscriptions.check_prices(call.db, params["line_items"], "line_items")
     _check_customer_update(params, customer)
     return call.db.add(session := _session(call, customer, prices), session["created"])
@@ -57,7 +57,7 @@ def _check_customer_update(params: Document, customer: Document) -> None:
 
 def _session(call: Call, customer: Document, prices: list[Document]) -> Document:
     params, now = call.params, clock.now()
-    session = documents.fresh("checkout.session", "cs_test")
+    session = documents.new_object("checkout.session", "cs_test")
     key = session["id"]
     session |= {
         "amount_subtotal": 0,
@@ -156,7 +156,7 @@ def complete(
         Refused: the card was declined; nothing is made then.
     """
     check_open(session)
-    customer = customers.alive(db, session["customer"])
+    customer = customers.existing(db, session["customer"])
     attached = cards.attach_to(db, card, customer["id"])
     attached["billing_details"] |= {"name": details.get("name"), "address": details.get("address")}
     db.save(attached)
@@ -205,15 +205,15 @@ def _take_details(
 def _hear_later(db: Transaction, session: Document, subscription: Document, outcome: str) -> None:
     """The bank's answer to a payment that was not instant."""
     if outcome == "succeeded":
-        standing.set_status(db, subscription, "active")
+        subscription_status.set_status(db, subscription, "active")
         session["payment_status"] = "paid"
     else:
         subscription["ended_at"] = clock.now()
-        standing.set_status(db, subscription, "incomplete_expired")
+        subscription_status.set_status(db, subscription, "incomplete_expired")
     events.emit(db, f"checkout.session.async_payment_{outcome}", db.save(session))
 
 
-def landing(session: Document) -> str:
+def landing_address(session: Document) -> str:
     """Where the page sends whoever subscribed."""
     address: str = session["success_url"]
     return address.replace("{CHECKOUT_SESSION_ID}", quote(session["id"]))

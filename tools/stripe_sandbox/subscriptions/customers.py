@@ -2,7 +2,7 @@
 
 import secrets
 
-from tools.stripe_sandbox.invoices import balances, cards, standing
+from tools.stripe_sandbox.invoices import balances, cards, subscription_status
 from tools.stripe_sandbox.state import documents, events
 from tools.stripe_sandbox.state.call import Call
 from tools.stripe_sandbox.state.errors import Refused
@@ -16,7 +16,7 @@ PLAIN = (
 
 
 def create(call: Call) -> Document:
-    customer = documents.fresh(
+    customer = documents.new_object(
         "customer",
         "cus",
         address=None,
@@ -53,7 +53,7 @@ def create(call: Call) -> Document:
     return customer
 
 
-def alive(db: Transaction, key: str, param: str = "customer") -> Document:
+def existing(db: Transaction, key: str, param: str = "customer") -> Document:
     """The customer whom a parameter names; one who was deleted is none."""
     customer = db.get("customer", key, param)
     if customer["_deleted"]:
@@ -70,7 +70,7 @@ def retrieve(call: Call) -> Document:
 
 
 def _addressed(call: Call) -> Document:
-    return alive(call.db, call.args["id"], "id")
+    return existing(call.db, call.args["id"], "id")
 
 
 def _take_invoice_settings(call: Call, customer: Document) -> None:
@@ -85,7 +85,7 @@ def delete(call: Call) -> Document:
     """For good; subscriptions end at once and what they have not billed is lost."""
     customer = _addressed(call)
     for subscription in call.db.find("subscription", customer=customer["id"]):
-        if subscription["status"] not in standing.ENDED:
+        if subscription["status"] not in subscription_status.ENDED:
             periods.end_subscription(call.db, subscription)
     events.emit(call.db, "customer.deleted", customer)
     call.db.save({**customer, "_deleted": True})

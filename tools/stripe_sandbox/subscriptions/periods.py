@@ -27,7 +27,9 @@ def next_end(subscription: Document, start: int) -> int:
 def end_period(db: Transaction, subscription: Document, at: int) -> Document:
     """The invoice of the period that ends then; the next begins, or the subscription ends as it was told to."""
     start, _ = span(subscription)
-    invoice = invoices.bill(db, subscription, start=start, end=at, reason="subscription_cycle")
+    invoice = invoices.draft_for_period(
+        db, subscription, start=start, end=at, reason="subscription_cycle"
+    )
     subscription["latest_invoice"] = invoice["id"]
     if subscription["cancel_at_period_end"]:
         end_subscription(db, subscription)

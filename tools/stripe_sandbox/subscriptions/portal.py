@@ -29,7 +29,7 @@ FEATURES: dict[str, dict[str, Any]] = {
 
 
 def create_configuration(call: Call) -> Document:
-    configuration = documents.fresh(
+    configuration = documents.new_object(
         "billing_portal.configuration",
         "bpc",
         active=True,
@@ -59,7 +59,7 @@ def create_session(call: Call) -> Document:
     params = call.params
     if "customer" not in params:
         raise absent("customer")
-    customer = customers.alive(call.db, params["customer"])
+    customer = customers.existing(call.db, params["customer"])
     if "configuration" not in params:
         raise Refused(
             "No configuration provided and your test mode default configuration has not been created. "
@@ -69,7 +69,7 @@ def create_session(call: Call) -> Document:
     configuration = call.db.get(
         "billing_portal.configuration", params["configuration"], "configuration"
     )
-    session = documents.fresh("billing_portal.session", "bps")
+    session = documents.new_object("billing_portal.session", "bps")
     del session["metadata"]
     session |= {
         "configuration": configuration["id"],

@@ -1,6 +1,6 @@
 """The items of a subscription, one for each price."""
 
-from tools.stripe_sandbox.invoices import standing
+from tools.stripe_sandbox.invoices import subscription_status
 from tools.stripe_sandbox.state import documents, events
 from tools.stripe_sandbox.state.call import Call
 from tools.stripe_sandbox.state.errors import Refused, missing
@@ -12,7 +12,7 @@ def create(call: Call) -> Document:
     """One more price, for the current period too."""
     db, params = call.db, call.params
     subscription = db.get("subscription", params["subscription"], "subscription")
-    if subscription["status"] in standing.ENDED:
+    if subscription["status"] in subscription_status.ENDED:
         raise Refused("This subscription is canceled.", param="subscription")
     items = subscription["items"]["data"]
     given: Document = {name: params[name] for name in ("price", "quantity") if name in params}

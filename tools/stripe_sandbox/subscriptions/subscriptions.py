@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tools.stripe_sandbox.invoices import cards, invoices, standing
+from tools.stripe_sandbox.invoices import cards, invoices, subscription_status
 from tools.stripe_sandbox.state import clock, documents, events
 from tools.stripe_sandbox.state.call import Call
 from tools.stripe_sandbox.state.errors import Refused, absent
@@ -17,7 +17,7 @@ def create(call: Call) -> Document:
     params = call.params
     if "customer" not in params:
         raise absent("customer")
-    customer = customers.alive(call.db, params["customer"])
+    customer = customers.existing(call.db, params["customer"])
     card = params.get("default_payment_method")
     if card:
         cards.of_customer(call.db, card, customer["id"], "default_payment_method")
@@ -93,7 +93,7 @@ def begin(
 ) -> Document:
     """A new subscription, not yet kept."""
     now = clock.now()
-    subscription = documents.fresh("subscription", "sub")
+    subscription = documents.new_object("subscription", "sub")
     subscription |= {
         "application": None,
         "automatic_tax": {"enabled": False, "liability": None, "disabled_reason": None},
@@ -132,7 +132,7 @@ def add_item(
     subscription: Document, price: Document, metadata: dict[str, Any], start: int, end: int
 ) -> Document:
     """One more item, which shares the period of the others."""
-    item = documents.fresh(
+    item = documents.new_object(
         "subscription_item",
         "si",
         billing_thresholds=None,
@@ -153,7 +153,9 @@ def start(db: Transaction, subscription: Document) -> Document:
     db.add(subscription, subscription["created"])
     events.emit(db, "customer.subscription.created", subscription)
     now = subscription["start_date"]
-    invoice = invoices.bill(db, subscription, start=now, end=now, reason="subscription_create")
+    invoice = invoices.draft_for_period(
+        db, subscription, start=now, end=now, reason="subscription_create"
+    )
     subscription["latest_invoice"] = invoice["id"]
     db.save(subscription)
     invoices.finalize(db, invoice, collect=True)
@@ -182,7 +184,7 @@ def listed(call: Call) -> Document:
 def _running(call: Call) -> Document:
     """The one in the address; one that has ended cannot be changed."""
     subscription = retrieve(call)
-    if subscription["status"] in standing.ENDED:
+    if subscription["status"] in subscription_status.ENDED:
         raise Refused(
             "A canceled subscription can only update its cancellation_details and metadata.",
             param="id",
@@ -221,7 +223,7 @@ def _take_reasons(call: Call, subscription: Document) -> None:
 def cancel(call: Call) -> Document:
     """At once. Without `invoice_now` nobody will ever be billed for what was used in this period."""
     subscription = retrieve(call)
-    if subscription["status"] in standing.ENDED:
+    if subscription["status"] in subscription_status.ENDED:
         raise Refused(
             f"No such subscription: '{subscription['id']}'",
             code="resource_missing",
@@ -231,7 +233,7 @@ def cancel(call: Call) -> Document:
     _take_reasons(call, subscription)
     subscription["cancellation_details"]["reason"] = "cancellation_requested"
     if call.params.get("invoice_now"):
-        invoice = invoices.bill(
+        invoice = invoices.draft_for_period(
             call.db,
             subscription,
             start=periods.span(subscription)[0],

@@ -22,7 +22,7 @@ SAMPLES = 5
 
 def start() -> None:
     """Once a process."""
-    threading.Thread(target=_run, name="ticker", daemon=True).start()
+    threading.Thread(target=_run, name="periodic", daemon=True).start()
 
 
 def _run() -> None:
@@ -30,12 +30,12 @@ def _run() -> None:
         time.sleep(LOOK_SECONDS)
         try:
             with store().transaction() as db:
-                tick(db)
+                run_due(db)
         except Exception:
-            logger.exception("the sandbox's clock stumbled")
+            logger.exception("a periodic step failed")
 
 
-def tick(db: Transaction) -> None:
+def run_due(db: Transaction) -> None:
     """Everything that is due by now."""
     now = clock.now()
     for subscription in db.find("subscription", status=["active", "past_due", "unpaid"]):

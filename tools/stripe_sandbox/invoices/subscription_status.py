@@ -31,7 +31,7 @@ def payment_failed(db: Transaction, invoice: Document) -> None:
         set_status(db, subscription, "past_due")
 
 
-def settled(db: Transaction, invoice: Document) -> None:
+def payment_succeeded(db: Transaction, invoice: Document) -> None:
     """Stripe's rule: the newest finalized invoice decides, whatever older ones are still open."""
     subscription = of_invoice(db, invoice)
     if subscription is None or subscription["status"] not in {"past_due", "unpaid"}:
