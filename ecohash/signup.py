@@ -1,7 +1,8 @@
 """Everything that happens when somebody signs up, from top to bottom, and where allauth meets it."""
 
+from dataclasses import dataclass
 from datetime import timedelta
-from secrets import token_hex
+from secrets import token_hex, token_urlsafe
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -11,6 +12,8 @@ from allauth.account.models import EmailAddress
 from allauth.core import context
 from allauth.core.exceptions import ImmediateHttpResponse
 from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef
 from django.http import HttpRequest
@@ -20,8 +23,10 @@ from django.utils import timezone
 
 from accounts.access import membership_of
 from accounts.http.addresses import caller_address
+from accounts.keys import keys
 from accounts.models import Membership, Organization, User
 from accounts.sign_in import attempts, devices, mailboxes
+from accounts.sign_in.bounded import EMAIL_LIMIT
 from billing.ledger import holds, trial
 from billing.models import Credit, LedgerEntry
 
@@ -57,6 +62,51 @@ def sign_up(
         if by_setting and micros:
             trial.note_granted(organization=organization, email=user.email)
     return organization
+
+
+@dataclass(frozen=True)
+class Account:
+    """What the new user needs to sign in and to call the API; the key is shown here and never again."""
+
+    email: str
+    password: str
+    organization: str
+    api_key: str
+
+
+def create_account(
+    *,
+    email: str,
+    organization_name: str = "",
+    credit_micros: int | None = None,
+    limits_lifted: bool = False,
+    staff: bool = False,
+) -> Account:
+    """Make the account with a random password; the address counts as verified.
+
+    Raises:
+        ValidationError: not an e-mail address, one that has an account, or a text that is too long.
+    """
+    validate_email(email)
+    if len(email) > EMAIL_LIMIT or len(organization_name) > ORGANIZATION_LIMIT:
+        raise ValidationError(
+            f"An address has at most {EMAIL_LIMIT} characters, and the name of an organization "
+            f"{ORGANIZATION_LIMIT}."
+        )
+    if User.objects.filter(email__iexact=email).exists():
+        raise ValidationError("This e-mail address already has an account.")
+    password = token_urlsafe(12)
+    with transaction.atomic():
+        user = User.objects.create_user(email, password, is_staff=staff, is_superuser=staff)
+        EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+        organization = sign_up(
+            user=user, organization_name=organization_name, trial_credit_micros=credit_micros
+        )
+        if limits_lifted:
+            organization.limits_lifted = True
+            organization.save(update_fields=["limits_lifted"])
+        _, secret = keys.mint(organization=organization, name="First key", created_by=user)
+    return Account(user.email, password, organization.name, secret)
 
 
 def remove_unverified() -> int:

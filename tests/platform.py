@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from ecohash.up import supervisor
+from ecohash.up import leftovers
 from tests import servers
 
 READY_SECONDS = 180
@@ -109,11 +109,11 @@ class Platform:
 
     def pids(self, name: str = "") -> list[int]:
         """The processes of one program (web, default, beat, gpu1), the parent first, or of all."""
-        return supervisor.running(name, var_dir=self.var_dir)
+        return leftovers.running(name, var_dir=self.var_dir)
 
     def everything(self) -> list[str]:
         """Command lines of all processes that name this folder: supervisord and Redis too."""
-        lines = (" ".join(words) for _, words in supervisor.command_lines())
+        lines = (" ".join(words) for _, words in leftovers.command_lines())
         return [line for line in lines if str(self.var_dir) in line]
 
     def status(self, path: str) -> int:

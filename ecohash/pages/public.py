@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.models import ApiKey, Membership, User
 from billing.ledger import pricing
-from images.catalog import DEFAULT_SIZE, FLUX_SCHNELL, PROMPT_LIMIT, SEED_LIMIT, SIZES
+from images.catalog import DEFAULT_MODEL, DEFAULT_SIZE, MODELS, PROMPT_LIMIT, SEED_LIMIT, SIZES
 from images.pages import snippets
 
 EXAMPLE_PROMPT = "A watercolor painting of a fox in a misty forest, soft light"
@@ -25,7 +25,7 @@ def site(request: HttpRequest) -> dict[str, Any]:  # noqa: ARG001 - a context pr
         "app_name": "EcoHash",
         "base_url": settings.BASE_URL,
         "api_base": f"{settings.BASE_URL}/v1",
-        "default_model": FLUX_SCHNELL,
+        "default_model": MODELS[DEFAULT_MODEL],
         "mail_folder": settings.VAR_DIR / "mail" if to_folder else None,
     }
 
@@ -71,7 +71,7 @@ def favicon(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - a view's si
 
 def offered_sizes() -> list[tuple[str, int]]:
     """(size, price in micro-dollars) of each size on offer that has a price, in the catalog's order."""
-    prices = pricing.prices_in_force(FLUX_SCHNELL.id)
+    prices = pricing.prices_in_force(DEFAULT_MODEL)
     return [(size, prices[size].amount_micros) for size in SIZES if size in prices]
 
 

@@ -14,8 +14,8 @@ from django.conf import settings
 
 from accounts.keys import keys
 from accounts.models import User
-from ecohash.management.commands.create_account import Account, create_account
-from images.catalog import FLUX_SCHNELL
+from ecohash.signup import Account, create_account
+from images.catalog import DEFAULT_MODEL
 
 DEMO_EMAIL = "demo@ecohash.example"
 POLL_SECONDS = 0.5
@@ -87,7 +87,7 @@ def demo_account() -> Account | None:
 def curl(api_key: str) -> str:
     """One line for bash or zsh that draws a picture into fox.png, or prints the refusal."""
     body = json.dumps(
-        {"model": FLUX_SCHNELL.id, "prompt": "a red fox in the snow", "size": "512x512"}
+        {"model": DEFAULT_MODEL, "prompt": "a red fox in the snow", "size": "512x512"}
     )
     save = (
         "import base64, json, sys; answer = json.load(sys.stdin); "

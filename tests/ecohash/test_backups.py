@@ -18,7 +18,7 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from ecohash.sqlite import backups
-from ecohash.up import supervisor
+from ecohash.up import programs
 from tests import servers
 
 ROWS = 2_000
@@ -202,13 +202,13 @@ def test_postgresql_is_left_to_its_own_tools(source: Path, monkeypatch: pytest.M
     monkeypatch.setitem(configured.DATABASES["default"], "ENGINE", "django.db.backends.postgresql")
     with pytest.raises(CommandError, match="pg_dump"):
         call_command("backup")
-    assert "backup" not in [program.name for program in supervisor.programs()]
+    assert "backup" not in [program.name for program in programs.programs()]
 
 
 def test_the_program_runs_where_backups_are_wanted(source: Path, settings: Settings) -> None:
-    assert "backup" in [program.name for program in supervisor.programs()]
+    assert "backup" in [program.name for program in programs.programs()]
     settings.BACKUP_DAYS = 0
-    assert "backup" not in [program.name for program in supervisor.programs()]
+    assert "backup" not in [program.name for program in programs.programs()]
 
 
 def test_the_program_needs_no_apps(source: Path) -> None:

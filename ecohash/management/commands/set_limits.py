@@ -1,4 +1,4 @@
-"""`manage.py set_limits EMAIL ...`: what the organisation of that person may do."""
+"""`manage.py set_limits EMAIL ...`: what the organization of that person may do."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ FIGURES = ("requests_per_minute", "images_per_minute", "images_in_flight")
 
 
 class Command(BaseCommand):
-    """Show an organisation's limits, or change those that are named."""
+    """Show an organization's limits, or change those that are named."""
 
     help = "Show the limits of an organization, or change those that are named."
 

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from ecohash.configuration import development, startup
-from ecohash.up import supervisor
+from ecohash.up import config, leftovers, machine
 
 
 class Command(BaseCommand):
@@ -21,18 +21,18 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **_options: Any) -> None:
         os.umask(0o077)
         try:
-            supervisor.make_folders()
+            machine.make_folders()
             startup.check(writes=True)
-            lock = supervisor.take_lock()
-            if count := supervisor.stop_leftovers():
+            lock = machine.take_lock()
+            if count := leftovers.stop_leftovers():
                 self.say(f"Stopped {count} processes that an earlier run had left behind.")
-            supervisor.check_ports()
+            machine.check_ports()
             self.prepare()
-            supervisor.raise_file_limit()
-            supervisor.keep_lock_through_exec(lock)
+            machine.raise_file_limit()
+            machine.keep_lock_through_exec(lock)
             self.say(f"Starting EcoHash in {settings.VAR_DIR} (Ctrl-C stops it) ...")
-            supervisor.become_supervisord()
-        except supervisor.NotPossible as refusal:
+            config.become_supervisord()
+        except machine.CannotStart as refusal:
             raise CommandError(str(refusal)) from None
         except OSError as error:
             raise CommandError(development.sentence(error)) from None
@@ -44,7 +44,7 @@ class Command(BaseCommand):
             call_command("migrate", verbosity=0, interactive=False)
         except DatabaseError as error:
             reason = str(error).strip().partition("\n")[0]
-            raise supervisor.NotPossible(
+            raise machine.CannotStart(
                 f"The database cannot be prepared ({reason}). Check DATABASE_URL and that its server "
                 "runs; without one, that VAR_DIR has room."
             ) from None

