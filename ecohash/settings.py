@@ -5,16 +5,13 @@ Each name is explained in `.env.example`. An empty value counts as unset.
 
 import os
 import resource
-import sys
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import environ
-from csp.constants import NONE, SELF
 
 from ecohash.background import beat_schedule
-from ecohash.configuration import development, environment, production
+from ecohash.configuration import backends, development, environment, logs, production
 from ecohash.configuration.environment import (
     HIGHEST_PORT,
     address,
@@ -179,21 +176,12 @@ if BASE_URL.startswith("https://"):
         SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-CONTENT_SECURITY_POLICY = {
-    # Programs read these, not browsers.
-    "EXCLUDE_URL_PREFIXES": ["/v1", "/i/"],
-    "DIRECTIVES": {
-        "default-src": [SELF],
-        # data: for Django's own admin icons; the hosted links may answer with a redirect to S3.
-        "img-src": [SELF, "data:", *filter(None, [setting("AWS_S3_ENDPOINT_URL")])]
-        + (["https://*.amazonaws.com"] if setting("S3_BUCKET") else []),
-        "object-src": [NONE],
-        "base-uri": [SELF],
-        # A form may end at Stripe: browsers hold the redirect against this list too.
-        "form-action": [SELF, *STRIPE_PAGES],
-        "frame-ancestors": [NONE],
-    },
-}
+CONTENT_SECURITY_POLICY = backends.content_security_policy(
+    s3_bucket=setting("S3_BUCKET"),
+    s3_endpoint=setting("AWS_S3_ENDPOINT_URL"),
+    # A form may end at Stripe: browsers hold the redirect against this list too.
+    forms_lead_to=STRIPE_PAGES,
+)
 
 # --- forms: none of ours is larger, or takes a file -------------------------------------------------
 
@@ -203,28 +191,13 @@ FILE_UPLOAD_HANDLERS = ["ecohash.web.uploads.NoFiles"]
 
 # --- database: it decides; everything else carries hints ------------------------------------------
 
-ATOMIC_REQUESTS = False
-database: dict[str, Any] = {
-    "ENGINE": "ecohash.sqlite",
-    "NAME": str(VAR_DIR / "ecohash.sqlite3"),
+DATABASES = {
+    "default": backends.database(
+        environment.database("DATABASE_URL") if DATABASE_URL else {},
+        sqlite_file=VAR_DIR / "ecohash.sqlite3",
+        pool_size=number("DATABASE_POOL_SIZE", 20, most=10_000),
+    )
 }
-pool_size = number("DATABASE_POOL_SIZE", 20, most=10_000)
-if DATABASE_URL:
-    database = environment.database("DATABASE_URL") or database
-if database["ENGINE"] == "django.db.backends.postgresql":
-    # A thread that waits holds no connection, so the pool need not match the threads.
-    database["OPTIONS"] = database.get("OPTIONS", {}) | {
-        "pool": {"min_size": 0, "max_size": pool_size, "timeout": 10},
-    }
-else:
-    database["ENGINE"] = "ecohash.sqlite"
-    database["OPTIONS"] = {
-        # Taking the write lock at BEGIN queues writers instead of failing them half-way.
-        "transaction_mode": "IMMEDIATE",
-        "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-    }
-DATABASES = {"default": database}
 # Of SQLite only. 0: none is made but by hand, and none is removed.
 BACKUP_DAYS = number("BACKUP_DAYS", 7, least=0, most=10_000)
 
@@ -323,20 +296,8 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A worker outlives any outage of its broker, a Redis that is read-only for a while too.
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True
-CELERY_BROKER_TRANSPORT_OPTIONS = (
-    {}
-    if CELERY_BROKER_URL.startswith(("amqp", "pyamqp"))
-    else {
-        # Twice the longest task, so that no task is delivered again while it still runs.
-        "visibility_timeout": 2 * DEFAULT_QUEUE_TASK_SECONDS,
-        "unacked_restore_interval": 5,
-        # A web process must not hang on a broker that is away: a lost bell is rung again.
-        "socket_timeout": 5,
-        "socket_connect_timeout": 2,
-        # One more try at once, in place of six seconds with pauses: a caller stands behind each bell.
-        "max_retries": 1,
-        "interval_start": 0,
-    }
+CELERY_BROKER_TRANSPORT_OPTIONS = backends.broker_options(
+    CELERY_BROKER_URL, task_seconds=DEFAULT_QUEUE_TASK_SECONDS
 )
 CELERY_BEAT_SCHEDULER = "ecohash.background.beat:Scheduler"
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
@@ -356,28 +317,11 @@ S3_BUCKET = setting("S3_BUCKET")
 AWS_S3_ENDPOINT_URL = address("AWS_S3_ENDPOINT_URL", schemes=("https", "http"))
 # Where boto3 learns the region; without one it signs for us-east-1, and other regions refuse that.
 NAME_A_REGION = ("AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_CONFIG_FILE")
-STORAGES: dict[str, dict[str, Any]] = {
-    "staticfiles": {
-        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
-        if PRODUCTION
-        else "django.contrib.staticfiles.storage.StaticFilesStorage",
-    },
-    "images": {
-        "BACKEND": "storages.backends.s3.S3Storage",
-        "OPTIONS": {
-            "bucket_name": S3_BUCKET,
-            "endpoint_url": AWS_S3_ENDPOINT_URL or None,
-            "default_acl": None,
-            "querystring_auth": True,
-            "querystring_expire": 60,
-            "signature_version": "s3v4",
-        },
-    }
+STORAGES = {
+    "staticfiles": backends.static_files(production=PRODUCTION),
+    "images": backends.s3(bucket=S3_BUCKET, endpoint=AWS_S3_ENDPOINT_URL)
     if S3_BUCKET
-    else {
-        "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {"location": str(VAR_DIR / "images"), "allow_overwrite": True},
-    },
+    else backends.folder(VAR_DIR / "images"),
 }
 
 # --- inference ------------------------------------------------------------------------------------
@@ -428,43 +372,7 @@ CONNECTIONS_PER_ADDRESS = number("CONNECTIONS_PER_ADDRESS", 256, least=8)
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOGGING_CONFIG = "ecohash.configuration.logs.configure"
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {"discreet": {"()": "ecohash.configuration.logs.DiscreetFilter"}},
-    "formatters": {
-        "json": {
-            "()": "pythonjsonlogger.json.JsonFormatter",
-            "format": "%(asctime)s %(levelname)s %(name)s %(message)s %(request_id)s %(process)d",
-            "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
-        },
-    },
-    "handlers": {
-        "stderr": {
-            "class": "ecohash.configuration.logs.DiscreetHandler",
-            "formatter": "json",
-            "filters": ["discreet"],
-            "stream": sys.stderr,
-        },
-    },
-    "root": {"handlers": ["stderr"], "level": choice("LOG_LEVEL", "INFO", LOG_LEVELS)},
-    "loggers": {
-        # Named, so that the handlers which Django gives it (a terminal's, and mails with the request) go.
-        "django": {"level": "INFO"},
-        # Our own middleware writes one line for each request, without the query string.
-        "django.server": {"level": "ERROR", "propagate": True},
-        # At DEBUG each statement, with its values.
-        "django.db.backends": {"level": "INFO"},
-        "django.request": {"level": "ERROR"},
-        "django.security.DisallowedHost": {"level": "ERROR"},
-        "gunicorn.error": {"level": "INFO", "propagate": True},
-        # Two lines for each call, with addresses of customers' objects.
-        "stripe": {"level": "WARNING"},
-        "celery.app.trace": {"level": "WARNING"},
-        "celery.beat": {"level": "WARNING"},
-        "celery.worker.strategy": {"level": "WARNING"},
-    },
-}
+LOGGING = logs.dict_config(level=choice("LOG_LEVEL", "INFO", LOG_LEVELS))
 
 # --- all of it together ----------------------------------------------------------------------------
 

@@ -140,6 +140,47 @@ def frames_of(error: BaseException) -> str:
 # --- what Python itself prints ----------------------------------------------------------------------
 
 
+def dict_config(*, level: str) -> dict[str, Any]:
+    """The settings' LOGGING: JSON on stderr, with the request id."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"discreet": {"()": "ecohash.configuration.logs.DiscreetFilter"}},
+        "formatters": {
+            "json": {
+                "()": "pythonjsonlogger.json.JsonFormatter",
+                "format": "%(asctime)s %(levelname)s %(name)s %(message)s %(request_id)s %(process)d",
+                "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+            },
+        },
+        "handlers": {
+            "stderr": {
+                "class": "ecohash.configuration.logs.DiscreetHandler",
+                "formatter": "json",
+                "filters": ["discreet"],
+                "stream": sys.stderr,
+            },
+        },
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            # Named, so that the handlers which Django gives it (a terminal's, and mails with the request) go.
+            "django": {"level": "INFO"},
+            # Our own middleware writes one line for each request, without the query string.
+            "django.server": {"level": "ERROR", "propagate": True},
+            # At DEBUG each statement, with its values.
+            "django.db.backends": {"level": "INFO"},
+            "django.request": {"level": "ERROR"},
+            "django.security.DisallowedHost": {"level": "ERROR"},
+            "gunicorn.error": {"level": "INFO", "propagate": True},
+            # Two lines for each call, with addresses of customers' objects.
+            "stripe": {"level": "WARNING"},
+            "celery.app.trace": {"level": "WARNING"},
+            "celery.beat": {"level": "WARNING"},
+            "celery.worker.strategy": {"level": "WARNING"},
+        },
+    }
+
+
 def configure(config: dict[str, Any]) -> None:
     """Put the settings' LOGGING in force, and the filter before what has no handler: Django calls it."""
     logging.config.dictConfig(config)
