@@ -8,7 +8,8 @@ from typing import Any
 
 from django.http import HttpResponse, JsonResponse
 
-from images.jobs import generation, idempotency
+from images.jobs import idempotency
+from images.jobs.refusals import refusal_of
 from images.models import Generation
 from images.pictures import links, storage
 from images.queue import fairness
@@ -27,15 +28,15 @@ class WatchedAnswer(HttpResponse):
     """
 
     def __init__(
-        self, content: bytes, *, caller: ClientConnection, on_end: OnEnd, **kwargs: Any
+        self, content: bytes, *, client: ClientConnection, on_end: OnEnd, **kwargs: Any
     ) -> None:
         super().__init__(content, **kwargs)
-        self._caller = caller
+        self._client = client
         self._on_end: OnEnd | None = on_end
         self._whole = False
 
     def __iter__(self) -> Iterator[bytes]:
-        listening = not self._caller.has_left
+        listening = not self._client.has_left
         yield from super().__iter__()
         self._whole = listening
 
@@ -46,7 +47,7 @@ class WatchedAnswer(HttpResponse):
         super().close()
 
 
-def picture_answer(job: Generation, *, caller: ClientConnection, shared: bool) -> HttpResponse:
+def picture_answer(job: Generation, *, client: ClientConnection, shared: bool) -> HttpResponse:
     """The answer to a generation that succeeded, in the form that was asked for.
 
     `shared`: the job was another call's. Same bytes; a header says so.
@@ -68,7 +69,7 @@ def picture_answer(job: Generation, *, caller: ClientConnection, shared: bool) -
     ]
     return WatchedAnswer(
         b"".join(parts),
-        caller=caller,
+        client=client,
         on_end=partial(idempotency.note_answer, job, shared=shared),
         content_type=JSON,
         headers=({REPLAYED: "true"} if shared else {})
@@ -83,7 +84,7 @@ def picture_answer(job: Generation, *, caller: ClientConnection, shared: bool) -
 
 def job_answer(job: Generation) -> JsonResponse:
     """The job as an object; `data` holds its picture while it lives."""
-    refusal = generation.refusal_of(job)
+    refusal = refusal_of(job)
     return JsonResponse(
         {
             "id": job.id,

@@ -1,6 +1,5 @@
 """The API: `/v1` for callers with a key, `/i` for hosted links."""
 
-from dataclasses import asdict
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
@@ -22,9 +21,11 @@ from accounts.permissions import GENERATE
 from images.api import answers
 from images.api.base import ApiView, UnknownPath, caller_key
 from images.api.body import read_json_object
-from images.api.serializers import GenerationRequest, ModelNotFound
+from images.api.serializers import GenerationSerializer, ModelNotFound
 from images.catalog import MODELS, Model
 from images.jobs import admission, generation, idempotency
+from images.jobs.generation_request import DEADLINE_SECONDS, GenerationRequest
+from images.jobs.refusals import StillRunning, refusal_of
 from images.models import Generation
 from images.pictures import links, storage
 from images.queue import waiting
@@ -35,39 +36,36 @@ LONGEST_NUMBER = 10  # digits; int() is slow beyond reason with thousands
 
 
 class ImageGenerations(ApiView):
-    """POST /v1/images/generations: one prompt in, one picture out."""
+    """POST /v1/images/generations: one prompt in, one picture out.
+
+    The base judges path, method and key; `post` is the life of a call from there on.
+    """
 
     scope = GENERATE
 
     def post(self, request: Request) -> HttpResponseBase:
-        key, caller = caller_key(request), ClientConnection.of(request.META)
-        body = read_json_object(request._request)  # noqa: SLF001
-        asked = GenerationRequest(data=body).asked()
-        call = idempotency.read_call(request.headers, body)
-        deadline_seconds = read_deadline(request)
-        with waiting.place():
-            admitted = admission.request_image(
-                organization=key.organization,
-                api_key=key,
-                address=caller_address(request.META),
-                call=call,
-                request_id=request_id.current(),
-                deadline_seconds=deadline_seconds,
-                **asdict(asked),
-            )
+        client = ClientConnection.of(request.META)
+        generation_request = read_request(request)
+        with waiting.reserve_slot():
+            # A call that repeats an earlier one is answered by that one's job.
+            admitted = admission.share_earlier(generation_request)
+            if admitted is None:
+                # Any other gets a job of its own, where the rate limits and the money suffice.
+                admitted = admission.admit(generation_request)
             self.standing = admitted.standing
             try:
-                seconds = deadline_seconds if admitted.shared else None
-                job = generation.wait_until_finished(admitted.job, caller=caller, seconds=seconds)
+                # Its own job has the call's deadline; another's may have more time.
+                seconds = generation_request.deadline_seconds if admitted.shared else None
+                job = generation.wait_until_finished(admitted.job, client=client, seconds=seconds)
                 if not job.is_finished:
-                    raise generation.StillRunning(job)
+                    raise StillRunning(job)
             except Refusal:
                 if admitted.shared:
                     idempotency.release_join(admitted.job)
                 raise
-        if refusal := generation.refusal_of(job):
+        if refusal := refusal_of(job):
             raise refusal
-        return answers.picture_answer(job, caller=caller, shared=admitted.shared)
+        return answers.picture_answer(job, client=client, shared=admitted.shared)
 
 
 class ImageGeneration(ApiView):
@@ -112,6 +110,27 @@ def describe(model: Model) -> dict[str, Any]:
     return {"id": model.id, "object": "model", "created": model.created, "owned_by": "ecohash"}
 
 
+def read_request(request: Request) -> GenerationRequest:
+    """The call as a valid request of its key's organization.
+
+    Raises:
+        UnsupportedContentType, RequestTooLarge, MalformedBody: see `read_json_object`.
+        InvalidRequest, ModelNotFound: a field or a header is wrong.
+    """
+    body = read_json_object(request._request)  # noqa: SLF001
+    parameters = GenerationSerializer(data=body).parameters()
+    key = caller_key(request)
+    return GenerationRequest(
+        organization=key.organization,
+        api_key=key,
+        address=caller_address(request.META),
+        request_id=request_id.current(),
+        call=idempotency.read_call(request.headers, body),
+        deadline_seconds=read_deadline(request),
+        **parameters,
+    )
+
+
 def read_deadline(request: Request) -> float:
     """How long the caller would wait: the header's seconds, at most our own deadline.
 
@@ -120,15 +139,14 @@ def read_deadline(request: Request) -> float:
     """
     text = request.headers.get(DEADLINE_HEADER)
     if text is None:
-        return generation.DEADLINE_SECONDS
+        return DEADLINE_SECONDS
     if not (text.isascii() and text.isdigit() and len(text) < LONGEST_NUMBER and int(text) >= 1):
-        most = generation.DEADLINE_SECONDS
         raise InvalidRequest(
-            f"The header {DEADLINE_HEADER} must be a whole number of seconds, from 1 to {most}.",
+            f"The header {DEADLINE_HEADER} must be a whole number of seconds, from 1 to {DEADLINE_SECONDS}.",
             code="invalid_value",
             param=DEADLINE_HEADER,
         )
-    return min(int(text), generation.DEADLINE_SECONDS)
+    return min(int(text), DEADLINE_SECONDS)
 
 
 @csrf_exempt

@@ -4,7 +4,6 @@ DRF's own fields are generous ("1" is 1, 1 is "1", true is 1); this contract is 
 here judge the JSON type first. Each failure carries the contract's code; the first one is answered.
 """
 
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from rest_framework import serializers
@@ -14,6 +13,8 @@ from accounts.http.refusals import InvalidRequest, Refusal
 from images.catalog import DEFAULT_SIZE, MODELS, PROMPT_LIMIT, SEED_LIMIT, SIZES
 
 NOT_BUILT_FORMATS = ("jpeg", "webp")
+# The fields that decide the answer; the others only must not ask for what is not offered.
+PARAMETERS = ("model", "prompt", "size", "seed", "response_format")
 
 
 class ModelNotFound(Refusal):
@@ -21,17 +22,6 @@ class ModelNotFound(Refusal):
     code = "model_not_found"
     param = "model"
     text = f"This model does not exist here. Use one of: {', '.join(MODELS)}."
-
-
-@dataclass(frozen=True)
-class GenerationAsked:
-    """A request that passed: every value is usable as it stands."""
-
-    model: str
-    prompt: str
-    size: str
-    seed: int | None
-    response_format: str
 
 
 class StrictField(serializers.Field[Any, Any, Any, Any]):
@@ -131,7 +121,7 @@ class Size(Text):
         return DEFAULT_SIZE if data == "auto" else super().to_internal_value(data)
 
 
-class GenerationRequest(serializers.Serializer[Any]):
+class GenerationSerializer(serializers.Serializer[Any]):
     """The body of POST /v1/images/generations. Fields that are not named here are ignored."""
 
     model = Text()
@@ -145,8 +135,8 @@ class GenerationRequest(serializers.Serializer[Any]):
     output_format = OutputFormat(choices=("png",), default="png")
     stream = Stream(default=False)
 
-    def asked(self) -> GenerationAsked:
-        """The validated request.
+    def parameters(self) -> dict[str, Any]:
+        """The validated fields of a `GenerationRequest`.
 
         Raises:
             InvalidRequest: a field is wrong; the first in the order above.
@@ -160,6 +150,4 @@ class GenerationRequest(serializers.Serializer[Any]):
             if name == "model" and self.initial_data["model"] not in MODELS:
                 raise ModelNotFound
         data = self.validated_data
-        return GenerationAsked(
-            **{field: data[field] for field in GenerationAsked.__dataclass_fields__}
-        )
+        return {name: data[name] for name in PARAMETERS}

@@ -1,11 +1,8 @@
-"""From a valid request to a job: an earlier call's, or the rate limits and then one of its own."""
+"""From a valid request to the job that answers it: an earlier call's, or one of its own."""
 
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from accounts import permissions
-from accounts.http.addresses import Address
 from accounts.http.refusals import Refusal
 from accounts.limits import rate_limits
 from accounts.limits.buckets import retry_after
@@ -13,7 +10,8 @@ from accounts.limits.rate_limits import SECONDS_IN_A_MINUTE, RateLimitStatus
 from accounts.models import ApiKey, Organization
 from billing.ledger.holds import InsufficientQuota, TooManyInFlight
 from images.jobs import generation, idempotency
-from images.jobs.idempotency import IdempotentCall
+from images.jobs.generation_request import GenerationRequest
+from images.jobs.refusals import AlreadyAdmitted
 from images.models import Generation
 from images.queue import fairness
 
@@ -31,89 +29,100 @@ class Admitted:
     standing: RateLimitStatus
 
 
-def request_image(
-    *,
-    organization: Organization,
-    api_key: ApiKey | None = None,
-    address: Address | None = None,
-    call: IdempotentCall | None = None,
-    **asked: Any,
-) -> Admitted:
-    """Find or admit the job for a call from that address; `asked` goes to `generation.admit`.
+def share_earlier(request: GenerationRequest) -> Admitted | None:
+    """Share the job of an earlier call that this one repeats; None where there is none.
 
-    Who shares a job takes a request's token and no image's. A refusal for lack of credit, or of a caller
-    who may not any more, takes neither, and any other refusal of the job no image's.
+    It takes a request from the rate limits, and no image.
 
     Raises:
-        IdempotencyKeyReused, RateLimitExceeded, and whatever `generation.admit` refuses.
+        IdempotencyKeyReused, RateLimitExceeded.
+        InvalidApiKey, InsufficientPermissions: the key was stopped while the body arrived.
     """
-    if api_key and call and (call.key or call.is_retry):
-        # The whole body is there now. A key that was stopped meanwhile is not told of an earlier call either.
-        api_key = permissions.key_now(key=api_key, scope=permissions.GENERATE, address=address)
-    who = LimitSubject(organization, api_key)
-    earlier = idempotency.earlier(organization=organization, api_key=api_key, call=call)
-    if earlier:
-        return _share(earlier, who)
-    standing = rate_limits.take(organization=organization, api_key=api_key, requests=1, images=1)
+    api_key, call = request.api_key, request.call
+    if call is None or not (call.key or call.is_retry):
+        return None
+    if api_key:
+        # A key that was stopped meanwhile is not told of an earlier call.
+        permissions.key_now(key=api_key, scope=permissions.GENERATE, address=request.address)
+    job = idempotency.find_or_join(request)
+    if job is None:
+        return None
     try:
-        for _ in range(TRIES):
-            with suppress(generation.AlreadyAdmitted):
-                job = generation.admit(
-                    organization=organization,
-                    api_key=api_key,
-                    address=address,
-                    call=call,
-                    **asked,
-                )
-                return Admitted(job, shared=False, standing=standing)
-            # Its holder may have failed, and let the key go, in that very moment: then once more.
-            if earlier := idempotency.holder(organization=organization, call=call):
-                return Admitted(earlier, shared=True, standing=who.given_back(images=1))
-        raise generation.AlreadyAdmitted
-    except permissions.REFUSALS:
-        who.given_back(requests=1, images=1)
-        raise
-    except Refusal as refusal:
-        # First of all, for the next look may refuse too.
-        standing = who.given_back(images=1)
-        # Another call with this key may have taken the last of the money, or the last free place.
-        if earlier := idempotency.holder(organization=organization, call=call):
-            return Admitted(earlier, shared=True, standing=standing)
-        if isinstance(refusal, InsufficientQuota):
-            who.given_back(requests=1)
-        elif isinstance(refusal, TooManyInFlight):
-            refusal.headers = {"Retry-After": str(retry_after(_until_free(refusal, who, standing)))}
-        raise
-
-
-@dataclass(frozen=True)
-class LimitSubject:
-    """Whose limits count; no key in the playground."""
-
-    organization: Organization
-    api_key: ApiKey | None
-
-    def given_back(self, *, requests: int = 0, images: int = 0) -> RateLimitStatus:
-        """What is left after these tokens were returned."""
-        return rate_limits.give_back(
-            organization=self.organization, api_key=self.api_key, requests=requests, images=images
-        )
-
-
-def _share(job: Generation, who: LimitSubject) -> Admitted:
-    try:
-        standing = rate_limits.take(organization=who.organization, api_key=who.api_key, requests=1)
+        standing = LimitSubject(request.organization, api_key).take(requests=1)
     except rate_limits.RateLimitExceeded:
         idempotency.release_join(job)
         raise
     return Admitted(job, shared=True, standing=standing)
 
 
-def _until_free(refusal: TooManyInFlight, who: LimitSubject, standing: RateLimitStatus) -> float:
+def admit(request: GenerationRequest) -> Admitted:
+    """Take a request and an image from the rate limits, and admit a job.
+
+    Where a call with the same Idempotency-Key was faster, its job is shared. Every refusal returns the
+    image to the limits; one for lack of credit, or of a caller who may not any more, the request too.
+
+    Raises:
+        IdempotencyKeyReused, RateLimitExceeded, and whatever `generation.admit` refuses.
+    """
+    subject = LimitSubject(request.organization, request.api_key)
+    standing = subject.take(requests=1, images=1)
+    try:
+        return Admitted(_admit(request), shared=False, standing=standing)
+    except permissions.REFUSALS:
+        subject.give_back(requests=1, images=1)
+        raise
+    except Refusal as refusal:
+        # First of all, for the next look may refuse too.
+        standing = subject.give_back(images=1)
+        # Another call with this key may have taken the last of the money, or the last free place.
+        if job := idempotency.find(request):
+            return Admitted(job, shared=True, standing=standing)
+        if isinstance(refusal, InsufficientQuota):
+            subject.give_back(requests=1)
+        elif isinstance(refusal, TooManyInFlight):
+            seconds = _seconds_until_free(refusal, subject, standing)
+            refusal.headers = {"Retry-After": str(retry_after(seconds))}
+        raise
+
+
+def _admit(request: GenerationRequest) -> Generation:
+    """Admit a job, again where the one that had the Idempotency-Key failed and gave it free meanwhile."""
+    for _ in range(TRIES):
+        try:
+            return generation.admit(request)
+        except AlreadyAdmitted:
+            if idempotency.find(request):
+                raise
+    raise AlreadyAdmitted
+
+
+@dataclass(frozen=True)
+class LimitSubject:
+    """Whose rate limits count; without a key, as in the playground, the organization's alone."""
+
+    organization: Organization
+    api_key: ApiKey | None
+
+    def take(self, *, requests: int = 0, images: int = 0) -> RateLimitStatus:
+        """Raises RateLimitExceeded, and then takes nothing."""
+        return rate_limits.take(
+            organization=self.organization, api_key=self.api_key, requests=requests, images=images
+        )
+
+    def give_back(self, *, requests: int = 0, images: int = 0) -> RateLimitStatus:
+        """Return what was taken for work that was then refused."""
+        return rate_limits.give_back(
+            organization=self.organization, api_key=self.api_key, requests=requests, images=images
+        )
+
+
+def _seconds_until_free(
+    refusal: TooManyInFlight, subject: LimitSubject, standing: RateLimitStatus
+) -> float:
     """Seconds until a place in flight is free and the rate limit lets a request pass, as far as is known."""
-    jobs = Generation.objects.for_organization(who.organization)
-    if refusal.of_key and who.api_key:
-        jobs = jobs.filter(api_key=who.api_key)
+    jobs = Generation.objects.for_organization(subject.organization)
+    if refusal.of_key and subject.api_key:
+        jobs = jobs.filter(api_key=subject.api_key)
     ends = fairness.seconds_until_one_ends(jobs)
     place = UNKNOWN_WAIT_SECONDS if ends is None else ends + fairness.DELIVERY_SECONDS
     # The refused request has taken its token.

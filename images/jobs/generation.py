@@ -12,13 +12,11 @@ who leave end what is queued; what is being drawn is finished and charged.
 """
 
 import logging
-import math
 import secrets
 import time
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import (
     DatabaseError,
     IntegrityError,
@@ -31,14 +29,17 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts import permissions
-from accounts.http.addresses import Address
-from accounts.http.refusals import Refusal
-from accounts.limits.buckets import retry_after
-from accounts.models import ApiKey, Organization, User
+from accounts.models import ApiKey, Organization
 from billing.ledger import budgets, holds, pricing
 from images.catalog import MODELS, SEED_LIMIT
 from images.jobs import moderation
-from images.jobs.idempotency import IdempotentCall
+from images.jobs.generation_request import DEADLINE_SECONDS, GenerationRequest
+from images.jobs.refusals import (
+    AlreadyAdmitted,
+    CallerLeft,
+    DeadlineImpossible,
+    GenerationNotFound,
+)
 from images.models import Generation
 from images.queue import fairness, signals, waiting
 from images.queue.admission_lock import organization_lock
@@ -46,166 +47,35 @@ from images.queue.disconnects import ClientConnection
 
 logger = logging.getLogger(__name__)
 
-DEADLINE_SECONDS: int = settings.REQUEST_DEADLINE_SECONDS
-RETRY_AFTER_SECONDS = 5
-
-
-class DeadlinePassed(Refusal):
-    status = 503
-    type = "service_unavailable_error"
-    code = "server_is_overloaded"
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    text = "The image was not ready within the deadline. Nothing was charged. Please try again."
-
-
-class StillRunning(DeadlinePassed):
-    """The caller's deadline passed, and the job goes on: it was begun, or somebody else waits for it.
-    Or nobody knows, while the database is away.
-
-    The only refusal that may be followed by a charge, and the only one that carries the id of a job.
-    """
-
-    def __init__(self, job: Generation) -> None:
-        begun = job.status == Generation.Status.RUNNING
-        state = "being generated" if begun else "still in the queue"
-        again = " or send the same request with the same Idempotency-Key again"
-        super().__init__(
-            f"The image was not ready within the deadline. It is {state}, and will be charged when it is "
-            f"delivered. Get it with GET /v1/images/generations/{job.id}"
-            f"{again if job.idempotency_key else ''}; it is kept for 24 hours."
-        )
-        self.headers = {
-            "Retry-After": str(RETRY_AFTER_SECONDS),
-            "x-ecohash-generation-id": job.id,
-        }
-
-
-class DeadlineImpossible(Refusal):
-    """The queue is longer than the caller would wait. Said before anything is drawn."""
-
-    status = 503
-    type = "service_unavailable_error"
-    code = "server_is_overloaded"
-
-    def __init__(self, *, deadline_seconds: float, seconds: float) -> None:
-        super().__init__(
-            f"The image would take about {math.ceil(seconds)} seconds, with the queue as it is, and the "
-            f"deadline is {deadline_seconds:g}. Nothing was drawn or charged. Please try again later."
-        )
-        self.headers = {"Retry-After": str(retry_after(seconds - deadline_seconds))}
-
-
-class GenerationFailed(Refusal):
-    status = 500
-    type = "server_error"
-    text = "The image could not be drawn, twice. Nothing was charged. Please try again."
-
-
-class GenerationCanceled(Refusal):
-    status = 400
-    code = "generation_canceled"
-    headers = {"x-should-retry": "false"}
-    text = "This generation was canceled. Nothing was charged."
-
-
-class GenerationNotFound(Refusal):
-    status = 404
-    code = "generation_not_found"
-    text = "There is no generation with this id in your organization."
-
-
-class CallerLeft(Refusal):
-    """Nobody is there to read this; it is what the log says. The status is nginx's for the same."""
-
-    status = 499
-    text = "The connection was closed before the image was ready."
-
-
-class AlreadyAdmitted(Refusal):
-    """A call with the same Idempotency-Key was faster. Its job answers this one too, unless it failed."""
-
-    status = 503
-    type = "service_unavailable_error"
-    code = "server_is_overloaded"
-    headers = {"Retry-After": "1"}
-    text = "Another call with the same Idempotency-Key has just failed. Please try again."
-
-
-# What a caller is told about each end that is not a picture.
-REFUSAL_OF: dict[str, type[Refusal]] = {
-    Generation.Status.FAILED: GenerationFailed,
-    Generation.Status.MODERATED: moderation.ContentPolicyViolation,
-    Generation.Status.CANCELED: GenerationCanceled,
-    Generation.Status.EXPIRED: DeadlinePassed,
-}
 # An answer of 5xx is not remembered: the same Idempotency-Key may try again.
 GIVES_KEY_FREE = {Generation.Status.FAILED, Generation.Status.EXPIRED}
 
 
-def admit(
-    *,
-    organization: Organization,
-    model: str,
-    prompt: str,
-    size: str,
-    seed: int | None,
-    request_id: str,
-    api_key: ApiKey | None = None,
-    user: User | None = None,
-    address: Address | None = None,
-    response_format: str = "b64_json",
-    deadline_seconds: float = DEADLINE_SECONDS,
-    call: IdempotentCall | None = None,
-) -> Generation:
-    """Hold the price, queue the job and ring for a worker. Returns at once.
+def admit(request: GenerationRequest) -> Generation:
+    """Hold the price, queue the job and notify a worker. Only admission.py calls this.
 
-    API and playground both come here by way of admission.py; there is no third way in. All values
-    must have been validated. `address` is where a call with a key comes from.
-
-    Raises:
+    Raises, with nothing stored or held:
         ContentPolicyViolation: the prompt is refused.
         InvalidApiKey, InsufficientPermissions, NotAMember: the caller may not, or not any more.
-        InsufficientQuota: the organisation cannot pay, or a spend limit is reached.
+        InsufficientQuota: the organization cannot pay, or a spend limit is reached.
         TooManyInFlight: as many images are in work as may be at once.
         DeadlineImpossible: the queue is longer than that.
         AlreadyAdmitted: another call claimed the same Idempotency-Key meanwhile.
-        Whichever it is, nothing is stored or held.
     """
-    moderation.screen(prompt)
-    price = pricing.price_of(model=model, size=size)
-    now = timezone.now()
-    job = Generation(
-        organization=organization,
-        api_key=api_key,
-        user=user,
-        request_id=request_id,
-        model=model,
-        prompt=prompt,
-        size=size,
-        seed=secrets.randbelow(SEED_LIMIT + 1) if seed is None else seed,
-        response_format=response_format,
-        idempotency_key=call.key if call else None,
-        body_digest=call.body_digest if call else "",
-        created_at=now,
-        deadline_at=now + timedelta(seconds=deadline_seconds),
-    )
+    moderation.screen(request.prompt)
+    price = pricing.price_of(model=request.model, size=request.size)
+    job = _new_job(request)
     # Asked before the transaction, for a transaction never waits for Redis.
-    outlook = fairness.forecast(MODELS[model])
+    forecast = fairness.forecast(MODELS[job.model])
     try:
         with (
-            organization_lock.acquire(organization.pk, _give_connection_back),
+            organization_lock.acquire(job.organization_id, _give_connection_back),
             transaction.atomic(),
         ):
-            # Judged before the body was read, too; the caller decides how long that takes.
-            if api_key:
-                api_key = permissions.key_now(
-                    key=api_key, scope=permissions.GENERATE, address=address, lock=True
-                )
-            elif user:
-                permissions.lock_member(user=user, organization=organization)
-            job.hold = holds.place(organization=organization, api_key=api_key, price=price)
+            api_key = _lock_caller(request)
+            job.hold = holds.place(organization=job.organization, api_key=api_key, price=price)
             job.save(force_insert=True)
-            refuse_unreachable_deadline(job, outlook, deadline_seconds)
+            refuse_unreachable_deadline(job, forecast, request.deadline_seconds)
     except (OperationalError, InterfaceError):
         # A connection that broke at COMMIT may have left the job behind, to be drawn and charged.
         connection.close()
@@ -219,29 +89,63 @@ def admit(
     except holds.SpendLimitReached as refusal:
         budgets.note_exhausted(refusal.budget)
         raise
-    signals.notify_workers(MODELS[model])
+    signals.notify_workers(MODELS[job.model])
     return job
 
 
+def _new_job(request: GenerationRequest) -> Generation:
+    """The row for this request, not saved and without its hold."""
+    seed, call, now = request.seed, request.call, timezone.now()
+    return Generation(
+        organization=request.organization,
+        api_key=request.api_key,
+        user=request.user,
+        request_id=request.request_id,
+        model=request.model,
+        prompt=request.prompt,
+        size=request.size,
+        seed=secrets.randbelow(SEED_LIMIT + 1) if seed is None else seed,
+        response_format=request.response_format,
+        idempotency_key=call.key if call else None,
+        body_digest=call.body_digest if call else "",
+        created_at=now,
+        deadline_at=now + timedelta(seconds=request.deadline_seconds),
+    )
+
+
+def _lock_caller(request: GenerationRequest) -> ApiKey | None:
+    """Judge the caller again and lock its row; returns the key as it is now.
+
+    The first time was before the body was read, and the caller decides how long that takes.
+    """
+    if request.api_key:
+        return permissions.key_now(
+            key=request.api_key, scope=permissions.GENERATE, address=request.address, lock=True
+        )
+    if request.user:
+        permissions.lock_member(user=request.user, organization=request.organization)
+    return None
+
+
 def refuse_unreachable_deadline(
-    job: Generation, outlook: fairness.QueueForecast, deadline_seconds: float
+    job: Generation, forecast: fairness.QueueForecast, deadline_seconds: float
 ) -> None:
     """Let those jobs pass that can be drawn in time, as far as anybody can tell.
 
     Raises:
         DeadlineImpossible: the jobs ahead take too long.
     """
-    most = outlook.delivered_seconds(outlook.backlog, job.size)
+    most = forecast.delivered_seconds(forecast.backlog, job.size)
     own_deadline = deadline_seconds < DEADLINE_SECONDS
     if most is None or (most < deadline_seconds / 2 and not own_deadline):
         return
-    seconds = outlook.delivered_seconds(fairness.jobs_ahead(job, MODELS[job.model]), job.size)
+    seconds = forecast.delivered_seconds(fairness.jobs_ahead(job, MODELS[job.model]), job.size)
     if seconds is not None and seconds > deadline_seconds:
         raise DeadlineImpossible(deadline_seconds=deadline_seconds, seconds=seconds)
 
 
 def wait_until_finished(
-    job: Generation, *, caller: ClientConnection | None = None, seconds: float | None = None
+    job: Generation, *, client: ClientConnection | None = None, seconds: float | None = None
 ) -> Generation:
     """Wait until the job has ended, at most until its deadline; returns the row as it then is.
 
@@ -255,11 +159,11 @@ def wait_until_finished(
     """
     job_ends = time.monotonic() + (job.deadline_at - timezone.now()).total_seconds()
     until = job_ends if seconds is None else time.monotonic() + seconds
-    caller = caller or ClientConnection(None)
-    with waiting.watch(job.id) as woken, caller.watched(woken.set):
+    client = client or ClientConnection(None)
+    with waiting.watch(job.id) as woken, client.watched(woken.set):
         # The waiter is registered by now, so an end after the first look will wake it.
         while not (now := _look_if_possible(job)).is_finished:
-            if caller.has_left:
+            if client.has_left:
                 cancel_abandoned(job)
                 raise CallerLeft
             clock = time.monotonic()
@@ -370,9 +274,3 @@ def find(*, organization: Organization, generation_id: str) -> Generation:
     if job is None:
         raise GenerationNotFound
     return job
-
-
-def refusal_of(job: Generation) -> Refusal | None:
-    """Why a finished job has no picture; None for one that has, or that is not finished."""
-    kind = REFUSAL_OF.get(job.status)
-    return kind() if kind else None

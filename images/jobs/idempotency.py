@@ -1,7 +1,7 @@
 """One call, one image, however often it is sent: which earlier job answers this call too.
 
 With an Idempotency-Key the job itself is the record: the key stands on its row, unique in the
-organisation, written in the transaction that admits it. A job that failed or expired gives the key
+organization, written in the transaction that admits it. A job that failed or expired gives the key
 free. Without one, a client's automatic retry joins the job whose answer was lost.
 """
 
@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -17,8 +16,10 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
-from accounts.http.refusals import InvalidRequest, Refusal
-from accounts.models import ApiKey, Organization
+from accounts.http.refusals import InvalidRequest
+from accounts.models import ApiKey
+from images.jobs.generation_request import GenerationRequest, IdempotentCall
+from images.jobs.refusals import IdempotencyKeyReused
 from images.models import Generation, GenerationQuerySet
 
 logger = logging.getLogger(__name__)
@@ -29,28 +30,6 @@ KEY_LENGTH = 255
 RETRY_HEADER = "x-stainless-retry-count"
 RETRY_WINDOW = timedelta(minutes=10)
 LIFETIME = timedelta(seconds=settings.IMAGE_LIFETIME_SECONDS)
-
-
-class IdempotencyKeyReused(Refusal):
-    # Not 409: the SDKs would retry it.
-    status = 400
-    code = "idempotency_key_reused"
-    text = (
-        "This Idempotency-Key was used with another body within the last 24 hours. "
-        "Use a new key for a new request."
-    )
-
-
-@dataclass(frozen=True)
-class IdempotentCall:
-    """What tells one call from another: its Idempotency-Key, or the body it came with.
-
-    Both as SHA-256: a key may be anything, a secret in the wrong place too.
-    """
-
-    body_digest: str
-    key: str | None
-    is_retry: bool
 
 
 def read_call(headers: Mapping[str, str], body: dict[str, Any]) -> IdempotentCall:
@@ -79,39 +58,48 @@ def digest(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def earlier(
-    *, organization: Organization, api_key: ApiKey | None, call: IdempotentCall | None
-) -> Generation | None:
+def find_or_join(request: GenerationRequest) -> Generation | None:
     """The job that answers this call too, running or finished; None when it needs one of its own.
 
-    A retry that joins a job keeps other retries from it until `let_go`.
+    A retry that joins a job keeps other retries from it until `release_join`. A key that has lapsed is
+    given free.
 
     Raises:
         IdempotencyKeyReused: the key names a job with another body.
     """
-    if call and call.key is None and call.is_retry and api_key:
-        return _join(api_key, call.body_digest)
-    return holder(organization=organization, call=call)
+    call = request.call
+    if call and call.key is None and call.is_retry and request.api_key:
+        return _join(request.api_key, call.body_digest)
+    named = _named(request)
+    if named and has_lapsed(named):
+        unchanged = Generation.objects.filter(pk=named.pk, idempotency_key=named.idempotency_key)
+        unchanged.update(idempotency_key=None)
+    return _if_it_answers(named, request)
 
 
-def holder(*, organization: Organization, call: IdempotentCall | None) -> Generation | None:
+def find(request: GenerationRequest) -> Generation | None:
     """The job that the call's Idempotency-Key names; None without a key or a job.
 
     Raises:
         IdempotencyKeyReused: it has another body.
     """
-    if call is None or call.key is None:
+    return _if_it_answers(_named(request), request)
+
+
+def _named(request: GenerationRequest) -> Generation | None:
+    """The organization's job that has the call's key."""
+    if request.call is None or request.call.key is None:
         return None
-    named = Generation.objects.for_organization(organization).filter(idempotency_key=call.key)
-    job = named.select_related("hold", "image").first()
-    if job is None:
+    jobs = Generation.objects.for_organization(request.organization)
+    return jobs.filter(idempotency_key=request.call.key).select_related("hold", "image").first()
+
+
+def _if_it_answers(named: Generation | None, request: GenerationRequest) -> Generation | None:
+    if named is None or has_lapsed(named):
         return None
-    if has_lapsed(job):
-        named.filter(pk=job.pk).update(idempotency_key=None)
-        return None
-    if job.body_digest != call.body_digest:
+    if request.call and request.call.body_digest != named.body_digest:
         raise IdempotencyKeyReused
-    return job
+    return named
 
 
 def has_lapsed(job: Generation) -> bool:

@@ -10,18 +10,9 @@ from pathlib import Path
 
 from django.conf import settings
 
-from accounts.http.refusals import Refusal
+from images.jobs.refusals import ContentPolicyViolation
 
 BUILT_IN = Path(__file__).with_name("moderation_terms.txt")
-
-
-class ContentPolicyViolation(Refusal):
-    status = 400
-    code = "content_policy_violation"
-    text = (
-        "Your request was rejected as a result of the safety system. Nothing was charged. "
-        "Describe the picture in other words."
-    )
 
 
 @cache

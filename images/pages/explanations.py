@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from images.jobs import generation as life
+from images.jobs.refusals import refusal_of
 from images.models import Generation
 
 WHAT_TO_DO = {
@@ -28,7 +28,7 @@ class Explanation:
 
 def explain(generation: Generation) -> Explanation | None:
     """Why there is no picture; None for a generation that has one, or may still get one."""
-    refusal = life.refusal_of(generation)
+    refusal = refusal_of(generation)
     if refusal is None:
         return None
     return Explanation(

@@ -1,6 +1,6 @@
 """The playground: draw in the browser what the API would draw, for the same price.
 
-It admits through `generation.admit` like every caller, and returns at once. What moves on the page
+It admits through `admission.admit` like every caller, and returns at once. What moves on the page
 is fetched again and again from `state` until the run has ended.
 """
 
@@ -23,8 +23,8 @@ from billing.ledger import pricing
 from billing.ledger.holds import InsufficientQuota
 from billing.models import Credit
 from images.catalog import FLUX_SCHNELL, MODELS, SIZES
-from images.jobs import admission
-from images.jobs import generation as life
+from images.jobs import admission, generation
+from images.jobs.generation_request import GenerationRequest
 from images.models import Generation, GenerationQuerySet
 from images.pages import snippets
 from images.pages.explanations import explain
@@ -56,15 +56,17 @@ def draw(request: OrganizationRequest) -> HttpResponse:
     if not form.is_valid():
         return refused(request, form)
     try:
-        admitted = admission.request_image(
-            organization=request.organization,
-            model=FLUX_SCHNELL.id,
-            prompt=form.cleaned_data["prompt"],
-            size=form.cleaned_data["size"],
-            seed=form.cleaned_data["seed"],
-            request_id=request_id.current(),
-            user=request.user,
-            response_format="url",
+        admitted = admission.admit(
+            GenerationRequest(
+                organization=request.organization,
+                user=request.user,
+                model=FLUX_SCHNELL.id,
+                prompt=form.cleaned_data["prompt"],
+                size=form.cleaned_data["size"],
+                seed=form.cleaned_data["seed"],
+                response_format="url",
+                request_id=request_id.current(),
+            )
         )
     except NotAMember as refusal:
         raise PermissionDenied(str(refusal)) from None
@@ -111,7 +113,7 @@ def state(request: OrganizationRequest, pk: str) -> HttpResponse:
 @members_only
 def cancel(request: OrganizationRequest, pk: str) -> HttpResponse:
     """Take a waiting run back; one that is being drawn by now goes on."""
-    life.cancel(find(request, pk))
+    generation.cancel(find(request, pk))
     if not wants_fragment(request):
         return redirect("playground_run", pk)
     return stage(request, find(request, pk))

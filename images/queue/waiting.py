@@ -48,21 +48,21 @@ class WaitingRoom:
         self._events: dict[str, set[threading.Event]] = {}
         self._lock = threading.Lock()
         self._threads_of_process = 0
-        self._places = threading.BoundedSemaphore(settings.WAITING_LIMIT)
+        self._slots = threading.BoundedSemaphore(settings.WAITING_LIMIT)
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place for one caller, taken before anything is reserved for it.
+    def reserve_slot(self) -> Iterator[None]:
+        """Count one more waiting caller while inside; done before anything is reserved for it.
 
         Raises:
             QueueFull: as many wait as this process can hold.
         """
-        if not self._places.acquire(blocking=False):
+        if not self._slots.acquire(blocking=False):
             raise QueueFull
         try:
             yield
         finally:
-            self._places.release()
+            self._slots.release()
 
     @contextmanager
     def watch(self, generation_id: str) -> Iterator[threading.Event]:
@@ -131,5 +131,5 @@ class WaitingRoom:
 
 
 room = WaitingRoom()
-place = room.place
+reserve_slot = room.reserve_slot
 watch = room.watch

@@ -7,7 +7,9 @@ from django.utils import timezone
 
 from billing.models import Credit, Hold
 from images.catalog import FLUX_SCHNELL
-from images.jobs import generation, leases
+from images.jobs import admission, generation, leases
+from images.jobs.admission import Admitted
+from images.jobs.generation_request import GenerationRequest
 from images.models import Generation
 from images.pictures import storage
 from tests.cast import Person
@@ -25,11 +27,19 @@ def queued(person: Person, **fields: Any) -> Generation:
         "seed": 1,
     }
     return generation.admit(
-        organization=person.organization,
-        api_key=person.key,
-        request_id="req_test",
-        **asked | fields,
+        GenerationRequest(
+            organization=person.organization,
+            api_key=person.key,
+            request_id="req_test",
+            **asked | fields,
+        )
     )
+
+
+def requested(**fields: Any) -> Admitted:
+    """What answers a call with these fields: an earlier call's job or a new one."""
+    request = GenerationRequest(**fields)
+    return admission.share_earlier(request) or admission.admit(request)
 
 
 def running(person: Person, worker: str = "gpu-1") -> Generation:

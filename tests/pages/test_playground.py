@@ -80,10 +80,10 @@ def test_a_run_that_is_still_drawn_past_its_deadline_says_that_it_is_charged(
 def test_who_was_removed_between_the_look_and_the_draw_is_told_so(
     alice_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(**_asked: Any) -> None:
+    def refuse(_request: Any) -> None:
         raise NotAMember
 
-    monkeypatch.setattr(admission, "request_image", refuse)
+    monkeypatch.setattr(admission, "admit", refuse)
     answer = alice_client.post("/playground", FOX)
     assert answer.status_code == 403
     assert "may not act for this organization any more" in answer.content.decode()

@@ -19,7 +19,8 @@ from accounts.permissions import InsufficientPermissions, NotAMember
 from billing.ledger.holds import InsufficientQuota, SpendLimitReached, TooManyInFlight
 from billing.models import Budget, Hold
 from images.catalog import FLUX_SCHNELL
-from images.jobs import admission, generation, idempotency
+from images.jobs import admission, generation
+from images.jobs.generation_request import IdempotentCall
 from images.models import Generation
 from images.queue import fairness, signals
 from tests.at_once import at_once
@@ -43,7 +44,7 @@ def ask(person: Person, **asked: Any) -> admission.Admitted:
         "seed": 1,
     }
     fields |= {"organization": person.organization, "api_key": person.key, "request_id": "req"}
-    return admission.request_image(**fields | asked)
+    return make.requested(**fields | asked)
 
 
 def left(person: Person) -> tuple[int, int]:
@@ -185,7 +186,7 @@ def test_a_key_that_stopped_since_it_was_looked_at_is_refused_without_a_trace(
     changes, refusal = STOPPED[how]
     before = left(alice)
     ApiKey.objects.filter(pk=alice.key.pk).update(**changes)
-    call_ = idempotency.IdempotentCall("digest", key, is_retry=False)
+    call_ = IdempotentCall("digest", key, is_retry=False)
     with pytest.raises(refusal):
         ask(alice, call=call_, address=ip_address("198.51.100.7"))
     assert left(alice) == before
@@ -199,7 +200,7 @@ def test_a_key_that_stopped_is_not_given_an_earlier_calls_image(
     alice: Person, how: str, *, is_retry: bool
 ) -> None:
     changes, refusal = STOPPED[how]
-    call_ = idempotency.IdempotentCall("digest", None if is_retry else "k", is_retry=is_retry)
+    call_ = IdempotentCall("digest", None if is_retry else "k", is_retry=is_retry)
     earlier = ask(alice, call=call_).job
     ApiKey.objects.filter(pk=alice.key.pk).update(**changes)
     with pytest.raises(refusal):
@@ -207,7 +208,7 @@ def test_a_key_that_stopped_is_not_given_an_earlier_calls_image(
     assert make.now(earlier).joined_at is None
     # Nor is it told that the name was used for something else.
     with pytest.raises(refusal):
-        ask(alice, call=idempotency.IdempotentCall("another", call_.key, is_retry=is_retry))
+        ask(alice, call=IdempotentCall("another", call_.key, is_retry=is_retry))
 
 
 def test_a_key_works_from_its_networks(alice: Person) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from images.catalog import FLUX_SCHNELL
 from images.jobs import generation, leases
+from images.jobs.refusals import refusal_of
 from images.models import Generation
 from tests.at_once import at_once
 from tests.calls import GENERATIONS, call
@@ -64,7 +65,7 @@ def test_a_key_without_the_scope_cancels_nothing(alice: Person) -> None:
 def test_who_waits_for_it_is_told(alice: Person) -> None:
     job = make.queued(alice)
     waited, _ = at_once(lambda: generation.wait_until_finished(job), lambda: delete(alice, job))
-    refusal = generation.refusal_of(waited)
+    refusal = refusal_of(waited)
     assert (refusal.status, refusal.headers) == (400, {"x-should-retry": "false"})
 
 

@@ -12,7 +12,12 @@ from billing.ledger.holds import InsufficientQuota
 from billing.models import Hold, LedgerEntry
 from images.catalog import FLUX_SCHNELL
 from images.jobs import generation, leases
-from images.jobs.moderation import ContentPolicyViolation
+from images.jobs.refusals import (
+    ContentPolicyViolation,
+    GenerationNotFound,
+    StillRunning,
+    refusal_of,
+)
 from images.models import Generation, Image
 from images.queue import signals
 from tests.at_once import at_once
@@ -252,7 +257,7 @@ def test_a_deadline_that_passes_while_the_database_is_away_does_not_say_that_it_
 
     with connection.execute_wrapper(away):
         left = generation.wait_until_finished(row)
-    assert "will be charged when it is delivered" in str(generation.StillRunning(left))
+    assert "will be charged when it is delivered" in str(StillRunning(left))
     assert state(job) == ("queued", 0, "pending")
 
 
@@ -275,7 +280,7 @@ def test_a_stranger_cannot_find_a_job(alice: Person, charlie: Person) -> None:
     job = make.queued(alice)
     found = generation.find(organization=alice.organization, generation_id=job.id)
     assert found == job
-    with pytest.raises(generation.GenerationNotFound):
+    with pytest.raises(GenerationNotFound):
         generation.find(organization=charlie.organization, generation_id=job.id)
 
 
@@ -284,11 +289,11 @@ def test_a_stranger_cannot_find_a_job(alice: Person, charlie: Person) -> None:
     [("failed", 500), ("moderated", 400), ("canceled", 400), ("expired", 503)],
 )
 def test_each_end_without_a_picture_has_its_refusal(status: str, http: int) -> None:
-    refusal = generation.refusal_of(Generation(status=status))
+    refusal = refusal_of(Generation(status=status))
     assert refusal
     assert refusal.status == http
 
 
 @pytest.mark.parametrize("status", ["queued", "running", "succeeded"])
 def test_the_other_states_have_none(status: str) -> None:
-    assert generation.refusal_of(Generation(status=status)) is None
+    assert refusal_of(Generation(status=status)) is None

@@ -10,9 +10,10 @@ from django.utils import timezone
 from accounts.http.refusals import InvalidRequest
 from accounts.limits import rate_limits
 from accounts.limits.rate_limits import RateLimitExceeded
-from images.jobs import admission, generation, idempotency, leases
+from images.jobs import generation, idempotency, leases
 from images.jobs.admission import Admitted
-from images.jobs.idempotency import IdempotentCall
+from images.jobs.generation_request import IdempotentCall
+from images.jobs.refusals import IdempotencyKeyReused
 from images.models import Generation, Image
 from tests.at_once import at_once
 from tests.calls import BODY, GENERATIONS, call
@@ -39,7 +40,7 @@ def ask(person: Person, *, key: str | None = None, is_retry: bool = False, **bod
         "size": "512x512",
         "seed": 1,
     } | body
-    return admission.request_image(
+    return make.requested(
         organization=person.organization,
         api_key=person.key,
         call=IdempotentCall(idempotency.digest(asked), key, is_retry),
@@ -92,7 +93,7 @@ def test_the_same_key_finds_the_finished_job(alice: Person) -> None:
 
 def test_another_body_under_the_same_key_is_refused(alice: Person) -> None:
     ask(alice, key="k")
-    with pytest.raises(idempotency.IdempotencyKeyReused):
+    with pytest.raises(IdempotencyKeyReused):
         ask(alice, key="k", prompt="a blue fox")
     assert Generation.objects.count() == 1
 
@@ -103,8 +104,8 @@ def test_another_body_in_the_moment_of_admission_is_refused_and_costs_no_image_t
 ) -> None:
     first = ask(alice, key="k")
     # As for a call that looked just before the first one was admitted.
-    monkeypatch.setattr(idempotency, "earlier", lambda **_: None)
-    with pytest.raises(idempotency.IdempotencyKeyReused):
+    monkeypatch.setattr(idempotency, "find_or_join", lambda _: None)
+    with pytest.raises(IdempotencyKeyReused):
         ask(alice, key="k", prompt="a blue fox")
     left = rate_limits.look(organization=alice.organization, api_key=alice.key)
     assert left.images.remaining == first.standing.images.remaining
@@ -164,7 +165,7 @@ def test_callers_with_the_key_of_a_job_that_ends_do_not_stand_in_its_way(
 ) -> None:
     """They hold the budget and wait for the job; whoever ends it must not hold the job and wait."""
     # As for those who looked just before the job was admitted.
-    monkeypatch.setattr(idempotency, "earlier", lambda **_: None)
+    monkeypatch.setattr(idempotency, "find_or_join", lambda _: None)
     for round_ in range(4):
         ask(alice, key=f"k{round_}")
         job = make.claimed()

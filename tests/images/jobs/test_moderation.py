@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from billing.models import Hold
-from images.jobs.moderation import ContentPolicyViolation, screen
+from images.jobs.moderation import screen
+from images.jobs.refusals import ContentPolicyViolation
 from tests.calls import error_of, generate, verdict
 from tests.cast import Person
 

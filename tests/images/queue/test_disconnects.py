@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from images.jobs import generation, leases
+from images.jobs.refusals import CallerLeft
 from images.models import Generation
 from images.queue import disconnects
 from images.queue.disconnects import ClientConnection
@@ -33,10 +34,10 @@ Line = tuple[socket.socket, socket.socket]
 
 def test_a_silent_caller_is_there_and_one_who_closed_has_left(line: Line) -> None:
     ours, theirs = line
-    caller = ClientConnection(ours)
-    assert not caller.has_left
+    client = ClientConnection(ours)
+    assert not client.has_left
     theirs.close()
-    assert caller.has_left
+    assert client.has_left
 
 
 def test_a_caller_who_sends_the_next_request_already_is_there(line: Line) -> None:
@@ -54,9 +55,9 @@ def test_a_connection_with_a_timeout_is_not_waited_for(line: Line) -> None:
 
 
 def test_a_caller_without_a_socket_is_always_there() -> None:
-    caller = ClientConnection.of({"gunicorn.socket": None})
-    with caller.watched(lambda: pytest.fail("nobody can have left")):
-        assert not caller.has_left
+    client = ClientConnection.of({"gunicorn.socket": None})
+    with client.watched(lambda: pytest.fail("nobody can have left")):
+        assert not client.has_left
 
 
 def test_leaving_is_told_at_once_and_once(line: Line) -> None:
@@ -98,8 +99,8 @@ def leave_while_waiting(job: Generation, line: Line) -> None:
     """Wait for the job on that line, whose other end is closed in the meantime."""
     ours, theirs = line
     threading.Timer(0.05, theirs.close).start()
-    with pytest.raises(generation.CallerLeft):
-        generation.wait_until_finished(job, caller=ClientConnection(ours))
+    with pytest.raises(CallerLeft):
+        generation.wait_until_finished(job, client=ClientConnection(ours))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -150,5 +151,5 @@ def test_leaving_against_claiming_has_one_winner(alice: Person) -> None:
 def test_a_caller_who_stays_gets_the_picture(alice: Person, line: Line) -> None:
     ours, _ = line
     with working():
-        job = generation.wait_until_finished(make.queued(alice), caller=ClientConnection(ours))
+        job = generation.wait_until_finished(make.queued(alice), client=ClientConnection(ours))
     assert job.status == "succeeded"

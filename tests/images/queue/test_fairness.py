@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from images.catalog import FLUX_SCHNELL
 from images.jobs import leases
-from images.jobs.generation import DeadlineImpossible
+from images.jobs.refusals import DeadlineImpossible
 from images.models import Generation
 from images.queue import fairness, signals
 from tests.at_once import at_once

@@ -96,7 +96,12 @@ def test_places_are_limited_and_given_back(db: None, settings) -> None:
     settings.WAITING_LIMIT = 2
     room = waiting.WaitingRoom()
     for _ in range(3):
-        with room.place(), room.place(), pytest.raises(waiting.QueueFull), room.place():
+        with (
+            room.reserve_slot(),
+            room.reserve_slot(),
+            pytest.raises(waiting.QueueFull),
+            room.reserve_slot(),
+        ):
             pass
 
 
@@ -105,7 +110,7 @@ def test_a_place_is_given_back_when_its_holder_fails(settings) -> None:
     room = waiting.WaitingRoom()
 
     def take_and(result: int) -> float:
-        with room.place():
+        with room.reserve_slot():
             return 1 / result
 
     with pytest.raises(ZeroDivisionError):
@@ -118,8 +123,8 @@ def test_a_full_room_is_told_to_the_caller_before_money_is_held(
 ) -> None:
     settings.WAITING_LIMIT = 1
     room = waiting.WaitingRoom()
-    monkeypatch.setattr(waiting, "place", room.place)
-    with room.place():
+    monkeypatch.setattr(waiting, "reserve_slot", room.reserve_slot)
+    with room.reserve_slot():
         response = generate(alice)
     overloaded = (503, "service_unavailable_error", "server_is_overloaded", None)
     assert verdict(response) == overloaded

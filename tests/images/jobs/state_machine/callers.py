@@ -10,11 +10,12 @@ from hypothesis.stateful import initialize, multiple, rule
 from accounts.keys import keys
 from billing.models import Hold
 from images.catalog import FLUX_SCHNELL
-from images.jobs import admission, generation, idempotency
-from images.jobs.idempotency import IdempotencyKeyReused
-from images.jobs.moderation import ContentPolicyViolation
+from images.jobs import generation, idempotency
+from images.jobs.generation_request import IdempotentCall
+from images.jobs.refusals import ContentPolicyViolation, DeadlineImpossible, IdempotencyKeyReused
 from images.models import Generation
 from images.queue import signals
+from tests.images import make
 from tests.images.jobs.state_machine.base import (
     PowerCut,
     any_number,
@@ -163,7 +164,7 @@ class Callers(Clocks, OwnerChanges):
             "size": size,
             "seed": 1,
         }
-        call = idempotency.IdempotentCall(idempotency.digest(asked), idempotency_key, is_retry)
+        call = IdempotentCall(idempotency.digest(asked), idempotency_key, is_retry)
         organization = held.organization
 
         named = self.true.named(organization, idempotency_key)
@@ -185,7 +186,7 @@ class Callers(Clocks, OwnerChanges):
             hindrances = {ContentPolicyViolation}
         try:
             with power_cut(cut):
-                admitted = admission.request_image(
+                admitted = make.requested(
                     organization=row.organization,
                     api_key=row,
                     call=call,
@@ -198,7 +199,7 @@ class Callers(Clocks, OwnerChanges):
             seen["key reused"] += 1
             assert named and named.digest != call.body_digest
             return None
-        except (*hindrances, generation.DeadlineImpossible) as refusal:  # type: ignore[misc]
+        except (*hindrances, DeadlineImpossible) as refusal:  # type: ignore[misc]
             assert expected is None
             self.refused(type(refusal), hindrances)
             return None
@@ -225,10 +226,8 @@ class Callers(Clocks, OwnerChanges):
         month = self.month_of(organization.pk)
         hindrances = self.true.hindrances(organization.pk, None, offer, month)
         try:
-            admitted = admission.request_image(
-                organization=organization, request_id="req_test", **asked
-            )
-        except (*hindrances, generation.DeadlineImpossible) as refusal:  # type: ignore[misc]
+            admitted = make.requested(organization=organization, request_id="req_test", **asked)
+        except (*hindrances, DeadlineImpossible) as refusal:  # type: ignore[misc]
             self.refused(type(refusal), hindrances)
             return None
         assert not hindrances
@@ -238,7 +237,7 @@ class Callers(Clocks, OwnerChanges):
         self,
         job: Generation,
         line: int | None,
-        call: idempotency.IdempotentCall | None,
+        call: IdempotentCall | None,
         offer: tuple[str, int],
         month: date,
     ) -> str:
