@@ -1,8 +1,8 @@
 """Generations and their pictures.
 
 A generation is the job itself: `queued → running(attempt, lease_until) → succeeded | failed |
-moderated | canceled | expired`. The last five are final. Every change is a compare-and-set on the
-status and, from `running` on, on the attempt; see generation.py and leases.py.
+canceled | expired`. The last four are final. Every change is a compare-and-set on the status and,
+from `running` on, on the attempt; see generation.py and leases.py.
 """
 
 from __future__ import annotations
@@ -65,7 +65,6 @@ class Generation(models.Model):
         RUNNING = "running"
         SUCCEEDED = "succeeded"
         FAILED = "failed"
-        MODERATED = "moderated"
         CANCELED = "canceled"
         EXPIRED = "expired"
 
@@ -134,7 +133,7 @@ class Generation(models.Model):
                 condition=Q(status="queued", ended_at=None, lease_until=None)
                 | Q(status="running", ended_at=None, lease_until__isnull=False, attempt__gte=1)
                 | Q(
-                    status__in=["succeeded", "failed", "moderated", "canceled", "expired"],
+                    status__in=["succeeded", "failed", "canceled", "expired"],
                     ended_at__isnull=False,
                     lease_until=None,
                 ),
@@ -175,7 +174,7 @@ class Generation(models.Model):
 
     @property
     def is_finished(self) -> bool:
-        """Whether the status is one of the five final ones."""
+        """Whether the status is one of the four final ones."""
         return self.status not in self.UNFINISHED
 
     @property

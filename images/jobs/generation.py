@@ -5,7 +5,7 @@ that, rate limits and repeated calls, is in admission.py. A worker claims the jo
 it: that half is in leases.py. Both halves meet in one row, and each change of it is a compare-and-set on
 its status, so that of two ends only one can ever happen:
 
-    queued → running(attempt, lease) → succeeded | failed | moderated | canceled | expired
+    queued → running(attempt, lease) → succeeded | failed | canceled | expired
 
 Delivered and charged are one transaction, and so are given up and not charged. Deadlines and callers
 who leave end what is queued; what is being drawn is finished and charged.

@@ -112,7 +112,6 @@ class ContentPolicyViolation(Refusal):
 # What a caller is told about each endthat is not a picture.
 REFUSAL_OF: dict[str, type[Refusal]] = {
     Generation.Status.FAILED: GenerationFailed,
-    Generation.Status.MODERATED: ContentPolicyViolation,
     Generation.Status.CANCELED: GenerationCanceled,
     Generation.Status.EXPIRED: DeadlinePassed,
 }

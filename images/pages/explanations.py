@@ -9,7 +9,6 @@ WHAT_TO_DO = {
     Generation.Status.FAILED: (
         "The job was tried on two workers. Run it again; if it fails again, send us the request id."
     ),
-    Generation.Status.MODERATED: "Change the prompt, then run it again.",
     Generation.Status.CANCELED: "Run it again whenever you like.",
     Generation.Status.EXPIRED: (
         "No worker could generate it in time. Run it again; a later moment may find a shorter queue."

@@ -75,7 +75,7 @@ def test_a_failure_is_told_in_words_with_its_exact_cause(
 def test_every_end_without_a_picture_has_its_explanation(
     alice: Person, alice_client: Client
 ) -> None:
-    for status in ("failed", "moderated", "canceled", "expired"):
+    for status in ("failed", "canceled", "expired"):
         job = make.queued(alice)
         life.give_up(job, Generation.Status(status), "test")
         page = alice_client.get(f"/playground/{job.pk}").content.decode()

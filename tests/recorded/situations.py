@@ -249,7 +249,6 @@ def the_answer_of_an_earlier_call_was_lost() -> Iterator[Names]:
 @situation("a queued generation", make.queued)
 @situation("a running generation", make.running)
 @situation("a failed generation", make.queued, "failed")
-@situation("a moderated generation", make.queued, "moderated")
 @situation("a canceled generation", make.queued, "canceled")
 @situation("an expired generation", make.queued, "expired")
 def a_generation(make: Callable[[Person], Generation], end: str = "") -> Iterator[Names]:

@@ -218,7 +218,6 @@ def test_a_deadline_that_passes_is_503_and_charges_nothing(alice: Person) -> Non
     [
         ("failed", (500, "server_error", None, None), {}),
         ("canceled", (400, BAD, "generation_canceled", None), {"x-should-retry": "false"}),
-        ("moderated", (400, BAD, "content_policy_violation", None), {}),
     ],
 )
 def test_a_job_that_ended_without_a_picture(

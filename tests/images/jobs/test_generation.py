@@ -286,7 +286,7 @@ def test_a_stranger_cannot_find_a_job(alice: Person, charlie: Person) -> None:
 
 @pytest.mark.parametrize(
     ("status", "http"),
-    [("failed", 500), ("moderated", 400), ("canceled", 400), ("expired", 503)],
+    [("failed", 500), ("canceled", 400), ("expired", 503)],
 )
 def test_each_end_without_a_picture_has_its_refusal(status: str, http: int) -> None:
     refusal = refusal_of(Generation(status=status))

@@ -22,7 +22,7 @@ from tests.images.jobs.state_machine.model import Account, Key, Owner
 
 CREDITS = {"Alice": 400_000, "Charlie": 50_000, "Pauper": 0}
 SIZES = {"512x512": 10_000, "1024x768": 18_000, "1024x1024": 20_000}
-FINAL = {"succeeded", "failed", "moderated", "canceled", "expired"}
+FINAL = {"succeeded", "failed", "canceled", "expired"}
 
 # What happened in all plays together: a test in which nothing happens proves nothing.
 seen: Counter[str] = Counter()
