@@ -1,4 +1,4 @@
-"""What is offered: the models and their sizes. To add one, add it here and give it a price."""
+"""What is offered: the models and their sizes. CONTRIBUTING.md says what else a new one needs."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -6,15 +6,17 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True)
 class Model:
-    """One model of the API; `queue` is where its doorbell rings."""
+    """One model of the API; `engine` names its builder in inference/loading.py."""
 
     id: str
     title: str
     created: int
     steps: int
+    engine: str
 
     @property
     def queue(self) -> str:
+        """The Celery queue through which its workers are notified."""
         return f"gpu.{self.id}"
 
 
@@ -31,8 +33,9 @@ FLUX_SCHNELL = Model(
     title="FLUX.1 Schnell",
     created=int(datetime(2024, 8, 1, tzinfo=UTC).timestamp()),
     steps=4,
+    engine="flux",
 )
-MODELS: dict[str, Model] = {FLUX_SCHNELL.id: FLUX_SCHNELL}
+MODELS: dict[str, Model] = {model.id: model for model in (FLUX_SCHNELL,)}
 # What pages begin with.
 DEFAULT_MODEL = FLUX_SCHNELL.id
 PROMPT_LIMIT = 1_000  # code points

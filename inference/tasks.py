@@ -34,7 +34,7 @@ def warm_engine(instance: Any, **_kwargs: Any) -> None:
     queues = instance.app.amqp.queues.consume_from
     for model in MODELS.values():
         if model.queue in queues:
-            worker = GpuWorker(engine=build_engine(), model=model)
+            worker = GpuWorker(engine=build_engine(model), model=model)
             try:
                 worker.warm()
             except EngineUnavailable as error:

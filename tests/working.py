@@ -1,4 +1,4 @@
-"""A real GPU worker in a thread of the test: it hears the doorbell in Redis, as Celery would."""
+"""A real GPU worker in a thread of the test: it takes the notifications from Redis, as Celery would."""
 
 import threading
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from django.db import connection
 
-from images.catalog import FLUX_SCHNELL
+from images.catalog import FLUX_SCHNELL, Model
 from images.queue import signals
 from inference.engines.base import Engine
 from inference.engines.blank import BlankEngine
@@ -19,16 +19,16 @@ def close_connection() -> None:
 
 
 @contextmanager
-def working(engine: Engine | None = None) -> Iterator[GpuWorker]:
-    """Draws whatever is admitted inside, with the blank engine unless another is given."""
+def working(engine: Engine | None = None, *, model: Model = FLUX_SCHNELL) -> Iterator[GpuWorker]:
+    """Draws whatever is admitted for the model, with the blank engine unless another is given."""
     redis = signals.client()
-    worker = GpuWorker(engine=engine or BlankEngine(), model=FLUX_SCHNELL)
+    worker = GpuWorker(engine=engine or BlankEngine(), model=model)
     done = threading.Event()
 
     def listen() -> None:
         try:
             while not done.is_set():
-                if redis.blpop([FLUX_SCHNELL.queue], timeout=0.1):
+                if redis.blpop([model.queue], timeout=0.1):
                     worker.drain_queue()
         finally:
             worker._uploader.submit(close_connection).result()

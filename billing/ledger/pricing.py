@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 DEFAULT_MODEL = "flux-1-schnell"
-# How invoices name what was drawn.
-MODEL_TITLES = {DEFAULT_MODEL: "FLUX.1 Schnell"}
+# How invoices name the models: id → title. The images app fills it from its catalog.
+MODEL_TITLES: dict[str, str] = {}
 DEFAULT_PRICES_MICROS = {
     "512x512": 10_000,
     "768x768": 15_000,

@@ -21,7 +21,9 @@ class ModelNotFound(Refusal):
     status = 404
     code = "model_not_found"
     param = "model"
-    text = f"This model does not exist here. Use one of: {', '.join(MODELS)}."
+
+    def __init__(self) -> None:
+        super().__init__(f"This model does not exist here. Use one of: {', '.join(MODELS)}.")
 
 
 class StrictField(serializers.Field[Any, Any, Any, Any]):

@@ -4,8 +4,9 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.urls import reverse_lazy
 
-from images.catalog import DEFAULT_SIZE, PROMPT_LIMIT, SEED_LIMIT, SIZES
+from images.catalog import DEFAULT_MODEL, DEFAULT_SIZE, MODELS, PROMPT_LIMIT, SEED_LIMIT, SIZES
 
 
 class PromptField(forms.CharField):
@@ -22,8 +23,28 @@ class PromptField(forms.CharField):
 
 
 class PlaygroundForm(forms.Form):
-    """One run: what to draw, how large, and from which seed; no seed means a random one."""
+    """One run: what to draw, with which model, how large, and from which seed.
 
+    Without a model it is the default one; no seed means a random one.
+    """
+
+    model = forms.ChoiceField(
+        choices=lambda: [(model.id, model.title) for model in MODELS.values()],
+        initial=DEFAULT_MODEL,
+        required=False,
+        # Another model has other prices and another engine.
+        widget=forms.Select(
+            attrs={
+                "hx-get": reverse_lazy("playground"),
+                "hx-include": "[name=size]",
+                "hx-select": ".sizes",
+                "hx-select-oob": "#engine-note",
+                "hx-target": ".sizes",
+                "hx-swap": "outerHTML",
+            }
+        ),
+        error_messages={"invalid_choice": "This model is not offered. Choose one of the list."},
+    )
     prompt = PromptField(
         strip=False,
         max_length=PROMPT_LIMIT,
@@ -64,3 +85,6 @@ class PlaygroundForm(forms.Form):
             "max_value": "A seed is at most %(limit_value)d.",
         },
     )
+
+    def clean_model(self) -> str:
+        return self.cleaned_data["model"] or DEFAULT_MODEL

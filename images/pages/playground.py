@@ -4,6 +4,7 @@ It admits through `admission.admit` like every caller, and returns at once. What
 is fetched again and again from `state` until the run has ended.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from django.conf import settings
@@ -22,7 +23,7 @@ from accounts.permissions import NotAMember
 from billing.ledger import pricing
 from billing.ledger.holds import InsufficientQuota
 from billing.models import Credit
-from images.catalog import FLUX_SCHNELL, MODELS, SIZES
+from images.catalog import DEFAULT_MODEL, MODELS, SIZES
 from images.jobs import admission, generation
 from images.jobs.generation_request import GenerationRequest
 from images.models import Generation, GenerationQuerySet
@@ -38,16 +39,16 @@ HISTORY_LENGTH = 12
 @require_http_methods(["GET", "HEAD", "POST"])
 @members_only
 def playground(request: OrganizationRequest) -> HttpResponse:
-    """The empty desk; a POST draws. `?like=<id>` lays out the prompt, size and seed of an earlier request."""
+    """The form; a POST draws. `?like=<id>` fills in an earlier request, `?model=` and `?size=` those alone."""
     if request.method == "POST":
         return draw(request)
-    like = request.GET.get("like")
-    model = None
-    if like:
-        model = get_object_or_404(
-            Generation.objects.for_organization(request.organization), pk=like
-        )
-    return desk(request, form_like(model))
+    if like := request.GET.get("like"):
+        jobs = Generation.objects.for_organization(request.organization)
+        return desk(request, form_like(get_object_or_404(jobs, pk=like)))
+    offered: dict[str, Collection[str]] = {"model": MODELS, "size": SIZES}
+    chosen = {name: request.GET.get(name) for name in offered}
+    initial = {name: value for name, value in chosen.items() if value in offered[name]}
+    return desk(request, PlaygroundForm(initial=initial))
 
 
 def draw(request: OrganizationRequest) -> HttpResponse:
@@ -60,7 +61,7 @@ def draw(request: OrganizationRequest) -> HttpResponse:
             GenerationRequest(
                 organization=request.organization,
                 user=request.user,
-                model=FLUX_SCHNELL.id,
+                model=form.cleaned_data["model"],
                 prompt=form.cleaned_data["prompt"],
                 size=form.cleaned_data["size"],
                 seed=form.cleaned_data["seed"],
@@ -155,10 +156,13 @@ def stage(request: OrganizationRequest, job: Generation) -> HttpResponse:
 
 def form_context(request: OrganizationRequest, form: PlaygroundForm) -> dict[str, Any]:
     """What the form shows beside its fields: prices, credit left, and who would draw."""
-    prices = pricing.prices_in_force(FLUX_SCHNELL.id)
-    workers = [worker for worker in signals.live_workers() if worker.model == FLUX_SCHNELL.id]
+    chosen = form["model"].value()
+    model = chosen if chosen in MODELS else DEFAULT_MODEL
+    prices = pricing.prices_in_force(model)
+    workers = [worker for worker in signals.live_workers() if worker.model == model]
     return {
         "form": form,
+        "models": MODELS,
         "chosen_size": form["size"].value(),
         "sizes": [(size, prices[size].amount_micros) for size in SIZES if size in prices],
         "credit": credit_of(request),
@@ -182,7 +186,8 @@ def run_context(job: Generation) -> dict[str, Any]:
         "steps": MODELS[job.model].steps,
         "deadline_seconds": settings.REQUEST_DEADLINE_SECONDS,
         "is_late": job.status == Generation.Status.RUNNING and job.deadline_at < timezone.now(),
-        "anyone_there": job.is_finished or bool(signals.live_workers()),
+        "anyone_there": job.is_finished
+        or any(worker.model == job.model for worker in signals.live_workers()),
         "timings": timings_of(job),
         "explanation": explain(job),
         "call": snippets.ApiCall(prompt=job.prompt, size=job.size, seed=job.seed, model=job.model),
@@ -201,11 +206,10 @@ def find(request: OrganizationRequest, pk: str) -> Generation:
     return get_object_or_404(mine.select_related("hold", "image"), pk=pk)
 
 
-def form_like(job: Generation | None) -> PlaygroundForm:
+def form_like(job: Generation) -> PlaygroundForm:
     """The form filled with what was asked of that generation."""
-    if job is None:
-        return PlaygroundForm()
-    return PlaygroundForm(initial={"prompt": job.prompt, "size": job.size, "seed": job.seed})
+    fields = ("model", "prompt", "size", "seed")
+    return PlaygroundForm(initial={name: getattr(job, name) for name in fields})
 
 
 def wants_fragment(request: HttpRequest) -> bool:

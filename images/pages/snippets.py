@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from images.catalog import FLUX_SCHNELL
+from images.catalog import DEFAULT_MODEL
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class ApiCall:
     prompt: str
     size: str
     seed: int | None = None
-    model: str = FLUX_SCHNELL.id
+    model: str = DEFAULT_MODEL
 
     @property
     def curl(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from images.catalog import DEFAULT_SIZE, SIZES
+from images.catalog import DEFAULT_MODEL, DEFAULT_SIZE, MODELS, SIZES, Model
 from inference.engines.base import SEED_MAX, Engine, EngineUnavailable, OutOfMemory
 from inference.loading import build_engine
 
@@ -58,8 +58,9 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """`PROMPT`, `--size`, `--seed`, `--out`."""
+        """`PROMPT`, `--model`, `--size`, `--seed`, `--out`."""
         parser.add_argument("prompt", type=prompt, help="what to draw, in quotes")
+        parser.add_argument("--model", choices=MODELS, default=DEFAULT_MODEL)
         parser.add_argument(
             "--size", type=size, default=DEFAULT_SIZE, help=f"one of {', '.join(SIZES)}"
         )
@@ -70,7 +71,7 @@ class Command(BaseCommand):
         """Raises CommandError when the engine cannot load or draw, or the file not be written."""
         path: Path = options["out"]
         try:
-            engine = self._loaded_engine()
+            engine = self._loaded_engine(MODELS[options["model"]])
             picture = self._draw(engine, options)
         except (EngineUnavailable, ImproperlyConfigured) as error:
             message = f"The engine cannot be loaded. {error}"
@@ -85,9 +86,9 @@ class Command(BaseCommand):
             raise CommandError(message) from error
         self.stdout.write(f"{path}: {len(picture):,} bytes, drawn by {engine.fingerprint}")
 
-    def _loaded_engine(self) -> Engine:
+    def _loaded_engine(self, model: Model) -> Engine:
         started = time.monotonic()
-        engine = build_engine()
+        engine = build_engine(model)
         engine.load()
         self.stdout.write(f"Loaded in {time.monotonic() - started:.2f} s.")
         return engine
