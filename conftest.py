@@ -152,9 +152,9 @@ def _empty_redis() -> None:
     """No worker, bell, limit or answer about health of one test reaches the next."""
     from accounts.limits import buckets
     from ecohash.web import health
-    from images.queue import fairness, signals
+    from images.queue import estimates, signals
 
     signals.client().flushall()
-    fairness.forget()
+    estimates.clear_forecasts()
     health.forget()
     buckets.circuit.worked()

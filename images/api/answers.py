@@ -12,7 +12,7 @@ from images.jobs import idempotency
 from images.jobs.refusals import refusal_of
 from images.models import Generation
 from images.pictures import links, storage
-from images.queue import fairness
+from images.queue import estimates
 from images.queue.disconnects import ClientConnection
 
 JSON = "application/json"
@@ -104,10 +104,10 @@ def job_answer(job: Generation) -> JsonResponse:
 
 def _queue(job: Generation) -> dict[str, Any]:
     """Where a queued job stands: 1 is next. The wait is null when nobody can know."""
-    place = fairness.position_of(job)
-    if place is None:
+    queued = estimates.position_of(job)
+    if queued is None:
         return {}
-    return {"queue": {"position": place.position, "estimated_wait_seconds": place.wait_seconds}}
+    return {"queue": {"position": queued.position, "estimated_wait_seconds": queued.wait_seconds}}
 
 
 def _pictures(job: Generation) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from images.jobs import generation, idempotency
 from images.jobs.generation_request import GenerationRequest
 from images.jobs.refusals import AlreadyAdmitted
 from images.models import Generation
-from images.queue import fairness
+from images.queue import estimates
 
 TRIES = 3
 # What is said when nobody can know: before the first picture, or without a worker.
@@ -123,9 +123,9 @@ def _seconds_until_free(
     jobs = Generation.objects.for_organization(subject.organization)
     if refusal.of_key and subject.api_key:
         jobs = jobs.filter(api_key=subject.api_key)
-    ends = fairness.seconds_until_one_ends(jobs)
-    place = UNKNOWN_WAIT_SECONDS if ends is None else ends + fairness.DELIVERY_SECONDS
+    ends = estimates.seconds_until_one_ends(jobs)
+    in_flight = UNKNOWN_WAIT_SECONDS if ends is None else ends + estimates.DELIVERY_SECONDS
     # The refused request has taken its token.
     level = standing.requests
     request = SECONDS_IN_A_MINUTE / level.limit if level and not level.remaining else 0.0
-    return max(place, request)
+    return max(in_flight, request)

@@ -41,7 +41,7 @@ from images.jobs.refusals import (
     GenerationNotFound,
 )
 from images.models import Generation
-from images.queue import fairness, signals, waiting
+from images.queue import estimates, signals, waiting
 from images.queue.admission_lock import organization_lock
 from images.queue.disconnects import ClientConnection
 
@@ -66,7 +66,7 @@ def admit(request: GenerationRequest) -> Generation:
     price = pricing.price_of(model=request.model, size=request.size)
     job = _new_job(request)
     # Asked before the transaction, for a transaction never waits for Redis.
-    forecast = fairness.forecast(MODELS[job.model])
+    forecast = estimates.forecast(MODELS[job.model])
     try:
         with (
             organization_lock.acquire(job.organization_id, _give_connection_back),
@@ -128,7 +128,7 @@ def _lock_caller(request: GenerationRequest) -> ApiKey | None:
 
 
 def refuse_unreachable_deadline(
-    job: Generation, forecast: fairness.QueueForecast, deadline_seconds: float
+    job: Generation, forecast: estimates.QueueForecast, deadline_seconds: float
 ) -> None:
     """Let those jobs pass that can be drawn in time, as far as anybody can tell.
 
@@ -139,7 +139,7 @@ def refuse_unreachable_deadline(
     own_deadline = deadline_seconds < DEADLINE_SECONDS
     if most is None or (most < deadline_seconds / 2 and not own_deadline):
         return
-    seconds = forecast.delivered_seconds(fairness.jobs_ahead(job, MODELS[job.model]), job.size)
+    seconds = forecast.delivered_seconds(estimates.jobs_ahead(job, MODELS[job.model]), job.size)
     if seconds is not None and seconds > deadline_seconds:
         raise DeadlineImpossible(deadline_seconds=deadline_seconds, seconds=seconds)
 

@@ -31,7 +31,7 @@ from images.pages import snippets
 from images.pages.explanations import explain
 from images.pages.forms import PlaygroundForm
 from images.pages.timings import timings_of
-from images.queue import fairness, signals
+from images.queue import estimates, signals
 
 HISTORY_LENGTH = 12
 
@@ -181,7 +181,7 @@ def run_context(job: Generation) -> dict[str, Any]:
     """Everything that `playground/run.html` says about a run."""
     return {
         "job": job,
-        "place": fairness.position_of(job),
+        "position": estimates.position_of(job),
         "progress": signals.step_of(job.pk) if job.status == Generation.Status.RUNNING else None,
         "steps": MODELS[job.model].steps,
         "deadline_seconds": settings.REQUEST_DEADLINE_SECONDS,

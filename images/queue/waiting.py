@@ -18,7 +18,7 @@ from django.db import connection
 from accounts.http.refusals import Refusal
 from accounts.limits.buckets import retry_after
 from images.models import Generation
-from images.queue import fairness, signals
+from images.queue import estimates, signals
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class QueueFull(Refusal):
     code = "server_is_overloaded"
 
     def __init__(self) -> None:
-        seconds = fairness.longest_wait()
+        seconds = estimates.longest_wait()
         queue = "" if seconds is None else f" The queue is about {math.ceil(seconds)} seconds long."
         super().__init__(
             f"Too many requests are waiting for an image right now.{queue} Nothing was charged. "

@@ -28,7 +28,7 @@ from accounts.keys import base62, keys
 from accounts.limits import buckets
 from accounts.models import ApiKey, Organization
 from billing.models import Credit
-from images.queue import fairness, signals
+from images.queue import estimates, signals
 from inference.engines.blank import BlankEngine
 from tests.calls import BODY, GENERATIONS, call
 from tests.cast import Person
@@ -334,7 +334,7 @@ def with_no_time(stage: Stage) -> int:
     signals.heartbeat(
         signals.LiveWorker("gpu-1", BODY["model"], "drawing", "blank", seconds=1_000.0)
     )
-    fairness.forget()
+    estimates.clear_forecasts()
     return stage.draw()
 
 

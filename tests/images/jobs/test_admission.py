@@ -22,7 +22,7 @@ from images.catalog import FLUX_SCHNELL
 from images.jobs import admission, generation
 from images.jobs.generation_request import IdempotentCall
 from images.models import Generation
-from images.queue import fairness, signals
+from images.queue import estimates, signals
 from tests.at_once import at_once
 from tests.calls import BODY, GENERATIONS, call
 from tests.cast import Person
@@ -110,7 +110,7 @@ def test_in_flight_says_when_a_place_is_free(
     ask(alice)
     worker = signals.LiveWorker("gpu", FLUX_SCHNELL.id, "drawing", "blank", seconds)
     signals.heartbeat(worker)
-    fairness.forget()
+    estimates.clear_forecasts()
     with pytest.raises(TooManyInFlight) as refused:
         ask(alice, deadline_seconds=1_000)
     assert refused.value.headers == {"Retry-After": retry_after}

@@ -16,7 +16,7 @@ from accounts.keys import keys
 from accounts.models import Organization
 from billing.ledger import budgets
 from billing.models import Budget
-from images.queue import fairness, signals
+from images.queue import estimates, signals
 from tests.cast import make_owner
 from tests.images.jobs.state_machine.model import Account, Key, Owner
 
@@ -72,7 +72,7 @@ class BaseMachine(RuleBasedStateMachine):
         self.transaction = transaction.atomic()
         self.transaction.__enter__()
         signals.client().flushall()
-        fairness.forget()
+        estimates.clear_forecasts()
         self.true = Account(month=date(2026, 3, 1))
         self.prices = dict(SIZES)
         self.clock_lags = False

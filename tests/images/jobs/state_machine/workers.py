@@ -10,7 +10,7 @@ from images.catalog import FLUX_SCHNELL
 from images.jobs import leases
 from images.models import Generation
 from images.pictures import storage
-from images.queue import fairness, signals
+from images.queue import estimates, signals
 from tests.images.jobs.state_machine.base import claims, cuts, mostly_not, seen
 from tests.images.jobs.state_machine.clocks import Clocks
 from tests.images.make import stored
@@ -160,7 +160,7 @@ class Workers(Clocks):
     @rule(name=workers, seconds=st.sampled_from([None, 0.1, 1_000.0]))
     def beat(self, name: str, seconds: float | None) -> None:
         """A slow fleet lets jobs be refused that cannot be drawn in time."""
-        fairness.forget()
+        estimates.clear_forecasts()
         signals.deregister(name)
         if seconds:
             signals.heartbeat(signals.LiveWorker(name, FLUX_SCHNELL.id, "idle", "blank", seconds))
