@@ -11,6 +11,7 @@ from django.db.models import F, Sum
 from django.utils import timezone
 
 from accounts.models import Organization
+from billing.amounts import MICROS_PER_CENT, dollars
 from billing.gateway import client as gateway
 from billing.gateway import customers, usage
 from billing.gateway.errors import GatewayError, StripeRefused
@@ -18,8 +19,6 @@ from billing.ledger import holds
 from billing.mails import notices
 from billing.models import Credit, Hold, LedgerEntry, LedgerQuerySet, Refund
 from billing.reporting import sending
-from billing.subscriptions.catalog import MICROS_PER_CENT
-from billing.templatetags.money import dollars
 
 ALARM_AFTER_TRIES = 5
 # Who sends a form twice means it once.

@@ -14,8 +14,8 @@ from accounts.admin import ReadOnlyInline
 from accounts.models import ApiKey, Membership, Organization
 from billing.admin import organizations
 from billing.admin.actions import ActionsAdmin
+from billing.amounts import dollars
 from billing.models import Credit, Hold
-from billing.templatetags.money import dollars
 
 admin.site.site_header = admin.site.site_title = "EcoHash operators"
 admin.site.index_title = "Organizations, money and images"

@@ -8,8 +8,8 @@ from accounts.admin import ReadOnlyInline
 from billing import refunds
 from billing.admin.actions import ActionsAdmin, AdminAction, ReasonForm
 from billing.admin.organizations import where_to
+from billing.amounts import dollars
 from billing.models import Hold, LedgerEntry
-from billing.templatetags.money import dollars
 from images.models import Generation, Image
 
 

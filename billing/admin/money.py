@@ -4,8 +4,8 @@ from django.contrib import admin
 
 from accounts.admin import ReadOnlyAdmin
 from billing.admin.links import NOTHING, page_of
+from billing.amounts import dollars
 from billing.models import Budget, Credit, Hold, LedgerEntry, Price, SpendAlert, Trial
-from billing.templatetags.money import dollars
 
 
 class AmountAdmin(ReadOnlyAdmin):

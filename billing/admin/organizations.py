@@ -16,11 +16,11 @@ from accounts.models import Organization
 from billing import refunds
 from billing.admin.actions import AdminAction, AmountForm, NotDone, ReasonForm
 from billing.admin.links import NOTHING, at_stripe, list_of, page_of
+from billing.amounts import dollars
 from billing.ledger import holds, month_to_date, period_to_date
 from billing.models import LedgerEntry, Notice, Refund, Subscription, UsageBatch
 from billing.reporting import batching, comparing
 from billing.subscriptions import subscriptions
-from billing.templatetags.money import dollars
 
 Account = LedgerEntry.Account
 

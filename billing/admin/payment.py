@@ -10,6 +10,7 @@ from accounts.admin import ReadOnlyAdmin, ReadOnlyInline
 from billing import webhook_events
 from billing.admin.actions import ActionsAdmin, AdminAction, NotDone
 from billing.admin.links import NOTHING, at_stripe
+from billing.amounts import dollars, dollars_of_cents
 from billing.gateway.errors import StripeAway
 from billing.models import (
     MeteredPrice,
@@ -20,7 +21,6 @@ from billing.models import (
     WebhookEvent,
 )
 from billing.subscriptions import subscriptions
-from billing.templatetags.money import cents, dollars
 
 
 def _look(row: Subscription, **_: Any) -> Iterator[str]:
@@ -209,4 +209,4 @@ class RefundAdmin(ReadOnlyAdmin):
     @admin.display(description="Credit on the balance at Stripe")
     def on_the_balance(self, refund: Refund) -> str:
         """In whole cents."""
-        return cents(refund.cents) if refund.cents else NOTHING
+        return dollars_of_cents(refund.cents) if refund.cents else NOTHING

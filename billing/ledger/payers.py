@@ -6,9 +6,9 @@ waits for Stripe, and goes on within the caps while Stripe is away.
 
 from django.conf import settings
 
+from billing.amounts import dollars
 from billing.ledger.budgets import InsufficientQuota, Reservation
 from billing.models import Price, Subscription
-from billing.templatetags.money import dollars
 
 BILLING_PAGE = "the dashboard's Billing page"
 

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.access import OrganizationRequest
 from accounts.doors import members_only
+from billing.amounts import dollars
 from billing.gateway import client as gateway
 from billing.ledger import budgets, month_to_date, period_to_date, pricing
 from billing.ledger import usage as used
@@ -21,7 +22,6 @@ from billing.pages import usage_csv
 from billing.pages.bar_chart import bar_chart
 from billing.pages.forms import SpendLimitForm, SubscribeForm
 from billing.subscriptions.payment_state import PaymentState, PaymentStatus
-from billing.templatetags.money import dollars
 
 LEDGER_PAGE = 25
 # Of the years that the API's reports know; the calendar's own first and last month have no neighbor.

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 from django.http import HttpResponse
 
+from billing.amounts import MICROS_PER_DOLLAR
 from billing.ledger.usage import Used
-from billing.templatetags.money import MICROS_PER_DOLLAR
 
 # A spreadsheet runs a cell that begins with one of these.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")

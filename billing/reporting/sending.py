@@ -25,6 +25,7 @@ from django.db.models import Exists, F, OuterRef
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from billing.amounts import cents_of
 from billing.gateway import client as gateway
 from billing.gateway import customers, usage
 from billing.gateway.errors import GatewayError
@@ -37,7 +38,7 @@ from billing.models import (
     UsageBatch,
     UsageBatchQuerySet,
 )
-from billing.subscriptions.catalog import cents_of, title_of
+from billing.subscriptions.catalog import title_of
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ def _bill(batch: UsageBatch, attempt: UsageAttempt) -> ReportAnswer:
             customer_id=batch.customer_id,
             subscription_id=str(batch.organization.subscription.subscription_id),
             quantity=batch.quantity,
-            cents=cents_of(batch.price),
+            cents=cents_of(batch.price.amount_micros),
             description=title_of(batch.price.model, batch.price.size),
             reference=str(batch.pk),
             key=attempt.idempotency_key,

@@ -6,16 +6,15 @@ Everything is found by its name first and made only where it is missing, so it c
 """
 
 from collections.abc import Iterator
-from decimal import Decimal
 
 from django.conf import settings
 from django.utils import timezone
 
+from billing.amounts import cents_of
 from billing.gateway import catalog
 from billing.ledger.pricing import MODEL_TITLES
 from billing.models import MeteredPrice, Price, StripeObject
 
-MICROS_PER_CENT = 10_000
 PORTAL = "portal"
 
 
@@ -66,11 +65,6 @@ def event_name_of(price: Price) -> str:
     return f"ecohash_{price.model}_{price.size}_v{price.version}"
 
 
-def cents_of(price: Price) -> Decimal:
-    """The price of one image in cents, exactly; it may have decimals."""
-    return Decimal(price.amount_micros) / MICROS_PER_CENT
-
-
 def product_id_of(model: str, size: str) -> str:
     """Ours: Stripe lets us choose the ids of products."""
     return f"ecohash_{model}_{size}"
@@ -99,19 +93,20 @@ def _sync_price(price: Price, known: dict[str, catalog.Meter]) -> Iterator[str]:
     meter = known.get(name)
     yield f"{'found' if meter else 'made':8} meter {name}"
     meter = meter or catalog.make_meter(event_name=name, display_name=f"{title}, v{price.version}")
+    cents = cents_of(price.amount_micros)
     at_stripe = catalog.find_price(name)
     yield f"{'found' if at_stripe else 'made':8} price {name}"
     at_stripe = at_stripe or catalog.make_price(
         lookup_key=name,
         product_id=product_id_of(price.model, price.size),
         meter_id=meter.id,
-        cents=cents_of(price),
+        cents=cents,
         nickname=title,
     )
-    if at_stripe.cents != cents_of(price) or at_stripe.meter_id != meter.id:
+    if at_stripe.cents != cents or at_stripe.meter_id != meter.id:
         raise CatalogConflict(
             f"Stripe has a price {name} of {at_stripe.cents} cents on meter {at_stripe.meter_id}, but it "
-            f"should be {cents_of(price)} cents on {meter.id}. Use a Stripe account of its own for each "
+            f"should be {cents} cents on {meter.id}. Use a Stripe account of its own for each "
             "installation, or give the price there another lookup key and run this again."
         )
     MeteredPrice.objects.get_or_create(

@@ -10,10 +10,10 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import ApiKey, Membership, Organization
+from billing.amounts import dollars
 from billing.ledger import budgets
 from billing.models import Budget, LedgerEntry, SpendAlert
 from billing.pages.bar_chart import HEIGHT, SHORTEST, bar_chart
-from billing.templatetags.money import dollars
 from tests.cast import Person
 from tests.images import make
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from accounts.models import Membership, Organization
 from billing import refunds, tasks, webhook_events
+from billing.amounts import dollars
 from billing.gateway import client as gateway
 from billing.gateway import customers
 from billing.gateway.errors import StripeRefused
@@ -24,7 +25,6 @@ from billing.pages import stripe
 from billing.pages.forms import FIRST_CAP_MICROS
 from billing.subscriptions import checkout, subscriptions
 from billing.subscriptions.catalog import CatalogConflict
-from billing.templatetags.money import dollars
 from tests import servers
 from tests.cast import Person
 from tests.html import flat

@@ -9,8 +9,8 @@ from accounts.models import Organization
 from billing import refunds
 from billing.admin.actions import AmountField
 from billing.admin.organizations import where_to
+from billing.amounts import dollars
 from billing.models import Hold, Refund
-from billing.templatetags.money import dollars
 
 
 class Command(BaseCommand):

@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from billing.amounts import MICROS_PER_DOLLAR, dollars
 from billing.ledger import pricing
-from billing.templatetags.money import MICROS_PER_DOLLAR, dollars
 
 
 class Command(BaseCommand):
