@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from django.db.models import F, Q
 from django.utils import timezone
 
-from billing.gateway import customers
+from billing.gateway import checkout, customers, disputes, invoices
 from billing.gateway import subscriptions as at_stripe
 from billing.gateway.errors import GatewayError, StripeRefused
 from billing.gateway.webhooks import Event
@@ -109,7 +109,7 @@ def _synced(customer_id: str | None) -> str:
 
 def on_checkout(event: WebhookEvent) -> str:
     """Completed, paid later, failed later: the subscription says what came of it."""
-    return _synced(customers.find_checkout(event.object_id).customer_id)
+    return _synced(checkout.find(event.object_id).customer_id)
 
 
 def on_subscription(event: WebhookEvent) -> str:
@@ -119,7 +119,7 @@ def on_subscription(event: WebhookEvent) -> str:
 
 def on_invoice(event: WebhookEvent) -> str:
     """A draft takes in the last use of its period; a written one takes no more; a payment failed or came."""
-    invoice = customers.find_invoice(event.object_id)
+    invoice = invoices.find(event.object_id)
     row = _row_of(invoice.customer_id)
     if row is None:
         return "no customer of ours"
@@ -133,7 +133,7 @@ def on_invoice(event: WebhookEvent) -> str:
     return f"invoice {invoice.status}, subscription {row.status}"
 
 
-def _tell(event: WebhookEvent, invoice: customers.Invoice, row: Subscription) -> None:
+def _tell(event: WebhookEvent, invoice: invoices.Invoice, row: Subscription) -> None:
     """The mails of an invoice: once for each, and only while they are still true."""
     facts = {
         "number": invoice.number,
@@ -158,8 +158,8 @@ def _tell(event: WebhookEvent, invoice: customers.Invoice, row: Subscription) ->
 
 def on_dispute(event: WebhookEvent) -> str:
     """A contested payment stops new work until it is won."""
-    dispute = customers.find_dispute(event.object_id)
-    row = _row_of(customers.customer_of_charge(dispute.charge_id))
+    dispute = disputes.find(event.object_id)
+    row = _row_of(disputes.customer_of_charge(dispute.charge_id))
     if row is None:
         return "no customer of ours"
     because = f"dispute {dispute.id}"
@@ -172,8 +172,8 @@ def on_dispute(event: WebhookEvent) -> str:
 
 def on_fraud_warning(event: WebhookEvent) -> str:
     """The card's bank reports fraud; staff look and unfreeze."""
-    charge_id = customers.charge_of_warning(event.object_id)
-    row = _row_of(customers.customer_of_charge(charge_id) if charge_id else None)
+    charge_id = disputes.charge_of_warning(event.object_id)
+    row = _row_of(disputes.customer_of_charge(charge_id) if charge_id else None)
     if row is None:
         return "no customer of ours"
     subscriptions.freeze(row, because=f"fraud warning {event.object_id}")
@@ -191,7 +191,7 @@ def on_customer_deleted(event: WebhookEvent) -> str:
     row = _row_of(event.object_id)
     if row is None:
         return "no customer of ours"
-    if customers.customer_exists(event.object_id):
+    if customers.exists(event.object_id):
         return "not deleted"
     subscriptions.forget_customer(row)
     return "forgotten"

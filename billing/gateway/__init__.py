@@ -1,4 +1,4 @@
-"""The way to Stripe: nothing else imports its library. A room for each kind of thing that is asked for.
+"""The way to Stripe: nothing else imports its library. One module for each kind of object there.
 
-Answers come back as small frozen dataclasses, and errors as the four of `errors.py`.
+Answers are small frozen dataclasses, and errors those of `errors.py`.
 """

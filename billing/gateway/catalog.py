@@ -10,7 +10,7 @@ from billing.gateway.errors import StripeRefused
 
 @dataclass(frozen=True)
 class Meter:
-    """A meter as Stripe has it; `event_name` is what its events are called."""
+    """A meter at Stripe, which counts the events named `event_name`."""
 
     id: str
     event_name: str
@@ -28,7 +28,7 @@ class PriceAtStripe:
 
 
 def find_product(product_id: str) -> bool:
-    """Whether there is one of that id (ours, for products may be named by whoever makes them)."""
+    """Whether Stripe has a product with this id, which we choose."""
     try:
         with calling() as client:
             client.v1.products.retrieve(product_id)
@@ -64,7 +64,7 @@ def meters() -> Iterator[Meter]:
 
 
 def make_meter(*, event_name: str, display_name: str) -> Meter:
-    """A meter that adds up whole numbers for each customer. All but its display name is for ever."""
+    """A meter that adds up whole numbers for each customer. Stripe never changes anything of it but the display name."""
     with calling() as client:
         meter = client.v1.billing.meters.create(
             {

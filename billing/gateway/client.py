@@ -1,4 +1,4 @@
-"""The client itself, and the one door that each call goes through."""
+"""The client of Stripe's library, and `calling`, which every call goes through."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,12 +37,12 @@ def client_for(key: str, base: str) -> stripe.StripeClient:
 
 
 def is_configured() -> bool:
-    """Whether there is anybody to ask."""
+    """Whether this installation has a Stripe key."""
     return bool(settings.STRIPE_SECRET_KEY)
 
 
 def refuse_inside_transaction() -> None:
-    """Let those pass that hold no transaction open; the one that a test case wraps around itself is none.
+    """Refuse a call while a transaction is open; the one that a test case wraps around itself does not count.
 
     Raises:
         CallInsideTransaction
@@ -64,18 +64,18 @@ def calling() -> Iterator[stripe.StripeClient]:
     try:
         yield client_for(settings.STRIPE_SECRET_KEY, settings.STRIPE_API_BASE)
     except stripe.APIConnectionError as error:
-        raise StripeAway(f"Stripe could not be reached: {said(error)}") from error
+        raise StripeAway(f"Stripe could not be reached: {message_of(error)}") from error
     except (stripe.AuthenticationError, stripe.PermissionError) as error:
-        raise StripeKeyRefused(f"Stripe refused the key: {said(error)}") from error
+        raise StripeKeyRefused(f"Stripe refused the key: {message_of(error)}") from error
     except stripe.StripeError as error:
         status = error.http_status or 0
         if status in {CONFLICT, TOO_MANY} or status >= 500:  # noqa: PLR2004 - HTTP's
-            raise StripeAway(f"Stripe answered {status}: {said(error)}") from error
-        raise StripeRefused(said(error), status=status, code=error.code or "") from error
+            raise StripeAway(f"Stripe answered {status}: {message_of(error)}") from error
+        raise StripeRefused(message_of(error), status=status, code=error.code or "") from error
 
 
-def said(error: stripe.StripeError) -> str:
-    """What Stripe says of it, in one short line; its 401 repeats the end of the key, so not that one."""
+def message_of(error: stripe.StripeError) -> str:
+    """Stripe's message in one short line. Its 401 repeats the end of the key, so that one is replaced."""
     if isinstance(error, stripe.AuthenticationError):
         return "the key is unknown or has expired."
     text = " ".join((error.user_message or type(error).__name__).split())

@@ -24,7 +24,7 @@ class StripeRefused(GatewayError):
 
 
 class StripeKeyRefused(GatewayError):
-    """The key itself is wrong, revoked or not allowed to do this: a matter for staff."""
+    """The key itself is wrong, revoked or not allowed to do this; only staff can correct that."""
 
 
 class CallInsideTransaction(RuntimeError):

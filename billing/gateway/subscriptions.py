@@ -6,7 +6,7 @@ from datetime import datetime
 import stripe
 
 from billing.gateway.client import calling
-from billing.gateway.customers import dict_of, id_of, moment
+from billing.gateway.conversions import datetime_of, id_of, metadata_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def find(subscription_id: str) -> SubscriptionState:
     """
     with calling() as client:
         subscription = client.v1.subscriptions.retrieve(subscription_id)
-    return state_of(subscription)
+    return _state(subscription)
 
 
 def all_of(customer_id: str) -> list[SubscriptionState]:
@@ -44,10 +44,10 @@ def all_of(customer_id: str) -> list[SubscriptionState]:
         page = client.v1.subscriptions.list(
             {"customer": customer_id, "status": "all", "limit": 100}
         )
-    return [state_of(subscription) for subscription in page.data]
+    return [_state(subscription) for subscription in page.data]
 
 
-def items_of(subscription: stripe.Subscription) -> list[stripe.SubscriptionItem]:
+def _items(subscription: stripe.Subscription) -> list[stripe.SubscriptionItem]:
     """All of them: the list inside a subscription holds only the first few."""
     if not subscription.items.has_more:
         return subscription.items.data
@@ -56,9 +56,8 @@ def items_of(subscription: stripe.Subscription) -> list[stripe.SubscriptionItem]
     return page.data
 
 
-def state_of(subscription: stripe.Subscription) -> SubscriptionState:
-    """Ours of theirs."""
-    items = items_of(subscription)
+def _state(subscription: stripe.Subscription) -> SubscriptionState:
+    items = _items(subscription)
     first = items[0] if items else None
     ends_at = subscription.cancel_at
     if ends_at is None and subscription.cancel_at_period_end and first:
@@ -67,10 +66,12 @@ def state_of(subscription: stripe.Subscription) -> SubscriptionState:
         id=subscription.id,
         status=subscription.status,
         customer_id=id_of(subscription.customer) or "",
-        reference=dict_of(subscription.metadata).get("organization"),
-        period_start=moment(first.current_period_start) if first else None,
-        period_end=moment(subscription.ended_at or (first.current_period_end if first else None)),
-        ends_at=moment(ends_at),
+        reference=metadata_of(subscription.metadata).get("organization"),
+        period_start=datetime_of(first.current_period_start) if first else None,
+        period_end=datetime_of(
+            subscription.ended_at or (first.current_period_end if first else None)
+        ),
+        ends_at=datetime_of(ends_at),
         items=[(item.id, item.price.id) for item in items],
     )
 

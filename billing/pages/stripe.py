@@ -32,7 +32,8 @@ from accounts.doors import MemberView, members_only
 from accounts.limits.buckets import asking, broker_circuit
 from accounts.models import Membership
 from billing import webhook_events
-from billing.gateway import customers, webhooks
+from billing.gateway import invoices as stripe_invoices
+from billing.gateway import webhooks
 from billing.gateway.errors import GatewayError, StripeAway, StripeKeyRefused, StripeRefused
 from billing.ledger import budgets
 from billing.models import Subscription
@@ -178,7 +179,7 @@ def invoices(request: OrganizationRequest) -> HttpResponse:
     context = {"invoices": [], "more": False, "problem": "", "first_page": after is None}
     if row and row.customer_id:
         try:
-            context["invoices"], context["more"] = customers.invoices(
+            context["invoices"], context["more"] = stripe_invoices.page_of(
                 row.customer_id,
                 limit=INVOICES_ON_BILLING if is_part else INVOICES_PAGE,
                 after=after,

@@ -11,7 +11,7 @@ from django.db.models import Max, Min, Q, Sum
 from django.utils import timezone
 
 from billing.gateway import client as gateway
-from billing.gateway import customers, usage
+from billing.gateway import invoices, usage
 from billing.gateway.errors import GatewayError
 from billing.models import MeteredPrice, Subscription, UsageBatch, UsageBatchQuerySet
 from billing.reporting import confirming, sending
@@ -121,18 +121,18 @@ def _invoices(row: Subscription) -> Differences:
             )
 
 
-def _lines(customer_id: str) -> Iterator[customers.InvoiceLine]:
+def _lines(customer_id: str) -> Iterator[invoices.InvoiceLine]:
     """The lines of the customer's written invoices, those of the last months."""
     after: str | None = None
     more = True
     while more:
-        page, more = customers.invoices(customer_id, limit=100, after=after)
+        page, more = invoices.page_of(customer_id, limit=100, after=after)
         for invoice in page:
             after = invoice.id
             if invoice.created < timezone.now() - INVOICES_BACK:
                 return
             if invoice.status in WRITTEN:
-                yield from customers.invoice_lines(invoice.id)
+                yield from invoices.lines_of(invoice.id)
 
 
 # --- mending --------------------------------------------------------------------------------------

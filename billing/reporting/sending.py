@@ -27,7 +27,7 @@ from django.utils import timezone
 
 from billing.amounts import cents_of
 from billing.gateway import client as gateway
-from billing.gateway import customers, usage
+from billing.gateway import invoices, usage
 from billing.gateway.errors import GatewayError
 from billing.gateway.usage import ReportAnswer, ReportOutcome
 from billing.mails import notices
@@ -134,7 +134,7 @@ def _report(batch: UsageBatch, attempt: UsageAttempt) -> ReportAnswer:
 def _bill(batch: UsageBatch, attempt: UsageAttempt) -> ReportAnswer:
     """Images in work when the subscription ended: no meter of it would be billed any more."""
     try:
-        customers.bill_images(
+        invoices.bill_images(
             customer_id=batch.customer_id,
             subscription_id=str(batch.organization.subscription.subscription_id),
             quantity=batch.quantity,

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.urls import reverse
 
 from accounts.models import Organization
+from billing.gateway import checkout as hosted_checkout
 from billing.gateway import customers
 from billing.gateway.errors import StripeAway, StripeRefused
 from billing.models import Subscription
@@ -32,9 +33,9 @@ def begin(*, organization: Organization, email: str) -> str:
     catalog.complete()
     row = _with_customer(row, email)
     if row.checkout_id:
-        customers.expire_checkout(row.checkout_id)
+        hosted_checkout.expire(row.checkout_id)
     billing_page = f"{settings.BASE_URL}{reverse('billing')}"
-    session = customers.begin_checkout(
+    session = hosted_checkout.begin(
         customer_id=str(row.customer_id),
         reference=str(row.reference),
         price_ids=[metered.stripe_price_id for metered in subscriptions.prices_on_offer()],
@@ -50,13 +51,11 @@ def begin(*, organization: Organization, email: str) -> str:
 
 def _with_customer(row: Subscription, email: str) -> Subscription:
     """The row with a customer that exists at Stripe."""
-    if row.customer_id and customers.customer_exists(row.customer_id):
+    if row.customer_id and customers.exists(row.customer_id):
         return row
     if row.customer_id:
         row = subscriptions.forget_customer(row)
-    made = customers.make_customer(
-        reference=str(row.reference), name=row.organization.name, email=email
-    )
+    made = customers.create(reference=str(row.reference), name=row.organization.name, email=email)
     # Two who begin at once are told of the same customer by Stripe.
     Subscription.objects.filter(pk=row.pk, customer_id=None).update(customer_id=made)
     row.refresh_from_db()
@@ -73,7 +72,7 @@ def returned(*, organization: Organization, checkout_id: str) -> bool:
     """
     row = subscriptions.of(organization)
     try:
-        session = customers.find_checkout(checkout_id)
+        session = hosted_checkout.find(checkout_id)
     except StripeRefused:
         return False
     if session.reference != str(row.reference) or session.status != "complete":
@@ -91,7 +90,7 @@ def portal(organization: Organization) -> str:
     if not row.customer_id:
         raise NoCustomer
     catalog.complete()
-    return customers.open_portal(
+    return hosted_checkout.open_portal(
         customer_id=row.customer_id,
         return_url=f"{settings.BASE_URL}{reverse('portal_left')}",
         configuration_id=catalog.portal_id(),

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from billing.gateway import customers, usage
+from billing.gateway import checkout as hosted_checkout
+from billing.gateway import customers, invoices, usage
 from billing.gateway import subscriptions as at_stripe
 from billing.gateway.client import calling
 from billing.gateway.errors import StripeKeyRefused
@@ -49,7 +50,7 @@ def subscribed(server: str, unfunded: Person) -> Subscription:
     """A customer with a card and all prices, as our own row sees it."""
     catalog.complete()
     row = subscriptions.of(unfunded.organization)
-    customer = customers.make_customer(
+    customer = customers.create(
         reference=str(row.reference), name="EcoHash test", email="test@example.com"
     )
     Subscription.objects.filter(pk=row.pk).update(customer_id=customer)
@@ -116,8 +117,8 @@ def test_use_is_counted_and_billed_once(subscribed: Subscription, unfunded: Pers
 
 
 def billed(batch: UsageBatch) -> int:
-    found, _ = customers.invoices(batch.customer_id)
-    lines = [line for invoice in found for line in customers.invoice_lines(invoice.id)]
+    found, _ = invoices.page_of(batch.customer_id)
+    lines = [line for invoice in found for line in invoices.lines_of(invoice.id)]
     of_batch = batch.price.metered.stripe_price_id
     return sum(line.quantity for line in lines if line.price_id == of_batch)
 
@@ -139,12 +140,12 @@ def test_a_checkout_and_the_portal_open(server: str, unfunded: Person) -> None:
     address = checkout.begin(organization=unfunded.organization, email="test@example.com")
     assert address.startswith(("https://checkout.stripe.com/", "http://127.0.0.1:"))
     row = Subscription.objects.get()
-    assert customers.find_checkout(row.checkout_id).status == "open"
+    assert hosted_checkout.find(row.checkout_id).status == "open"
     assert checkout.portal(unfunded.organization).startswith(
         ("https://billing.stripe.com", "http://")
     )
-    customers.expire_checkout(row.checkout_id)
-    assert customers.find_checkout(row.checkout_id).status == "expired"
+    hosted_checkout.expire(row.checkout_id)
+    assert hosted_checkout.find(row.checkout_id).status == "expired"
 
 
 def test_a_credit_is_given_once(subscribed: Subscription) -> None:
@@ -167,5 +168,5 @@ def test_a_credit_is_given_once(subscribed: Subscription) -> None:
 def test_a_wrong_key_is_told_apart_and_not_repeated(server: str, settings: Any) -> None:
     settings.STRIPE_SECRET_KEY = "sk_test_nobodys"
     with pytest.raises(StripeKeyRefused) as refused:
-        customers.find_checkout("cs_1")
+        hosted_checkout.find("cs_1")
     assert "nobodys" not in str(refused.value)

@@ -16,7 +16,7 @@ from accounts.models import Membership, Organization
 from billing import refunds, tasks, webhook_events
 from billing.amounts import dollars
 from billing.gateway import client as gateway
-from billing.gateway import customers
+from billing.gateway import invoices
 from billing.gateway.errors import StripeRefused
 from billing.ledger import budgets, period_to_date
 from billing.models import LedgerEntry, Subscription, WebhookEvent
@@ -426,7 +426,7 @@ def test_what_stripe_refuses_is_said_as_such(
     def refused(*_args: Any, **_options: Any) -> Any:
         raise StripeRefused("no", status=400)
 
-    monkeypatch.setattr(customers, "invoices", refused)
+    monkeypatch.setattr(invoices, "page_of", refused)
     assert "Stripe did not accept this" in text_of(alice_client, INVOICES)
 
 
@@ -534,7 +534,7 @@ def test_invoices_are_shown_in_words_with_links(
     row = Subscription.objects.get(organization=alice.organization)
     bill(stripe_here, row, images=100)
     page = text_of(alice_client, INVOICES)
-    [due, first] = customers.invoices(row.customer_id)[0]
+    [due, first] = invoices.page_of(row.customer_id)[0]
     assert "To be paid" in page
     assert "$1.00" in page
     assert f'href="{due.page}"' in page
@@ -596,7 +596,7 @@ def test_a_failed_payment_comes_by_webhook_and_goes_when_it_is_paid(
     deliver(client, stripe_here)
     webhook_events.work()
     assert "A payment failed." in text_of(alice_client, "/dashboard")
-    [due] = [one for one in customers.invoices(row.customer_id)[0] if one.status == "open"]
+    [due] = [one for one in invoices.page_of(row.customer_id)[0] if one.status == "open"]
     stripes = stripe_here.client().v1
     card = stripes.payment_methods.attach("pm_card_visa", {"customer": row.customer_id})
     stripes.invoices.pay(due.id, {"payment_method": card.id})
