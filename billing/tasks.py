@@ -16,7 +16,7 @@ from billing.gateway.errors import GatewayError
 from billing.mails import notices, spend_alerts
 from billing.models import WebhookEvent
 from billing.reporting import batching, comparing, confirming, sending
-from billing.subscriptions import subscriptions
+from billing.subscriptions import syncing
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def process_event(event_id: str) -> None:
 @shared_task(name="billing.stripe.keep")
 def keep() -> None:
     """Bring new prices to subscriptions, and look at those that nothing was heard of."""
-    _if_stripe_is_there(subscriptions.refresh_subscriptions)
+    _if_stripe_is_there(syncing.refresh_subscriptions)
 
 
 @shared_task(name="billing.stripe.compare")

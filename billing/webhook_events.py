@@ -19,7 +19,7 @@ from billing.mails import notices
 from billing.models import Subscription, WebhookEvent
 from billing.models.payment import GRACE_ALLOWANCE_MICROS
 from billing.reporting import batching, confirming, sending
-from billing.subscriptions import subscriptions
+from billing.subscriptions import freezing, syncing
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def _row_of(customer_id: str | None) -> Subscription | None:
 
 def _synced(customer_id: str | None) -> str:
     row = _row_of(customer_id)
-    return subscriptions.sync(row).status if row else "no customer of ours"
+    return syncing.sync(row).status if row else "no customer of ours"
 
 
 def on_checkout(event: WebhookEvent) -> str:
@@ -123,12 +123,12 @@ def on_invoice(event: WebhookEvent) -> str:
     row = _row_of(invoice.customer_id)
     if row is None:
         return "no customer of ours"
-    row = subscriptions.sync(row)
+    row = syncing.sync(row)
     if invoice.status == "draft":
         batching.seal(row.organization)
         sending.send_due()
     elif invoice.subscription_id and invoice.period_end:
-        subscriptions.note_invoiced(row, invoice.period_end)
+        syncing.record_invoiced_until(row, invoice.period_end)
     _tell(event, invoice, row)
     return f"invoice {invoice.status}, subscription {row.status}"
 
@@ -164,9 +164,9 @@ def on_dispute(event: WebhookEvent) -> str:
         return "no customer of ours"
     because = f"dispute {dispute.id}"
     if dispute.status in {"won", "warning_closed"}:
-        subscriptions.unfreeze(row, because=because)
+        freezing.unfreeze(row, because=because)
     else:
-        subscriptions.freeze(row, because=because)
+        freezing.freeze(row, because=because)
     return f"dispute {dispute.status}"
 
 
@@ -176,7 +176,7 @@ def on_fraud_warning(event: WebhookEvent) -> str:
     row = _row_of(disputes.customer_of_charge(charge_id) if charge_id else None)
     if row is None:
         return "no customer of ours"
-    subscriptions.freeze(row, because=f"fraud warning {event.object_id}")
+    freezing.freeze(row, because=f"fraud warning {event.object_id}")
     return "frozen"
 
 
@@ -193,7 +193,7 @@ def on_customer_deleted(event: WebhookEvent) -> str:
         return "no customer of ours"
     if customers.exists(event.object_id):
         return "not deleted"
-    subscriptions.forget_customer(row)
+    syncing.forget_customer(row)
     return "forgotten"
 
 

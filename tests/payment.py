@@ -15,7 +15,7 @@ from billing.gateway import client, webhooks
 from billing.ledger import holds, pricing
 from billing.models import Credit, Hold, Subscription, UsageBatch, WebhookEvent
 from billing.reporting import batching, sending
-from billing.subscriptions import checkout, subscriptions
+from billing.subscriptions import checkout, syncing
 from tests.cast import Person, make_owner
 from tests.stripe_sandbox import StripeSandbox
 
@@ -44,7 +44,7 @@ def one_try(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def subscribe(person: Person, sandbox: StripeSandbox, card: str = GOOD_CARD) -> Subscription:
     """What the person does on our page and on Stripe's, and the webhook that follows."""
     checkout.begin(organization=person.organization, email=person.user.email)
-    row = subscriptions.of(person.organization)
+    row = syncing.get_or_create(person.organization)
     sandbox.complete_checkout(row.checkout_id, card=card)
     deliver(sandbox)
     row.refresh_from_db()
@@ -130,7 +130,7 @@ def seal_all() -> list[UsageBatch]:
 
 def at_stripe(sandbox: StripeSandbox, person: Person) -> dict[str, int]:
     """Images that Stripe counts for that person, by size."""
-    customer = subscriptions.of(person.organization).customer_id
+    customer = syncing.get_or_create(person.organization).customer_id
     totals = sandbox.usage()["totals"].get(customer, {})
     return {name.split("_")[2]: count for name, count in totals.items() if count}
 

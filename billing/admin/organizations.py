@@ -20,7 +20,7 @@ from billing.amounts import dollars
 from billing.ledger import holds, month_to_date, period_to_date
 from billing.models import LedgerEntry, Notice, Refund, Subscription, UsageBatch
 from billing.reporting import batching, comparing
-from billing.subscriptions import subscriptions
+from billing.subscriptions import freezing, syncing
 
 Account = LedgerEntry.Account
 
@@ -73,8 +73,8 @@ def _grant(
 
 
 def _freeze(organization: Organization, *, by: str, reason: str) -> Iterator[str]:
-    subscriptions.freeze(
-        subscriptions.of(organization), because=f"by {by}: {reason}", by_staff=True
+    freezing.freeze(
+        syncing.get_or_create(organization), because=f"by {by}: {reason}", by_staff=True
     )
     yield f"New work of {organization} is stopped."
 
@@ -99,7 +99,7 @@ class UnfreezeForm(ReasonForm):
 def _unfreeze(organization: Organization, *, gone: list[str], **_: Any) -> Iterator[str]:
     goes_on = False
     for because in gone:
-        goes_on = subscriptions.unfreeze(subscriptions.of(organization), because=because)
+        goes_on = freezing.unfreeze(syncing.get_or_create(organization), because=because)
         yield f"No longer a reason: {because}."
     if goes_on:
         yield f"Work of {organization} goes on."

@@ -20,13 +20,13 @@ from billing.models import (
     SubscriptionItem,
     WebhookEvent,
 )
-from billing.subscriptions import subscriptions
+from billing.subscriptions import syncing
 
 
 def _look(row: Subscription, **_: Any) -> Iterator[str]:
     if not row.customer_id:
         raise NotDone("There is no customer at Stripe to look at.")
-    row = subscriptions.sync(row)
+    row = syncing.sync(row)
     yield f"At Stripe it is {row.get_status_display()}; that is written down here now."
 
 

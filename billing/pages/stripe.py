@@ -39,7 +39,7 @@ from billing.ledger import budgets
 from billing.models import Subscription
 from billing.pages.billing import billing_page
 from billing.pages.forms import SubscribeForm
-from billing.subscriptions import checkout, subscriptions
+from billing.subscriptions import checkout, syncing
 from billing.subscriptions.catalog import CatalogConflict
 from billing.tasks import process_event
 
@@ -126,7 +126,7 @@ def subscribe(request: OrganizationRequest) -> HttpResponse:
 def subscribed(request: OrganizationRequest) -> HttpResponse:
     """Back from a finished checkout."""
     ours = request.GET.get("checkout", "")
-    if ours and checkout.returned(organization=request.organization, checkout_id=ours):
+    if ours and checkout.confirm(organization=request.organization, checkout_id=ours):
         messages.success(
             request, "You are subscribed. Pictures go on when the credit is used up, to your limit."
         )
@@ -146,7 +146,7 @@ def portal(request: OrganizationRequest) -> HttpResponse:
     """On to the page where cards are changed, invoices paid and the subscription canceled."""
     require_payer(request.membership)
     try:
-        return SeeOther(checkout.portal(request.organization))
+        return SeeOther(checkout.open_portal(request.organization))
     except checkout.NoCustomer:
         messages.info(request, "There is no card yet. Subscribe first.")
         return redirect("billing")
@@ -158,7 +158,7 @@ def portal(request: OrganizationRequest) -> HttpResponse:
 def portal_left(request: OrganizationRequest) -> HttpResponse:
     """Back from the portal: the card may be another, or the subscription canceled."""
     if row := subscription_of(request):
-        subscriptions.sync(row)
+        syncing.sync(row)
     return redirect("billing")
 
 

@@ -23,7 +23,7 @@ class CatalogConflict(Exception):
 
 
 def sync() -> Iterator[str]:
-    """Find or make all of it; a line for each thing, when it is done.
+    """Find or make all of it; yields a line for each object, when it is done.
 
     Raises:
         CatalogConflict, GatewayError
@@ -50,28 +50,28 @@ def is_complete() -> bool:
 
 
 def complete() -> None:
-    """Make what is missing, if anything is: what a command forgot must not fail a customer."""
+    """Make what is missing, so that a customer can subscribe before anybody has run `stripe_sync`."""
     if not is_complete():
         list(sync())
 
 
 def portal_id() -> str:
-    """The portal's settings at Stripe."""
+    """The id of the portal's configuration at Stripe."""
     return StripeObject.objects.get(name=PORTAL).stripe_id
 
 
 def event_name_of(price: Price) -> str:
-    """By which the meter's events, and the metered price, are known."""
+    """The name of the meter's events, and the lookup key of the metered price."""
     return f"ecohash_{price.model}_{price.size}_v{price.version}"
 
 
 def product_id_of(model: str, size: str) -> str:
-    """Ours: Stripe lets us choose the ids of products."""
+    """The product's id at Stripe, which lets us choose the ids of products."""
     return f"ecohash_{model}_{size}"
 
 
 def title_of(model: str, size: str) -> str:
-    """How it reads on an invoice."""
+    """The product's name on an invoice: `FLUX.1 Schnell, 512×512`."""
     return f"{MODEL_TITLES.get(model, model)}, {size.replace('x', '×')}"
 
 

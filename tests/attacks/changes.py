@@ -16,7 +16,7 @@ from accounts.keys import keys, leaks
 from accounts.models import ApiKey, Membership, Organization, User
 from billing.ledger import budgets, holds, pricing
 from billing.models import Budget, Credit, Hold
-from billing.subscriptions import subscriptions
+from billing.subscriptions import syncing
 from ecohash.signup import sign_up
 from images.models import Generation
 
@@ -114,7 +114,7 @@ def delete_key(*, key: int) -> None:
 
 
 def freeze(*, organization: int) -> None:
-    row = subscriptions.of(Organization.objects.get(pk=organization))
+    row = syncing.get_or_create(Organization.objects.get(pk=organization))
     row.frozen_at = timezone.now()
     row.save()
 

@@ -14,7 +14,7 @@ from billing.ledger import holds
 from billing.models import Credit, LedgerEntry, Notice, Price, Refund, Subscription
 from billing.refunds import NotRefundable, refund_amount, refund_image
 from billing.reporting import comparing
-from billing.subscriptions import subscriptions
+from billing.subscriptions import syncing
 from ecohash import reconcile
 from images.jobs import leases
 from tests.at_once import at_once
@@ -55,7 +55,7 @@ def cheap_image(person: Person, micros: int) -> Any:
     price = Price.objects.create(
         model=MODEL, size=f"{micros}x{micros}", version=1, amount_micros=micros
     )
-    row = subscriptions.of(person.organization)
+    row = syncing.get_or_create(person.organization)
     row.items.create(price=price, item_id=f"si_{micros}")
     return price
 
@@ -334,9 +334,11 @@ def test_what_one_customer_is_refused_does_not_hold_others_up(
     for person in (subscriber, tom):
         [hold] = buy(person)
         refund_image(hold=hold, **SAID)
-    stripe_here.client().v1.customers.delete(subscriptions.of(subscriber.organization).customer_id)
+    stripe_here.client().v1.customers.delete(
+        syncing.get_or_create(subscriber.organization).customer_id
+    )
     assert send() == 1
-    toms = str(subscriptions.of(tom.organization).customer_id)
+    toms = str(syncing.get_or_create(tom.organization).customer_id)
     assert credits_at_stripe(stripe_here, toms) == [1]
 
 
@@ -345,7 +347,9 @@ def test_a_deleted_customers_refund_waits_for_the_next_customer(
 ) -> None:
     [hold] = buy(subscriber)
     refund_image(hold=hold, **SAID)
-    stripe_here.client().v1.customers.delete(subscriptions.of(subscriber.organization).customer_id)
+    stripe_here.client().v1.customers.delete(
+        syncing.get_or_create(subscriber.organization).customer_id
+    )
     assert send() == 0
     deliver(stripe_here)
     assert send() == 0

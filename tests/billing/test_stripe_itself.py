@@ -22,7 +22,7 @@ from billing.gateway.errors import StripeKeyRefused
 from billing.gateway.usage import ReportOutcome
 from billing.models import MeteredPrice, Subscription, UsageBatch
 from billing.reporting import confirming, sending
-from billing.subscriptions import catalog, checkout, subscriptions
+from billing.subscriptions import catalog, checkout, items, syncing
 from tests.cast import Person
 from tests.payment import buy, seal_all
 
@@ -49,7 +49,7 @@ def server(request: pytest.FixtureRequest, settings: Any) -> str:
 def subscribed(server: str, unfunded: Person) -> Subscription:
     """A customer with a card and all prices, as our own row sees it."""
     catalog.complete()
-    row = subscriptions.of(unfunded.organization)
+    row = syncing.get_or_create(unfunded.organization)
     customer = customers.create(
         reference=str(row.reference), name="EcoHash test", email="test@example.com"
     )
@@ -60,14 +60,13 @@ def subscribed(server: str, unfunded: Person) -> Subscription:
             {
                 "customer": customer,
                 "items": [
-                    {"price": metered.stripe_price_id}
-                    for metered in subscriptions.prices_on_offer()
+                    {"price": metered.stripe_price_id} for metered in items.prices_on_offer()
                 ],
                 "default_payment_method": card.id,
                 "metadata": {"organization": str(row.reference)},
             }
         )
-    return subscriptions.sync(row)
+    return syncing.sync(row)
 
 
 def eventually(true: Callable[[], bool]) -> None:
@@ -113,7 +112,7 @@ def test_use_is_counted_and_billed_once(subscribed: Subscription, unfunded: Pers
     assert UsageBatch.objects.get().state == "confirmed"
     at_stripe.cancel_now(str(subscribed.subscription_id))
     eventually(lambda: billed(batch) == 30)
-    assert subscriptions.sync(subscribed).status == "canceled"
+    assert syncing.sync(subscribed).status == "canceled"
 
 
 def billed(batch: UsageBatch) -> int:
@@ -141,7 +140,7 @@ def test_a_checkout_and_the_portal_open(server: str, unfunded: Person) -> None:
     assert address.startswith(("https://checkout.stripe.com/", "http://127.0.0.1:"))
     row = Subscription.objects.get()
     assert hosted_checkout.find(row.checkout_id).status == "open"
-    assert checkout.portal(unfunded.organization).startswith(
+    assert checkout.open_portal(unfunded.organization).startswith(
         ("https://billing.stripe.com", "http://")
     )
     hosted_checkout.expire(row.checkout_id)

@@ -15,7 +15,7 @@ from billing.gateway.errors import GatewayError
 from billing.mails import notices
 from billing.models import SendingPause, WebhookEvent
 from billing.reporting import batching, sending
-from billing.subscriptions import subscriptions
+from billing.subscriptions import syncing
 from tests.cast import Person
 from tests.ecohash.conftest import handlers_writing_to
 from tests.house.test_canary import Stage
@@ -60,11 +60,11 @@ def stripe_is_away(stage: Stage, _sandbox: StripeSandbox) -> None:
 
 def a_look_is_refused(stage: Stage, _sandbox: StripeSandbox) -> None:
     with pytest.raises(GatewayError):
-        subscriptions.sync(subscriptions.of(stage.person.organization))
+        syncing.sync(syncing.get_or_create(stage.person.organization))
 
 
 def an_event_cannot_be_worked_on(stage: Stage, sandbox: StripeSandbox) -> None:
-    row = subscriptions.of(stage.person.organization)
+    row = syncing.get_or_create(stage.person.organization)
     sandbox.client().v1.subscriptions.update(row.subscription_id, {"cancel_at_period_end": True})
     stage.settings.STRIPE_WEBHOOK_SECRET = sandbox.webhook_secret
     assert deliver(sandbox)

@@ -34,7 +34,7 @@ from billing.models import (
     WebhookEvent,
 )
 from billing.reporting import batching, sending
-from billing.subscriptions import subscriptions
+from billing.subscriptions import freezing, syncing
 from ecohash import reconcile
 from images.models import Generation
 from tests.cast import Person, make_user
@@ -149,7 +149,7 @@ def test_ids_lead_to_stripe_and_in_the_sandbox_to_its_page(
     world: Generation, subscriber: Person, staff: Client, settings: Any
 ) -> None:
     settings.STRIPE_SANDBOX = False
-    row = subscriptions.of(subscriber.organization)
+    row = syncing.get_or_create(subscriber.organization)
     for page in (page_of(row), page_of(subscriber.organization)):
         for key, mode in (("sk_test_1", "test/"), ("sk_live_1", "")):
             settings.STRIPE_SECRET_KEY = key
@@ -164,11 +164,11 @@ def test_an_organizations_page_tells_how_it_pays(
     world: Generation, subscriber: Person, alice: Person, staff: Client
 ) -> None:
     refunds.refund_image(hold=world.hold, reason="Torn", by="x@example.com")
-    row = subscriptions.of(subscriber.organization)
+    row = syncing.get_or_create(subscriber.organization)
     Subscription.objects.filter(pk=row.pk).update(
         status="past_due", past_due_since=timezone.now(), ends_at=timezone.now()
     )
-    subscriptions.freeze(row, because="dispute dp_1")
+    freezing.freeze(row, because="dispute dp_1")
     shown = text(staff.get(page_of(subscriber.organization)))
     for words in (
         *("Subscription: Past Due", "Stopped: dispute dp_1", "Past due since", "Canceled for"),
@@ -236,7 +236,7 @@ def test_staff_who_may_only_look_get_no_act(
 def test_what_gives_or_stops_something_asks_why(
     model: type[Model], act: AdminAction, world: Generation, subscriber: Person, staff: Client
 ) -> None:
-    subscriptions.freeze(subscriptions.of(subscriber.organization), because="dispute dp_1")
+    freezing.freeze(syncing.get_or_create(subscriber.organization), because="dispute dp_1")
     row = world if model is Generation else subscriber.organization
     before = (
         LedgerEntry.objects.count(),
@@ -374,9 +374,9 @@ def test_credit_is_granted_once(alice: Person, staff: Client) -> None:
 
 
 def test_new_work_is_stopped_and_goes_on(alice: Person, staff: Client) -> None:
-    row = subscriptions.of(alice.organization)
+    row = syncing.get_or_create(alice.organization)
     assert "Let work go on" not in text(staff.get(page_of(alice.organization)))
-    subscriptions.freeze(row, because="dispute dp_1")
+    freezing.freeze(row, because="dispute dp_1")
     do(staff, "stop", alice.organization, reason=WHY)
     row.refresh_from_db()
     mine = f"by stella@example.com: {WHY}"
@@ -396,11 +396,11 @@ def test_new_work_is_stopped_and_goes_on(alice: Person, staff: Client) -> None:
 def test_a_reason_that_came_since_the_page_was_read_keeps_it_stopped(
     alice: Person, staff: Client
 ) -> None:
-    row = subscriptions.of(alice.organization)
-    subscriptions.freeze(row, because="fraud warning 1")
+    row = syncing.get_or_create(alice.organization)
+    freezing.freeze(row, because="fraud warning 1")
     page = act_page(Organization, "go-on", alice.organization)
     staff.get(page)
-    subscriptions.freeze(row, because="dispute dp_1")
+    freezing.freeze(row, because="dispute dp_1")
     staff.post(page, {"gone": ["fraud warning 1"], "reason": "Looked"})
     row.refresh_from_db()
     assert row.frozen_because == ["dispute dp_1"]
@@ -457,7 +457,7 @@ def test_while_stripe_is_away_acts_say_so_and_nothing_is_lost(
     event = WebhookEvent.objects.filter(type="customer.subscription.created").get()
     UsageBatch.objects.update(timestamp=timezone.now() - timedelta(minutes=20))
     settings.STRIPE_API_BASE = "http://127.0.0.1:9"
-    row = subscriptions.of(subscriber.organization)
+    row = syncing.get_or_create(subscriber.organization)
     for said in (
         do(staff, "look", row),
         do(staff, "mend", model=UsageBatch),
@@ -503,7 +503,7 @@ def test_stripe_is_looked_at(
     assert "At Stripe it is Canceled" in do(staff, "look", row)
     row.refresh_from_db()
     assert row.status == "canceled"
-    assert "no customer" in do(staff, "look", subscriptions.of(alice.organization))
+    assert "no customer" in do(staff, "look", syncing.get_or_create(alice.organization))
 
 
 def test_every_act_is_at_a_page_that_can_be_looked_at(db: None) -> None:

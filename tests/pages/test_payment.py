@@ -23,13 +23,13 @@ from billing.models import LedgerEntry, Subscription, WebhookEvent
 from billing.models.payment import GRACE, GRACE_ALLOWANCE_MICROS
 from billing.pages import stripe
 from billing.pages.forms import FIRST_CAP_MICROS
-from billing.subscriptions import checkout, subscriptions
+from billing.subscriptions import checkout, freezing
 from billing.subscriptions.catalog import CatalogConflict
 from tests import servers
 from tests.cast import Person
 from tests.html import flat
 from tests.images import make
-from tests.pages.paying import standing, without_credit
+from tests.pages.paying import subscribed, without_credit
 from tests.stripe_sandbox import StripeSandbox
 
 BILLING = "/dashboard/billing"
@@ -116,7 +116,7 @@ def test_a_subscriber_sees_the_period_its_forecast_and_the_next_invoice(
     alice: Person, alice_client: Client
 ) -> None:
     without_credit(alice)
-    row = standing(alice)
+    row = subscribed(alice)
     make.succeeded(alice)
     make.succeeded(alice)
     page = text_of(alice_client)
@@ -131,7 +131,7 @@ def test_a_subscriber_sees_the_period_its_forecast_and_the_next_invoice(
 
 
 def test_what_credit_paid_is_on_no_invoice(alice: Person, alice_client: Client) -> None:
-    standing(alice)
+    subscribed(alice)
     make.succeeded(alice)
     page = text_of(alice_client)
     assert "<dt>This period so far</dt><dd>$0.00</dd>" in page
@@ -143,7 +143,7 @@ def test_a_refund_lowers_the_next_invoice_and_stands_in_the_ledger(
     alice: Person, alice_client: Client
 ) -> None:
     without_credit(alice)
-    standing(alice)
+    subscribed(alice)
     hold = make.succeeded(alice).hold
     make.succeeded(alice)
     refunds.refund_image(hold=hold, reason="a torn picture", by="staff@example.com")
@@ -160,8 +160,8 @@ def test_the_period_counts_neither_older_use_nor_that_of_others(
 ) -> None:
     without_credit(alice)
     without_credit(charlie)
-    row = standing(alice)
-    standing(charlie)
+    row = subscribed(alice)
+    subscribed(charlie)
     make.succeeded(charlie)
     make.succeeded(alice)
     assert period_to_date.of(row).images == 1
@@ -172,14 +172,14 @@ def test_the_period_counts_neither_older_use_nor_that_of_others(
 @pytest.mark.parametrize("days", [0, 30, 40])
 def test_there_is_no_forecast_on_the_first_day_or_after_the_last(alice: Person, days: int) -> None:
     start = timezone.now() - timedelta(days=days)
-    row = standing(alice, period_start=start, period_end=start + timedelta(days=30))
+    row = subscribed(alice, period_start=start, period_end=start + timedelta(days=30))
     assert period_to_date.of(row).forecast_micros is None
 
 
 def test_a_canceled_subscription_says_until_when_it_pays(
     alice: Person, alice_client: Client
 ) -> None:
-    row = standing(alice, ends_at=timezone.now() + timedelta(days=20))
+    row = subscribed(alice, ends_at=timezone.now() + timedelta(days=20))
     page = text_of(alice_client)
     assert f'It ends on <time datetime="{row.ends_at.isoformat()}' in page
     assert "Last invoice" in page
@@ -198,7 +198,7 @@ def test_after_the_end_one_can_subscribe_again(
     alice: Person, alice_client: Client, status: str, words: str
 ) -> None:
     without_credit(alice)
-    standing(alice, status)
+    subscribed(alice, status)
     page = text_of(alice_client)
     assert words in page
     assert FORM in page
@@ -208,7 +208,7 @@ def test_a_failed_payment_is_told_on_every_page_until_when_and_how_much(
     alice: Person, alice_client: Client, charlies: Client
 ) -> None:
     without_credit(alice)
-    row = standing(alice, "past_due")
+    row = subscribed(alice, "past_due")
     make.succeeded(alice)
     for path in ("/dashboard", BILLING, "/dashboard/keys", "/dashboard/usage", "/playground"):
         page = text_of(alice_client, path)
@@ -223,7 +223,7 @@ def test_the_monthly_limit_may_be_tighter_than_the_grace(
     alice: Person, alice_client: Client
 ) -> None:
     without_credit(alice)
-    standing(alice, "past_due")
+    subscribed(alice, "past_due")
     budgets.set_cap(organization=alice.organization, cap_micros=1_000_000)
     assert "at most $1.00 more" in text_of(alice_client)
 
@@ -240,7 +240,7 @@ def test_what_stops_the_work_says_so_and_leads_to_the_portal(
     alice: Person, alice_client: Client, status: str, since: timedelta | None, words: str
 ) -> None:
     without_credit(alice)
-    standing(alice, status, past_due_since=timezone.now() - since if since else None)
+    subscribed(alice, status, past_due_since=timezone.now() - since if since else None)
     page = text_of(alice_client, "/dashboard/keys")
     assert words in page
     assert "New pictures are refused" in page
@@ -249,7 +249,7 @@ def test_what_stops_the_work_says_so_and_leads_to_the_portal(
 
 
 def test_credit_still_pays_while_a_payment_is_overdue(alice: Person, alice_client: Client) -> None:
-    standing(alice, "unpaid")
+    subscribed(alice, "unpaid")
     assert "Credit of $0.500 still pays for new pictures" in text_of(alice_client)
     make.queued(alice)
 
@@ -257,8 +257,8 @@ def test_credit_still_pays_while_a_payment_is_overdue(alice: Person, alice_clien
 def test_a_stopped_account_says_whom_to_ask_and_offers_no_checkout(
     alice: Person, alice_client: Client
 ) -> None:
-    row = standing(alice, "canceled")
-    subscriptions.freeze(row, because="dispute dp_1")
+    row = subscribed(alice, "canceled")
+    freezing.freeze(row, because="dispute dp_1")
     page = text_of(alice_client)
     assert "New pictures are stopped,</strong>" in page
     assert "write to whoever runs this service" in page
@@ -270,7 +270,7 @@ def test_home_and_playground_say_that_the_subscription_pays(
     alice: Person, alice_client: Client
 ) -> None:
     without_credit(alice)
-    standing(alice)
+    subscribed(alice)
     make.succeeded(alice)
     assert "<dt>Subscription</dt><dd>Active</dd>" in text_of(alice_client, "/dashboard")
     assert "Your subscription pays" in text_of(alice_client, "/playground")
@@ -302,7 +302,7 @@ def test_the_page_asks_little_however_much_it_says(
     alice: Person, alice_client: Client, django_assert_max_num_queries: Any
 ) -> None:
     budgets.set_cap(organization=alice.organization, cap_micros=5_000_000)
-    standing(alice, "past_due")
+    subscribed(alice, "past_due")
     make.succeeded(alice)
     without_credit(alice)
     with django_assert_max_num_queries(12):
@@ -331,7 +331,7 @@ def test_a_member_neither_pays_nor_sees_invoices(bobs: Client, method: str, path
 
 def test_a_member_sees_no_way_to_pay(alice: Person, bobs: Client) -> None:
     assert FORM not in text_of(bobs)
-    standing(alice, "past_due")
+    subscribed(alice, "past_due")
     page = text_of(bobs)
     assert TO_PORTAL not in page
     assert INVOICES not in page
@@ -369,7 +369,7 @@ def test_while_stripe_is_away_subscribing_changes_nothing(
 
 @pytest.mark.usefixtures("stripe_away")
 def test_while_stripe_is_away_the_other_ways_say_so(alice: Person, alice_client: Client) -> None:
-    standing(alice)
+    subscribed(alice)
     assert said(alice_client.post(PORTAL, follow=True)).startswith(AWAY)
     assert said(alice_client.get(BACK, follow=True)).startswith(AWAY)
     words = said(alice_client.get(SUBSCRIBED, {"checkout": "cs_1"}, follow=True))
@@ -380,7 +380,7 @@ def test_while_stripe_is_away_the_other_ways_say_so(alice: Person, alice_client:
 def test_while_stripe_is_away_the_invoices_say_so_and_the_page_stands(
     alice: Person, alice_client: Client
 ) -> None:
-    standing(alice)
+    subscribed(alice)
     page = text_of(alice_client, INVOICES)
     assert AWAY in page
     assert "Your invoices are safe there" in page
@@ -390,7 +390,7 @@ def test_while_stripe_is_away_the_invoices_say_so_and_the_page_stands(
 
 @pytest.mark.usefixtures("stripe_away")
 def test_pages_that_only_read_our_books_do_not_notice(alice: Person, alice_client: Client) -> None:
-    standing(alice)
+    subscribed(alice)
     for path in ("/dashboard", BILLING, "/playground"):
         assert AWAY not in text_of(alice_client, path)
 
@@ -420,7 +420,7 @@ def test_a_key_that_stripe_refuses_is_no_riddle(
 def test_what_stripe_refuses_is_said_as_such(
     alice: Person, alice_client: Client, stripe_here: StripeSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    standing(alice)
+    subscribed(alice)
     assert "Stripe did not accept this" in said(alice_client.post(PORTAL, follow=True))
 
     def refused(*_args: Any, **_options: Any) -> Any:
@@ -740,7 +740,7 @@ def test_with_the_database_away_stripe_is_told_to_send_it_again(
 def test_refunds_are_no_charges(alice: Person) -> None:
     """The forecast grows what was charged and not what was given back."""
     without_credit(alice)
-    row = standing(alice)
+    row = subscribed(alice)
     for _ in range(3):
         hold = make.succeeded(alice).hold
     refunds.refund_image(hold=hold, reason="torn", by="staff@example.com")

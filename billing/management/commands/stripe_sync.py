@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from billing.gateway.errors import GatewayError
 from billing.models import Subscription
-from billing.subscriptions import catalog, subscriptions
+from billing.subscriptions import catalog, items, syncing
 
 
 class Command(BaseCommand):
@@ -19,8 +19,8 @@ class Command(BaseCommand):
             for line in catalog.sync():
                 self.stdout.write(line)
             for row in list(Subscription.objects.filter(status__in=Subscription.LIVE)):
-                if added := subscriptions.add_items(row):
-                    subscriptions.sync(row)
+                if added := items.add_missing(row):
+                    syncing.sync(row)
                     self.stdout.write(f"added    {added} prices to the subscription of {row.pk}")
         except (GatewayError, catalog.CatalogConflict) as error:
             raise CommandError(str(error)) from None

@@ -16,7 +16,7 @@ from billing.models import (
     UsageBatch,
 )
 from billing.reporting import batching, confirming, sending
-from billing.subscriptions import subscriptions
+from billing.subscriptions import syncing
 from tests.cast import Person
 from tests.payment import (
     at_stripe,
@@ -78,7 +78,7 @@ def test_what_credit_paid_is_never_reported(alice: Person) -> None:
 
 
 def test_a_batch_never_straddles_a_billing_period(subscriber: Person) -> None:
-    row = subscriptions.of(subscriber.organization)
+    row = syncing.get_or_create(subscriber.organization)
     before = row.period_start - timedelta(seconds=5)
     after = row.period_end + timedelta(seconds=5)
     for moment in (before, None, after):

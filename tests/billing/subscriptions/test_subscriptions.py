@@ -9,7 +9,7 @@ from billing.gateway import subscriptions as at_stripe
 from billing.gateway.errors import CallInsideTransaction
 from billing.ledger import payers, pricing
 from billing.models import MeteredPrice, Notice, Subscription, payment
-from billing.subscriptions import catalog, checkout, subscriptions
+from billing.subscriptions import catalog, checkout, freezing, syncing
 from tests.cast import Person
 from tests.payment import bill, buy, deliver, subscribe
 from tests.stripe_sandbox import StripeSandbox
@@ -75,7 +75,7 @@ def test_a_second_subscription_is_ended_and_staff_are_told(
             "default_payment_method": card.id,
         }
     )
-    subscriptions.sync(row)
+    syncing.sync(row)
     assert row_of(subscriber).subscription_id == row.subscription_id
     assert client.v1.subscriptions.retrieve(extra.id).status == "canceled"
     assert Notice.objects.filter(organization=None, kind="second_subscription").count() == 1
@@ -102,9 +102,9 @@ def test_a_look_that_began_earlier_is_thrown_away(
     stripe_here.client().v1.subscriptions.update(
         before.subscription_id, {"cancel_at_period_end": True}
     )
-    subscriptions.sync(before)
+    syncing.sync(before)
     assert row_of(subscriber).ends_at
-    assert not subscriptions._write(before, old)
+    assert not syncing._write(before, old)
     assert row_of(subscriber).ends_at
 
 
@@ -169,7 +169,7 @@ def test_a_dispute_freezes_new_work_until_it_is_won(
     deliver(stripe_here)
     with pytest.raises(payers.AccountFrozen):
         buy(alice)
-    assert subscriptions.unfreeze(row_of(alice))
+    assert freezing.unfreeze(row_of(alice))
     buy(alice)
 
 
@@ -193,7 +193,7 @@ def test_a_new_price_holds_only_after_stripe_has_confirmed_it(
     pricing.set_price(model=pricing.DEFAULT_MODEL, size="512x512", amount_micros=12_000)
     [hold] = buy(subscriber)
     assert (hold.amount_micros, hold.price.version) == (10_000, 1)
-    subscriptions.refresh_subscriptions()
+    syncing.refresh_subscriptions()
     [hold] = buy(subscriber)
     assert (hold.amount_micros, hold.price.version) == (12_000, 2)
     assert row_of(subscriber).items.count() == 6
@@ -204,12 +204,12 @@ def test_an_old_price_goes_after_its_last_invoice(
 ) -> None:
     buy(subscriber, images=3)
     pricing.set_price(model=pricing.DEFAULT_MODEL, size="512x512", amount_micros=12_000)
-    subscriptions.refresh_subscriptions()
-    subscriptions.refresh_subscriptions()
+    syncing.refresh_subscriptions()
+    syncing.refresh_subscriptions()
     assert row_of(subscriber).items.count() == 6
     bill(stripe_here, row_of(subscriber))
     deliver(stripe_here)
-    subscriptions.refresh_subscriptions()
+    syncing.refresh_subscriptions()
     assert row_of(subscriber).items.count() == 5
     assert not row_of(subscriber).items.filter(price__version=1, price__size="512x512").exists()
 

@@ -11,7 +11,7 @@ from accounts.keys import keys
 from accounts.models import ApiKey, Organization
 from billing.ledger import budgets, holds, pricing
 from billing.models import Subscription
-from billing.subscriptions import subscriptions
+from billing.subscriptions import syncing
 from images.catalog import FLUX_SCHNELL
 from tests.images.jobs.state_machine.base import (
     SIZES,
@@ -119,7 +119,7 @@ class OwnerChanges(BaseMachine):
     def subscription_begins(self, number: int) -> None:
         """As a look at Stripe writes it down: the prices of this moment are confirmed."""
         organization = self.organization(number)
-        row = subscriptions.of(organization)
+        row = syncing.get_or_create(organization)
         row.customer_id, row.subscription_id = f"cus_{row.pk}", f"sub_{row.pk}"
         row.status = "active"
         row.save()
