@@ -84,19 +84,17 @@ def billing_page(
 ) -> HttpResponse:
     """The page as the organisation stands; a form that was filled in wrongly is shown as it came."""
     organization = request.organization
-    standing = PaymentState(request.membership)
+    payment = PaymentState(request.membership)
     entries, older = ledger_page(request)
     prices = pricing.prices_in_force(pricing.DEFAULT_MODEL)
     takes_cards = gateway.is_configured()
     context = {
-        "standing": standing,
-        "period": period_to_date.of(standing.subscription) if standing.subscription else None,
+        "payment": payment,
+        "period": period_to_date.of(payment.subscription) if payment.subscription else None,
         "form": limit_form or SpendLimitForm(initial={"limit": organization.monthly_cap_micros}),
         "subscribe_form": subscribe_form or SubscribeForm(organization),
         "takes_cards": takes_cards,
-        "asks_for_card": takes_cards
-        and standing.may_pay
-        and standing.state == PaymentStatus.USED_UP,
+        "asks_for_card": takes_cards and payment.may_pay and payment.state == PaymentStatus.USED_UP,
         "sandbox": settings.STRIPE_API_BASE if settings.STRIPE_SANDBOX else None,
         "prices": [
             (size, prices[size].amount_micros)

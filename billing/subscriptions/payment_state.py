@@ -1,19 +1,21 @@
-"""How an organisation stands with its payments, as its pages tell it: from our own rows, never from Stripe."""
+"""The state of an organization's payments and what its pages say about it: from our own rows, never from Stripe."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
 from accounts.models import Membership, Organization
+from billing.amounts import dollars
 from billing.ledger import budgets, month_to_date, pricing
 from billing.models import Credit, Subscription, Trial
 
 
 class PaymentStatus(StrEnum):
-    """What a page has to say; each is told in other words and offers another way on."""
+    """The states that pages tell apart."""
 
-    CREDIT = "credit"  # it pays, and nobody subscribed
-    USED_UP = "used_up"  # it does not pay any more, or never did
+    CREDIT = "credit"  # credit pays, and there is no subscription
+    USED_UP = "used_up"  # there is neither credit nor a subscription
     ACTIVE = "active"
     PAST_DUE = "past_due"  # a payment failed a few days ago
     OVERDUE = "overdue"  # the days of grace are over, or Stripe gave up
@@ -31,7 +33,6 @@ WORDS = {
     PaymentStatus.FROZEN: "Stopped",
 }
 
-
 # Why there is no trial credit, as its owner reads it.
 TRIAL_REFUSALS = {
     Trial.Outcome.MAILBOX_USED: (
@@ -45,8 +46,22 @@ TRIAL_REFUSALS = {
 
 
 @dataclass(frozen=True)
+class Banner:
+    """What every page of the dashboard says of a payment that stops or endangers the work.
+
+    `until` is printed before the sentence; `action` labels the button to the portal, where there is one.
+    """
+
+    headline: str
+    sentence: str
+    action: str = ""
+    until: datetime | None = None
+    level: str = "error"
+
+
+@dataclass(frozen=True)
 class PaymentState:
-    """The standing of one member's organisation; what is not asked for costs no query."""
+    """The payments of one member's organization; properties that nobody reads cost no query."""
 
     membership: Membership
 
@@ -86,7 +101,7 @@ class PaymentState:
 
     @cached_property
     def alarm(self) -> PaymentStatus | None:
-        """What stops or endangers the work for a reason other than used up credit; else None."""
+        """What stops or endangers the work, other than used up credit; else None."""
         row = self.subscription
         if row is None:
             return None
@@ -100,7 +115,7 @@ class PaymentState:
 
     @cached_property
     def state(self) -> PaymentStatus:
-        """The one thing that the billing page is about."""
+        """The state that the billing page shows: an alarm before all else."""
         if self.alarm:
             return self.alarm
         if self.subscription and self.subscription.is_live:
@@ -108,12 +123,55 @@ class PaymentState:
         return PaymentStatus.CREDIT if self.has_credit else PaymentStatus.USED_UP
 
     @property
+    def banner(self) -> Banner | None:
+        match self.alarm:
+            case PaymentStatus.PAST_DUE:
+                return Banner(
+                    level="warning",
+                    headline="A payment failed.",
+                    until=self.subscription.grace_ends_at if self.subscription else None,
+                    sentence=f"new pictures go on, for at most {dollars(self.grace_left_micros, 2)} more. After "
+                    "that they are refused. Pay the open invoice or change the card, and all is as before.",
+                    action="Pay or change the card",
+                )
+            case PaymentStatus.OVERDUE:
+                return Banner(
+                    headline="A payment is overdue.",
+                    sentence=f"{self._without_subscription} Pay the open invoice or change the card; work goes on "
+                    "at once.",
+                    action="Pay or change the card",
+                )
+            case PaymentStatus.PAUSED:
+                return Banner(
+                    headline="Your subscription is paused.",
+                    sentence=f"{self._without_subscription} Add a card to go on.",
+                    action="Add a card",
+                )
+            case PaymentStatus.FROZEN:
+                return Banner(
+                    headline="New pictures are stopped,",
+                    sentence="because a payment is disputed or was reported as fraud, or the operators of this "
+                    "service stopped them. Pictures in work are still delivered, and nothing more is charged. If "
+                    "you did not ask for this, write to whoever runs this service; work goes on once it is "
+                    "cleared up.",
+                )
+        return None
+
+    @property
+    def _without_subscription(self) -> str:
+        """What happens to new work while the subscription does not pay."""
+        if self.credit and self.has_credit:
+            left = dollars(self.credit.remaining_micros)
+            return f"Credit of {left} still pays for new pictures; after that they are refused."
+        return "New pictures are refused, and nothing more is charged."
+
+    @property
     def word(self) -> str:
         return WORDS[self.state]
 
     @cached_property
     def grace_left_micros(self) -> int:
-        """What may still be spent while a payment is past due: the tighter of its cap and the organisation's."""
+        """What may still be spent while a payment is past due: the tighter of its cap and the organization's."""
         now = month_to_date.of(self.organization)
         cap = self.subscription.grace_cap_micros(now.month) if self.subscription else 0
         left = max(cap - now.reserved_micros, 0)

@@ -1,4 +1,4 @@
-"""How the reader's organisation stands, and invoices in words: `{% load payment %}`, `{% standing as standing %}`."""
+"""The payment state of the reader's organization, and the status of invoices: `{% load payment %}`, `{% payment_state as payment %}`."""
 
 from typing import Any
 
@@ -18,12 +18,12 @@ STATUS_WORDS = {
 
 
 @register.simple_tag(takes_context=True)
-def standing(context: dict[str, Any]) -> PaymentState:
-    """That of the member who reads the page."""
+def payment_state(context: dict[str, Any]) -> PaymentState:
+    """The payment state of the organization whose member reads the page."""
     return PaymentState(context["request"].membership)
 
 
 @register.filter
 def invoice_status(status: str) -> str:
-    """Stripe's word as a reader's."""
+    """Stripe's status of an invoice in the reader's words: `open` → `To be paid`."""
     return STATUS_WORDS.get(status, status)

@@ -1,4 +1,4 @@
-"""Organisations in every standing with Stripe, as `subscriptions.sync` would have written it."""
+"""Organizations in every state of payment, as `syncing.sync` would have written it."""
 
 from datetime import timedelta
 from typing import Any
@@ -11,8 +11,8 @@ from billing.models import Credit, Subscription, SubscriptionItem
 from tests.cast import Person
 
 
-def standing(person: Person, status: str = "active", **fields: Any) -> Subscription:
-    """The person's organisation with a subscription of that status, ten days into its month."""
+def subscribed(person: Person, status: str = "active", **fields: Any) -> Subscription:
+    """The person's organization with a subscription of that status, ten days into its month."""
     now = timezone.now()
     name = f"{person.organization.pk}"
     known: dict[str, Any] = {
