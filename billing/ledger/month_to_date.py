@@ -42,7 +42,7 @@ class MonthToDate:
         return min(100, 100 * self.reserved_micros // self.cap_micros)
 
     @property
-    def is_full(self) -> bool:
+    def cap_reached(self) -> bool:
         """Whether not even the cheapest image on offer fits under the cap any more."""
         left = self.remaining_micros
         if left is None:

@@ -1,44 +1,36 @@
-"""The money pages: what is left and why, and what was used."""
-
-import re
-from datetime import UTC, date, datetime, timedelta
+"""The billing page: who pays, what is left, the spend limit, prices and the ledger."""
 
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods
 
 from accounts.access import OrganizationRequest
 from accounts.doors import members_only
 from billing.amounts import dollars
 from billing.gateway import client as gateway
 from billing.ledger import budgets, month_to_date, period_to_date, pricing
-from billing.ledger import usage as used
 from billing.models import LedgerEntry
 from billing.models.payment import GRACE, GRACE_ALLOWANCE_MICROS
-from billing.pages import usage_csv
-from billing.pages.bar_chart import bar_chart
 from billing.pages.forms import SpendLimitForm, SubscribeForm
 from billing.subscriptions.payment_state import PaymentState, PaymentStatus
 
 LEDGER_PAGE = 25
-# Of the years that the API's reports know; the calendar's own first and last month have no neighbor.
-MONTH = re.compile(r"(2[0-9]{3})-(0[1-9]|1[0-2])", re.ASCII)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @members_only
 def billing(request: OrganizationRequest) -> HttpResponse:
-    """Who pays and what comes next, the monthly cap, prices, and the ledger; a POST sets the cap."""
+    """Show the page; a POST sets the monthly cap."""
     if request.method == "POST":
         return set_spend_limit(request)
     return billing_page(request)
 
 
 def set_spend_limit(request: OrganizationRequest) -> HttpResponse:
-    """Set the organisation's monthly cap, and say what it means for what is spent already.
+    """Set the organization's monthly cap, and say what it means for what is spent already.
 
     Raises:
         PermissionDenied: the role is member.
@@ -50,24 +42,24 @@ def set_spend_limit(request: OrganizationRequest) -> HttpResponse:
         )
     form = SpendLimitForm(request.POST)
     if not form.is_valid():
-        # The card stands below the fold of a phone.
+        # The form is below the fold of a phone.
         form.fields["limit"].widget.attrs["autofocus"] = True
         return billing_page(request, limit_form=form, status=422)
     organization = request.organization
     budgets.set_cap(organization=organization, cap_micros=form.cleaned_data["limit"])
     now = month_to_date.of(organization)
     messages.add_message(
-        request, messages.WARNING if now.is_full else messages.SUCCESS, outcome(now)
+        request, messages.WARNING if now.cap_reached else messages.SUCCESS, describe_cap(now)
     )
     return redirect("billing")
 
 
-def outcome(now: month_to_date.MonthToDate) -> str:
-    """What a new cap means, in a sentence or two."""
+def describe_cap(now: month_to_date.MonthToDate) -> str:
+    """A new cap, and what it means for what is spent already, as a message to the reader."""
     if now.cap_micros is None:
         return "There is no monthly spend limit any more."
     limit = f"The monthly spend limit is {dollars(now.cap_micros)}"
-    if now.is_full:
+    if now.cap_reached:
         return (
             f"{limit}, and {dollars(now.reserved_micros)} is spent or held already: "
             "new pictures are refused until next month (UTC)."
@@ -82,7 +74,7 @@ def billing_page(
     subscribe_form: SubscribeForm | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    """The page as the organisation stands; a form that was filled in wrongly is shown as it came."""
+    """The page; a form that was filled in wrongly is shown again with its errors."""
     organization = request.organization
     payment = PaymentState(request.membership)
     entries, older = ledger_page(request)
@@ -120,64 +112,3 @@ def ledger_page(request: OrganizationRequest) -> tuple[list[LedgerEntry], int | 
     page = list(rows[: LEDGER_PAGE + 1])
     older = page[LEDGER_PAGE - 1].pk if len(page) > LEDGER_PAGE else None
     return page[:LEDGER_PAGE], older
-
-
-@require_safe
-@members_only
-def usage(request: OrganizationRequest) -> HttpResponse:
-    """One month by day, size and key."""
-    today = datetime.now(UTC).date()
-    period = chosen_month(request.GET.get("month", ""), today)
-    organization = request.organization
-    days = used.by_day(organization, period)
-    chart = bar_chart(
-        (spend.images, f"{day:%-d %B}: {images(spend.images)}, {dollars(spend.micros)}")
-        for day, spend in days.items()
-    )
-    context = {
-        "period": period,
-        "total": used.total(organization, period),
-        "chart": chart,
-        "days": [(day, spend) for day, spend in days.items() if spend.images],
-        "sizes": used.by_size(organization, period),
-        "keys": used.by_key(organization, period),
-        "previous": period.start - timedelta(days=1),
-        "next": period.end if period.end <= today else None,
-    }
-    return render(request, "dashboard/usage.html", context)
-
-
-@require_safe
-@members_only
-def usage_table(request: OrganizationRequest) -> HttpResponse:
-    """The same month as CSV, by day, key and size."""
-    period = chosen_month(request.GET.get("month", ""), datetime.now(UTC).date())
-    group_by = ("key", "size")
-    rows = used.report(
-        request.organization,
-        start=used.midnight(period.start),
-        end=used.midnight(period.end),
-        bucket="day",
-        group_by=group_by,
-    )
-    return usage_csv.answer(rows, group_by=group_by, filename=f"usage-{period.start:%Y-%m}.csv")
-
-
-def chosen_month(text: str, today: date) -> used.Period:
-    """`2026-11` → that month; nothing → this one.
-
-    Raises:
-        Http404: not a month.
-    """
-    if not text:
-        return used.month_of(today)
-    found = MONTH.fullmatch(text)
-    if not found:
-        raise Http404("There is no such month.")
-    year, month = map(int, found.groups())
-    return used.month_of(date(year, month, 1))
-
-
-def images(count: int) -> str:
-    """`1 image`, `2 images`."""
-    return f"{count:,} image{'' if count == 1 else 's'}"

@@ -12,7 +12,7 @@ FIRST_CAP_MICROS = 50_000_000
 
 
 class SpendLimitForm(forms.Form):
-    """The organisation's monthly cap, in micro-dollars once it is valid; empty means that there is none."""
+    """The organization's monthly cap: dollars as text, micro-dollars once it is valid, None for no cap."""
 
     limit = DollarField(
         label="Monthly spend limit",
@@ -23,11 +23,11 @@ class SpendLimitForm(forms.Form):
 
 
 class SubscribeForm(SpendLimitForm):
-    """The same cap, asked before the first card."""
+    """The monthly cap that a new subscriber sets before the first card."""
 
     def __init__(self, organization: Organization, data: Any = None) -> None:
         cap = organization.monthly_cap_micros
-        # The page has the other form too, and an id may stand there once.
+        # Both forms are on one page, where an id must be unique.
         super().__init__(
             data,
             auto_id="subscribe_%s",

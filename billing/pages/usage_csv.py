@@ -26,13 +26,13 @@ def answer(rows: Iterable[Used], *, group_by: Iterable[str], filename: str) -> H
 
 
 def cells(row: Used, *, by_key: bool) -> list[str | int]:
-    """One line, in the order of the columns."""
+    """The cells of one row, in the order of COLUMNS."""
     name, hint = (row.key.name, row.key.hint) if row.key else (PLAYGROUND if by_key else "", "")
     return [
         row.start.isoformat(),
         row.end.isoformat(),
-        defused(name),
-        defused(hint),
+        escaped(name),
+        escaped(hint),
         row.size,
         row.images,
         row.micros,
@@ -40,6 +40,6 @@ def cells(row: Used, *, by_key: bool) -> list[str | int]:
     ]
 
 
-def defused(text: str) -> str:
-    """The text, quoted so that no spreadsheet takes it for a formula."""
+def escaped(text: str) -> str:
+    """The text, quoted where a spreadsheet would take it for a formula."""
     return f"'{text}" if text.startswith(FORMULA) else text

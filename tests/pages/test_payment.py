@@ -21,7 +21,7 @@ from billing.gateway.errors import StripeRefused
 from billing.ledger import budgets, period_to_date
 from billing.models import LedgerEntry, Subscription, WebhookEvent
 from billing.models.payment import GRACE, GRACE_ALLOWANCE_MICROS
-from billing.pages import stripe
+from billing.pages import stripe, webhook
 from billing.pages.forms import FIRST_CAP_MICROS
 from billing.subscriptions import checkout, freezing
 from billing.subscriptions.catalog import CatalogConflict
@@ -646,7 +646,7 @@ def send(client: Client, body: bytes, signature: str) -> Any:
 def queue(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids that a worker was woken for."""
     woken: list[str] = []
-    monkeypatch.setattr(stripe, "wake_worker", woken.append)
+    monkeypatch.setattr(webhook, "wake_worker", woken.append)
     return woken
 
 

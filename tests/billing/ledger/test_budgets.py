@@ -439,17 +439,17 @@ def test_the_month_to_date_is_what_the_next_image_would_find(alice: Person) -> N
     end(holds.capture, hold_for(alice))
     hold_for(alice)
     now = month_to_date.of(alice.organization)
-    assert (now.spent_micros, now.held_micros, now.percent, now.is_full) == (
+    assert (now.spent_micros, now.held_micros, now.percent, now.cap_reached) == (
         PRICE,
         PRICE,
         66,
         False,
     )
     hold_for(alice)
-    assert month_to_date.of(alice.organization).is_full
+    assert month_to_date.of(alice.organization).cap_reached
     Budget.objects.update(month=LAST_MONTH)
     now = month_to_date.of(alice.organization)
-    assert (now.month, now.reserved_micros, now.is_full) == (THIS_MONTH, 0, False)
+    assert (now.month, now.reserved_micros, now.cap_reached) == (THIS_MONTH, 0, False)
 
 
 def test_the_month_to_date_before_the_first_image_counts_what_was_there(alice: Person) -> None:
