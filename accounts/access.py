@@ -1,11 +1,14 @@
-"""Which organisation a signed-in page speaks for. Every page of a tenant asks here and nowhere else."""
+"""Which organization a signed-in page belongs to. Every page of a tenant asks here and nowhere else."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, cast
 
 from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
 from django.utils.functional import SimpleLazyObject
 
 from accounts.models import Membership, Organization, User
@@ -17,6 +20,11 @@ class OrganizationRequest(HttpRequest):
     user: User
     membership: Membership
     organization: Organization
+
+
+P = ParamSpec("P")
+MemberView = Callable[Concatenate[OrganizationRequest, P], HttpResponse]
+View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
 class PageSignInMiddleware(LoginRequiredMiddleware):
@@ -61,3 +69,21 @@ class OrganizationMiddleware:
         lazy.membership = cast("Membership", SimpleLazyObject(membership))
         lazy.organization = cast("Organization", SimpleLazyObject(organization))
         return self.get_response(request)
+
+
+def members_only(view: MemberView[P]) -> View[P]:
+    """The page of a tenant. Staff without an organization are sent to the admin, others are told why not."""
+
+    @wraps(view)
+    def opened(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        member = cast("OrganizationRequest", request)
+        joined: Membership | None = member.membership
+        if joined:
+            return view(member, *args, **kwargs)
+        if member.user.is_staff:
+            return redirect("admin:index")
+        raise PermissionDenied(
+            "Your account belongs to no organization any more. Ask an owner to invite you again."
+        )
+
+    return cast("View[P]", opened)

@@ -1,85 +1,92 @@
-"""What a caller may do: with a key and from where, or as a member of an organization.
+"""What each role may do in its organization. Pages, mails and templates ask here and nowhere else."""
 
-A caller decides how slowly its body arrives, and a key may be revoked meanwhile. So each call is judged
-twice: before its body is read, and once more when all of it is there, with the row locked in the
-transaction that reserves money. See docs/decisions/0027-judged-again-after-the-body.md.
-"""
+from collections.abc import Callable
+from enum import Enum
+from functools import wraps
+from typing import Any
 
-from accounts.http.addresses import Address, within
-from accounts.http.authentication import InvalidApiKey
-from accounts.http.refusals import Refusal
-from accounts.models import ApiKey, Membership, Organization, User
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.utils.functional import SimpleLazyObject
 
-GENERATE = "generate"
+from accounts.access import MemberView, OrganizationRequest, P, View, members_only
+from accounts.models import Membership
 
-
-class InsufficientPermissions(Refusal):
-    """The key is valid, but not for this call."""
-
-    status = 403
-    code = "insufficient_permissions"
+Role = Membership.Role
 
 
-class NotAMember(Refusal):
-    """The user of a page was deactivated, or removed from the organization, while the form was sent."""
+class Permission(Enum):
+    """Something that only some roles may do; the value completes the sentence "your role may not …"."""
 
-    status = 403
-    text = (
-        "Your account may not act for this organization any more. Nothing was charged. "
-        "Ask an owner to invite you again."
+    GENERATE = "make pictures"
+    READ_USAGE = "read usage"
+    MAKE_KEYS = "make, change or revoke API keys"
+    MANAGE_BILLING = "pay, see invoices or set the spend limit"
+
+
+_EVERY_ROLE = {Permission.GENERATE, Permission.READ_USAGE}
+PERMISSIONS = {
+    Role.OWNER: {*_EVERY_ROLE, Permission.MAKE_KEYS, Permission.MANAGE_BILLING},
+    Role.ADMIN: {*_EVERY_ROLE, Permission.MAKE_KEYS, Permission.MANAGE_BILLING},
+    Role.MEMBER: {*_EVERY_ROLE, Permission.MAKE_KEYS},
+    Role.BILLING: {*_EVERY_ROLE, Permission.MANAGE_BILLING},
+}
+_SOMEBODY = {
+    Role.OWNER: "an owner",
+    Role.ADMIN: "an admin",
+    Role.MEMBER: "a member",
+    Role.BILLING: "somebody with the billing role",
+}
+
+
+def may(who: Membership | Role | None, permission: Permission) -> bool:
+    """Whether this member or role may do that; False for who belongs nowhere."""
+    role = who.role if isinstance(who, Membership) else who
+    return role is not None and permission in PERMISSIONS[Role(role)]
+
+
+def roles_with(permission: Permission) -> list[Role]:
+    """The roles that may do that, the owner's first."""
+    return [role for role, granted in PERMISSIONS.items() if permission in granted]
+
+
+def require(membership: Membership, permission: Permission) -> None:
+    """Let pass who may do that.
+
+    Raises:
+        PermissionDenied: the role may not; the text names the roles that may.
+    """
+    if may(membership, permission):
+        return
+    *first, last = (_SOMEBODY[role] for role in roles_with(permission))
+    raise PermissionDenied(
+        f"Your role in this organization is {membership.role}, which may not {permission.value}. "
+        f"Ask {', '.join(first)} or {last}."
     )
 
 
-# What a caller is told who may not, or not any more.
-REFUSALS = (InvalidApiKey, InsufficientPermissions, NotAMember)
+def requires(permission: Permission) -> Callable[[MemberView[P]], View[P]]:
+    """A view for members whose role may do that; others get the 403 page of `require`."""
+
+    def decorator(view: MemberView[P]) -> View[P]:
+        @members_only
+        @wraps(view)
+        def permitted(
+            request: OrganizationRequest, *args: P.args, **kwargs: P.kwargs
+        ) -> HttpResponse:
+            require(request.membership, permission)
+            return view(request, *args, **kwargs)
+
+        return permitted
+
+    return decorator
 
 
-def check_permissions(*, key: ApiKey, scope: str | None, address: Address | None) -> None:
-    """Whether the key may be used for this, and from there.
+def template_context(request: HttpRequest) -> dict[str, Any]:
+    """`may` in every template, as in `{% if may.make_keys %}`; a page that does not ask costs no query."""
 
-    Raises:
-        InsufficientPermissions: it lacks the scope, or the address is in none of its networks.
-    """
-    if scope is not None and scope not in key.scopes:
-        raise InsufficientPermissions(
-            f"This API key lacks the scope '{scope}'. "
-            "Allow it on the dashboard's Keys page, or use another key."
-        )
-    if key.allowed_networks and not within(address, key.allowed_networks):
-        came_from = f"came from {address}" if address else "came from no known address"
-        raise InsufficientPermissions(
-            f"This API key works from certain networks only, and this call {came_from}. "
-            "Call from one of them, or add your network on the dashboard's Keys page."
-        )
+    def reader_may() -> dict[str, bool]:
+        membership: Membership | None = getattr(request, "membership", None)
+        return {each.name.lower(): may(membership, each) for each in Permission}
 
-
-def key_now(*, key: ApiKey, scope: str, address: Address | None, lock: bool = False) -> ApiKey:
-    """The key as it is now, with its organization, if it may still be used for this and from there.
-
-    `lock`, inside a transaction: whoever revokes or changes it waits for the end of that transaction, so
-    that nothing is admitted after a revocation has returned.
-
-    Raises:
-        InvalidApiKey: it was revoked, suspended or deleted, or it has expired.
-        InsufficientPermissions: see `check_permissions`.
-    """
-    rows = ApiKey.objects.live().select_related("organization").filter(pk=key.pk)
-    if lock:
-        rows = rows.select_for_update(of=("self",), no_key=True)
-    row = rows.first()
-    if row is None:
-        raise InvalidApiKey
-    check_permissions(key=row, scope=scope, address=address)
-    return row
-
-
-def lock_member(*, user: User, organization: Organization) -> None:
-    """Let active members of the organization pass; they stay so until the transaction ends.
-
-    Raises:
-        NotAMember
-    """
-    rows = Membership.objects.filter(user=user, organization=organization, user__is_active=True)
-    rows = rows.select_related("user").select_for_update(of=("self", "user"), no_key=True)
-    if rows.first() is None:
-        raise NotAMember
+    return {"may": SimpleLazyObject(reader_may)}

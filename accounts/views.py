@@ -20,12 +20,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from accounts.access import OrganizationRequest
-from accounts.doors import may_make_keys, members_only, require_key_maker
+from accounts.access import OrganizationRequest, members_only
 from accounts.forms import KeyForm, KeySettingsForm, RotationForm
 from accounts.keys import keys as api_keys
 from accounts.keys import leaks
 from accounts.models import ApiKey, Organization
+from accounts.permissions import Permission, may, require, requires
 
 PAGE_LENGTH = 25
 
@@ -40,9 +40,9 @@ def keys(request: OrganizationRequest) -> HttpResponse:
 
 
 @never_cache
+@requires(Permission.MAKE_KEYS)
 def make_key(request: OrganizationRequest) -> HttpResponse:
     """Make a key and show its secret, this once: the answer is stored by nobody."""
-    require_key_maker(request.membership)
     form = KeyForm(request.POST, organization=request.organization)
     if not form.is_valid():
         return key_list(request, form, status=422)
@@ -69,7 +69,6 @@ def key_list(request: OrganizationRequest, form: KeyForm, status: int = 200) -> 
         "next": page[PAGE_LENGTH - 1].pk if len(page) > PAGE_LENGTH else None,
         "first_page": not after,
         "form": form,
-        "may_make_keys": may_make_keys(request.membership),
         "full": api_keys.is_full(request.organization),
         "limit": settings.API_KEYS_PER_ORGANIZATION,
     }
@@ -113,9 +112,9 @@ def key(request: OrganizationRequest, pk: int) -> HttpResponse:
     return key_page(request, found, KeySettingsForm(key=found))
 
 
+@requires(Permission.MAKE_KEYS)
 def change_key(request: OrganizationRequest, found: ApiKey) -> HttpResponse:
     """Change the key as the form says."""
-    require_key_maker(request.membership)
     form = KeySettingsForm(request.POST, key=found)
     if not form.is_valid():
         return key_page(request, found, form, status=422)
@@ -139,10 +138,7 @@ def key_page(
     """The page of one key; its form where the key still lives and the reader may change it."""
     context = facts_of(found)
     usable = found.is_live and context["successor"] is None
-    context |= {
-        "form": form if usable and may_make_keys(request.membership) else None,
-        "may_revoke": may_make_keys(request.membership) and not context["status"].is_final,
-    }
+    context["form"] = form if usable and may(request.membership, Permission.MAKE_KEYS) else None
     return render(request, "dashboard/keys/detail.html", context, status=status)
 
 
@@ -152,7 +148,7 @@ def key_page(
 def rotate_key(request: OrganizationRequest, pk: int) -> HttpResponse:
     """Say what rotating will do; a POST does it and shows the new secret, this once."""
     old = key_of(request, pk)
-    require_key_maker(request.membership)
+    require(request.membership, Permission.MAKE_KEYS)
     form = RotationForm(request.POST if request.method == "POST" else None)
     if not form.is_valid():
         status = 422 if form.is_bound else 200
@@ -177,7 +173,7 @@ def rotate_key(request: OrganizationRequest, pk: int) -> HttpResponse:
 def revoke_key(request: OrganizationRequest, pk: int) -> HttpResponse:
     """Say what revoking will do; a POST does it."""
     found = key_of(request, pk)
-    require_key_maker(request.membership)
+    require(request.membership, Permission.MAKE_KEYS)
     if request.method == "POST":
         api_keys.revoke(found)
         messages.success(

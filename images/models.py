@@ -14,7 +14,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts.keys import base62
+from accounts import base62
 from accounts.models import ApiKey, Organization
 from billing.models import Hold
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from accounts.keys import base62
+from accounts import base62
 
 _current: ContextVar[str] = ContextVar("request_id", default="-")
 

@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import Max, Q
 from django.utils import timezone
 
-from accounts.keys import base62
+from accounts import base62
 from accounts.models import ApiKey, ApiKeyQuerySet, Organization, User
 
 PREFIX = "eco_"

@@ -16,14 +16,11 @@ from django.utils import timezone
 
 from accounts.http.refusals import Refusal
 from accounts.limits.plans import limits_of, limits_of_key
-from accounts.models import ApiKey, Membership, Organization
+from accounts.models import ApiKey, Organization
 from billing.models import Budget, Hold
 
 if TYPE_CHECKING:
     from billing.models import BudgetQuerySet, HoldQuerySet
-
-# Who may set the organisation's cap, and who is told when spending comes near it.
-CAP_KEEPERS = {Membership.Role.OWNER, Membership.Role.ADMIN, Membership.Role.BILLING}
 
 
 class InsufficientQuota(Refusal):

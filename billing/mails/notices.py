@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Organization, User
-from billing.ledger import budgets
+from accounts.permissions import Permission, roles_with
 from billing.models import Credit, Notice, Price, Subscription
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def readers_of(notice: Notice) -> list[str]:
         return list(users.filter(is_staff=True).order_by("pk").values_list("email", flat=True))
     keepers = users.filter(
         memberships__organization=notice.organization_id,
-        memberships__role__in=budgets.CAP_KEEPERS,
+        memberships__role__in=roles_with(Permission.MANAGE_BILLING),
     )
     return list(
         keepers.order_by("memberships__created_at", "memberships__pk").values_list(

@@ -30,6 +30,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import ApiKey, User
+from accounts.permissions import Permission, roles_with
 from billing.ledger import budgets
 from billing.models import Budget, Price, SpendAlert
 
@@ -144,7 +145,7 @@ def send(budget: Any) -> None:
     people = User.objects.filter(
         is_active=True,
         memberships__organization=budget.organization_id,
-        memberships__role__in=budgets.CAP_KEEPERS,
+        memberships__role__in=roles_with(Permission.MANAGE_BILLING),
     ).order_by("memberships__created_at", "memberships__pk")
     key = None
     if budget.api_key_id:

@@ -2,13 +2,12 @@
 
 from django.conf import settings
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from accounts.access import OrganizationRequest
-from accounts.doors import members_only
+from accounts.permissions import Permission, may, requires
 from billing.amounts import dollars
 from billing.gateway import client as gateway
 from billing.ledger import budgets, month_to_date, period_to_date, pricing
@@ -29,17 +28,9 @@ def billing(request: OrganizationRequest) -> HttpResponse:
     return billing_page(request)
 
 
+@requires(Permission.MANAGE_BILLING)
 def set_spend_limit(request: OrganizationRequest) -> HttpResponse:
-    """Set the organization's monthly cap, and say what it means for what is spent already.
-
-    Raises:
-        PermissionDenied: the role is member.
-    """
-    if request.membership.role not in budgets.CAP_KEEPERS:
-        raise PermissionDenied(
-            "Your role in this organization is member, which sees the spend limit but does not set "
-            "it. Ask an owner, an admin or somebody with the billing role."
-        )
+    """Set the organization's monthly cap, and say what it means for what is spent already."""
     form = SpendLimitForm(request.POST)
     if not form.is_valid():
         # The form is below the fold of a phone.
@@ -86,7 +77,9 @@ def billing_page(
         "form": limit_form or SpendLimitForm(initial={"limit": organization.monthly_cap_micros}),
         "subscribe_form": subscribe_form or SubscribeForm(organization),
         "takes_cards": takes_cards,
-        "asks_for_card": takes_cards and payment.may_pay and payment.state == PaymentStatus.USED_UP,
+        "asks_for_card": takes_cards
+        and may(request.membership, Permission.MANAGE_BILLING)
+        and payment.state == PaymentStatus.USED_UP,
         "sandbox": settings.STRIPE_API_BASE if settings.STRIPE_SANDBOX else None,
         "prices": [
             (size, prices[size].amount_micros)

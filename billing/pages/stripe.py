@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import wraps
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.http import (
     Http404,
     HttpResponse,
@@ -18,9 +17,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.access import OrganizationRequest
-from accounts.doors import MemberView, members_only
-from accounts.models import Membership
+from accounts.access import MemberView, OrganizationRequest, members_only
+from accounts.permissions import Permission, requires
 from billing.gateway import invoices as stripe_invoices
 from billing.gateway.errors import GatewayError, StripeAway, StripeKeyRefused, StripeRefused
 from billing.gateway.invoices import Invoice
@@ -73,25 +71,11 @@ def log_and_describe(error: GatewayError | CatalogConflict) -> str:
     return "Stripe did not accept this; the operators have been told."
 
 
-def require_payer(membership: Membership) -> None:
-    """Let those pass who look after the money.
-
-    Raises:
-        PermissionDenied: the role is member.
-    """
-    if membership.role not in budgets.CAP_KEEPERS:
-        raise PermissionDenied(
-            "Your role in this organization is member, which sees what is spent but neither pays nor "
-            "sees invoices. Ask an owner, an admin or somebody with the billing role."
-        )
-
-
 @require_POST
-@members_only
+@requires(Permission.MANAGE_BILLING)
 @with_stripe_errors(TRY_AGAIN)
 def subscribe(request: OrganizationRequest) -> HttpResponse:
     """Set the spend limit, and redirect to the page where the card is entered."""
-    require_payer(request.membership)
     form = SubscribeForm(request.organization, request.POST)
     if not form.is_valid():
         form.fields["limit"].widget.attrs["autofocus"] = True
@@ -128,11 +112,10 @@ def subscribed(request: OrganizationRequest) -> HttpResponse:
 
 
 @require_POST
-@members_only
+@requires(Permission.MANAGE_BILLING)
 @with_stripe_errors(TRY_AGAIN)
 def portal(request: OrganizationRequest) -> HttpResponse:
     """Redirect to the page where cards are changed, invoices paid and the subscription canceled."""
-    require_payer(request.membership)
     try:
         return SeeOther(checkout.open_portal(request.organization))
     except checkout.NoCustomer:
@@ -157,10 +140,9 @@ def subscription_of(request: OrganizationRequest) -> Subscription | None:
 
 @require_safe
 @never_cache
-@members_only
+@requires(Permission.MANAGE_BILLING)
 def invoices(request: OrganizationRequest) -> HttpResponse:
     """The invoices at Stripe as they are now; only the newest for the script of the billing page."""
-    require_payer(request.membership)
     is_part = request.headers.get("HX-Request") == "true"
     after = request.GET.get("after") or None
     found, more, problem = invoices_page(

@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from accounts.access import OrganizationRequest
-from accounts.doors import members_only
+from accounts.permissions import Permission, requires
 from billing.amounts import dollars
 from billing.ledger import usage as ledger_usage
 from billing.pages import usage_csv
@@ -19,7 +19,7 @@ MONTH = re.compile(r"(2[0-9]{3})-(0[1-9]|1[0-2])", re.ASCII)
 
 
 @require_safe
-@members_only
+@requires(Permission.READ_USAGE)
 def usage(request: OrganizationRequest) -> HttpResponse:
     """What one month's images cost, by day, size and key."""
     today = datetime.now(UTC).date()
@@ -44,7 +44,7 @@ def usage(request: OrganizationRequest) -> HttpResponse:
 
 
 @require_safe
-@members_only
+@requires(Permission.READ_USAGE)
 def usage_as_csv(request: OrganizationRequest) -> HttpResponse:
     """The same month as CSV, by day, key and size."""
     period = chosen_month(request.GET.get("month", ""), datetime.now(UTC).date())

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from accounts.models import Membership, Organization
 from billing.amounts import dollars
-from billing.ledger import budgets, month_to_date, pricing
+from billing.ledger import month_to_date, pricing
 from billing.models import Credit, Subscription, Trial
 
 
@@ -68,11 +68,6 @@ class PaymentState:
     @property
     def organization(self) -> Organization:
         return self.membership.organization
-
-    @property
-    def may_pay(self) -> bool:
-        """Whether this member's role lets them subscribe, pay and set the spend limit."""
-        return self.membership.role in budgets.CAP_KEEPERS
 
     @property
     def subscription(self) -> Subscription | None:

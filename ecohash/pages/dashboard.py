@@ -9,8 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from accounts.access import OrganizationRequest
-from accounts.doors import members_only
+from accounts.access import OrganizationRequest, members_only
 from accounts.models import ApiKey, Organization
 from billing.ledger import month_to_date, usage
 from billing.models import Credit

@@ -12,13 +12,13 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from accounts.callers import check_permissions
 from accounts.http.addresses import caller_address
-from accounts.http.authentication import InvalidApiKey
 from accounts.http.refusals import Refusal
+from accounts.keys.authentication import InvalidApiKey
 from accounts.limits import rate_limits
 from accounts.limits.rate_limits import RateLimitStatus
 from accounts.models import ApiKey
-from accounts.permissions import check_permissions
 from images.api import answers
 
 logger = logging.getLogger(__name__)

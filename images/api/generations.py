@@ -14,10 +14,10 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.request import Request
 
+from accounts.callers import GENERATE
 from accounts.http import request_id
 from accounts.http.addresses import caller_address
 from accounts.http.refusals import InvalidRequest, Refusal
-from accounts.permissions import GENERATE
 from images.api import answers
 from images.api.base import ApiView, UnknownPath, caller_key
 from images.api.body import read_json_object

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from accounts import permissions
+from accounts import callers
 from accounts.http.refusals import Refusal
 from accounts.limits import rate_limits
 from accounts.limits.buckets import retry_after
@@ -43,7 +43,7 @@ def share_earlier(request: GenerationRequest) -> Admitted | None:
         return None
     if api_key:
         # A key that was stopped meanwhile is not told of an earlier call.
-        permissions.key_now(key=api_key, scope=permissions.GENERATE, address=request.address)
+        callers.key_now(key=api_key, scope=callers.GENERATE, address=request.address)
     job = idempotency.find_or_join(request)
     if job is None:
         return None
@@ -68,7 +68,7 @@ def admit(request: GenerationRequest) -> Admitted:
     standing = subject.take(requests=1, images=1)
     try:
         return Admitted(_admit(request), shared=False, standing=standing)
-    except permissions.REFUSALS:
+    except callers.REFUSALS:
         subject.give_back(requests=1, images=1)
         raise
     except Refusal as refusal:

@@ -28,7 +28,7 @@ from django.db import (
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts import permissions
+from accounts import callers
 from accounts.models import ApiKey, Organization
 from billing.ledger import budgets, holds, pricing
 from images.catalog import MODELS, SEED_LIMIT
@@ -119,11 +119,11 @@ def _lock_caller(request: GenerationRequest) -> ApiKey | None:
     The first time was before the body was read, and the caller decides how long that takes.
     """
     if request.api_key:
-        return permissions.key_now(
-            key=request.api_key, scope=permissions.GENERATE, address=request.address, lock=True
+        return callers.key_now(
+            key=request.api_key, scope=callers.GENERATE, address=request.address, lock=True
         )
     if request.user:
-        permissions.lock_member(user=request.user, organization=request.organization)
+        callers.lock_member(user=request.user, organization=request.organization)
     return None
 
 

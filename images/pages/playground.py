@@ -15,11 +15,11 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.access import OrganizationRequest
-from accounts.doors import members_only
+from accounts.access import OrganizationRequest, members_only
+from accounts.callers import NotAMember
 from accounts.http import request_id
 from accounts.http.refusals import Refusal
-from accounts.permissions import NotAMember
+from accounts.permissions import Permission, requires
 from billing.ledger import pricing
 from billing.ledger.holds import InsufficientQuota
 from billing.models import Credit
@@ -51,6 +51,7 @@ def playground(request: OrganizationRequest) -> HttpResponse:
     return desk(request, PlaygroundForm(initial=initial))
 
 
+@requires(Permission.GENERATE)
 def draw(request: OrganizationRequest) -> HttpResponse:
     """Admit what was asked for and show the run, or say next to the form why not."""
     form = PlaygroundForm(request.POST)

@@ -5,8 +5,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
-from accounts.access import OrganizationRequest
-from accounts.doors import members_only
+from accounts.access import OrganizationRequest, members_only
 from accounts.models import ApiKey
 from images.models import Generation, GenerationQuerySet
 from images.pages import snippets

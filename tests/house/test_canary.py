@@ -24,7 +24,8 @@ from django.contrib.sessions.models import Session
 from django.db import connection
 from django.utils import timezone
 
-from accounts.keys import base62, keys
+from accounts import base62
+from accounts.keys import keys
 from accounts.limits import buckets
 from accounts.models import ApiKey, Organization
 from billing.models import Credit

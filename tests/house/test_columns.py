@@ -12,9 +12,10 @@ import pytest
 from django.apps import apps
 from django.db import DatabaseError, connection, models, transaction
 
+from accounts import base62
 from accounts.forms import LIMIT_LIMIT, KeyForm
 from accounts.http import request_id
-from accounts.keys import base62, keys, leaks
+from accounts.keys import keys, leaks
 from accounts.models import ApiKey, Organization, User
 from accounts.sign_in import bounded
 from billing.admin.actions import AmountField

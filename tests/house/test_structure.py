@@ -31,7 +31,7 @@ def tracked(*patterns: str) -> list[str]:
 @cache
 def modules(*folders: str) -> dict[str, ast.Module]:
     """Path and syntax tree of each module in these folders but migrations."""
-    paths = [path for path in tracked(*(f"{folder}/**.py" for folder in folders))]
+    paths = tracked(*(f"{folder}/**.py" for folder in folders))
     assert len(paths) > 20
     return {
         path: ast.parse((servers.ROOT / path).read_text())

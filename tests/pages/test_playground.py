@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from accounts.permissions import NotAMember
+from accounts.callers import NotAMember
 from billing.models import Hold
 from images.catalog import PROMPT_LIMIT
 from images.jobs import admission, leases

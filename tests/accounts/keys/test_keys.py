@@ -7,7 +7,8 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts.keys import base62, keys, networks
+from accounts import base62
+from accounts.keys import keys, networks
 from accounts.models import ApiKey
 from tests.at_once import at_once
 from tests.cast import Person

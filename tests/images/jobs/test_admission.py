@@ -9,13 +9,13 @@ import pytest
 from django.http.response import HttpResponse
 from django.utils import timezone
 
-from accounts import permissions
-from accounts.http.authentication import InvalidApiKey
+from accounts import callers
+from accounts.callers import InsufficientPermissions, NotAMember
 from accounts.keys import keys
+from accounts.keys.authentication import InvalidApiKey
 from accounts.limits import rate_limits
 from accounts.limits.rate_limits import RateLimitExceeded, RateLimitStatus
 from accounts.models import ApiKey, Membership, User
-from accounts.permissions import InsufficientPermissions, NotAMember
 from billing.ledger.holds import InsufficientQuota, SpendLimitReached, TooManyInFlight
 from billing.models import Budget, Hold
 from images.catalog import FLUX_SCHNELL
@@ -236,7 +236,7 @@ def test_nothing_is_admitted_after_a_revocation_has_returned(
     """The row is locked from the look at it to the COMMIT."""
     settings.IMAGES_PER_MINUTE = settings.REQUESTS_PER_MINUTE = 10_000
     looked, revoked = threading.Event(), threading.Event()
-    look = permissions.key_now
+    look = callers.key_now
 
     def look_slowly(**asked: Any) -> ApiKey:
         row = look(**asked)
@@ -251,7 +251,7 @@ def test_nothing_is_admitted_after_a_revocation_has_returned(
         revoked.set()
         return Hold.objects.count()
 
-    monkeypatch.setattr(permissions, "key_now", look_slowly)
+    monkeypatch.setattr(callers, "key_now", look_slowly)
     admitted, held_at_revocation = at_once(lambda: ask(alice), revoke)
     assert isinstance(admitted, admission.Admitted), admitted
     assert held_at_revocation == Hold.objects.count() == 1

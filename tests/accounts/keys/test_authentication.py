@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from accounts.http import authentication
-from accounts.keys import keys
+from accounts.keys import authentication, keys
 from accounts.models import ApiKey
 from tests.calls import call, error_of, verdict
 from tests.cast import Person
