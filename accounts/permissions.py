@@ -72,7 +72,7 @@ def requires(permission: Permission) -> Callable[[MemberView[P]], View[P]]:
         @members_only
         @wraps(view)
         def permitted(
-            request: OrganizationRequest, *args: P.args, **kwargs: P.kwargs
+            request: OrganizationRequest, /, *args: P.args, **kwargs: P.kwargs
         ) -> HttpResponse:
             require(request.membership, permission)
             return view(request, *args, **kwargs)

@@ -6,7 +6,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from accounts.access import OrganizationRequest
+from accounts.access import OrganizationRequest, members_only
 from accounts.permissions import Permission, may, requires
 from billing.amounts import dollars
 from billing.gateway import client as gateway

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.services
 
 def new_model() -> Model:
     """One whose queue nobody else listens to."""
-    return Model(id=f"test-{uuid.uuid4().hex}", title="Test", created=0, steps=4)
+    return Model(id=f"test-{uuid.uuid4().hex}", title="Test", created=0, steps=4, engine="flux")
 
 
 @pytest.fixture

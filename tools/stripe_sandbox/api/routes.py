@@ -125,6 +125,8 @@ ROUTES = [
            "currency", "default_payment_method")),
     listing("/v1/invoices", "InvoiceListParams", invoices.listed, "customer", "subscription", "status"),
     Route("GET", "/v1/invoices/{id}", "InvoiceRetrieveParams", invoices.retrieve),
+    Route("POST", "/v1/invoices/{id}/pay", "InvoicePayParams", invoices.pay,
+          ("payment_method", "off_session")),
     listing("/v1/invoices/{id}/lines", "InvoiceListLinesParams", invoices.list_lines),
     Route("POST", "/v1/invoiceitems", "InvoiceItemCreateParams", invoice_items.create,
           ("customer", "amount", "currency", "description", "invoice", "metadata", "price_data",

@@ -1,7 +1,7 @@
 """Invoices: a draft takes in usage, a finalized one never changes, an open one waits for its money."""
 
 from tools.stripe_sandbox import settings
-from tools.stripe_sandbox.invoices import balances, lines, payments
+from tools.stripe_sandbox.invoices import balances, cards, lines, payments
 from tools.stripe_sandbox.state import clock, documents, events
 from tools.stripe_sandbox.state.call import Call
 from tools.stripe_sandbox.state.errors import Refused, absent
@@ -205,6 +205,26 @@ def create(call: Call) -> Document:
 
 def retrieve(call: Call) -> Document:
     return current(call.db, call.db.get("invoice", call.args["id"]))
+
+
+def pay(call: Call) -> Document:
+    """Charge a card for it. A decline is an error, and what it did to the invoice stays."""
+    invoice = retrieve(call)
+    if invoice["status"] == "paid":
+        raise Refused("Invoice is already paid", code="invoice_already_paid")
+    if invoice["status"] not in {"open", "draft", "uncollectible"}:
+        raise Refused(f"This invoice is {invoice['status']}.", code="invoice_not_editable")
+    if invoice["status"] == "draft":
+        invoice = finalize(call.db, invoice, collect=False)
+    if invoice["status"] == "paid":
+        return invoice
+    card = None
+    if key := call.params.get("payment_method"):
+        card = cards.of_customer(call.db, key, invoice["customer"], "payment_method")
+    present = not call.params.get("off_session", True)
+    if code := payments.attempt(call.db, invoice, card=card, present=present):
+        raise cards.declined(code, keeps_work=True)
+    return invoice
 
 
 def listed(call: Call) -> Document:
