@@ -2,7 +2,7 @@
 
 Both are of the classes that FLUX.1 Schnell's are. Those classes rebuild themselves when they are
 loaded and keep only the vocabulary, the merges and the names of the special tokens, so nothing here
-relies on anything else (a normaliser of our own would be lost).
+relies on anything else (a normalizer of our own would be lost).
 """
 
 import string

@@ -10,14 +10,14 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from tools.miniature.illustrator.outlines import SHAPES, moved
-from tools.miniature.illustrator.palette import COLOURS, PAPER, RGB
+from tools.miniature.illustrator.palette import COLORS, PAPER, RGB
 
 BORDER = 0.04
 """The share of each side that is background for certain."""
 DISTANCE = 0.5
 """A pixel is a shape's when it is further from the background than this share of the furthest."""
 CLOSEST = 28.0
-"""Below this distance of colours (of 441) the picture is taken as empty."""
+"""Below this distance of colors (of 441) the picture is taken as empty."""
 SMALLEST = 0.002
 """Of the picture: a smaller patch is dirt."""
 GRID = 48
@@ -30,46 +30,46 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Names as in `palette.COLOURS` and `outlines.SHAPES`; None for what could not be told."""
+    """Names as in `palette.COLORS` and `outlines.SHAPES`; None for what could not be told."""
 
     background: str | None
-    colour: str | None
+    color: str | None
     shape: str | None
     count: int
-    centre: tuple[float, float] | None
+    center: tuple[float, float] | None
     """Of the box around all shapes, in shares of the picture."""
 
 
 def look(pixels: NDArray[np.uint8]) -> Finding:
     """What `pixels` (height, width, 3) show."""
     height, width, _ = pixels.shape
-    ground = _border_colour(pixels)
+    ground = _border_color(pixels)
     patches = _patches(pixels, ground)
-    background = nearest_colour(ground)
+    background = nearest_color(ground)
     if not patches:
         return Finding(background, None, None, 0, None)
     every = np.logical_or.reduce(patches)
     inside = ndimage.binary_erosion(every, iterations=max(1, min(height, width) // 170))
-    colour = np.median(pixels[inside if inside.any() else every], axis=0)
+    color = np.median(pixels[inside if inside.any() else every], axis=0)
     names = Counter(shape_of(patch) for patch in patches)
     rows, columns = ndimage.find_objects(every.astype(int))[0]
     return Finding(
         background=background,
-        colour=nearest_colour(colour),
+        color=nearest_color(color),
         shape=names.most_common(1)[0][0],
         count=len(patches),
-        centre=(
+        center=(
             (columns.start + columns.stop) / (2 * width),
             (rows.start + rows.stop) / (2 * height),
         ),
     )
 
 
-def nearest_colour(colour: NDArray[np.floating]) -> str | None:
-    """The name of the palette's colour that is closest; None for the bare paper."""
+def nearest_color(color: NDArray[np.floating]) -> str | None:
+    """The name of the palette's color that is closest; None for the bare paper."""
     names: dict[str | None, RGB] = {None: PAPER}
-    names.update(COLOURS)
-    return min(names, key=lambda name: float(np.abs(np.array(names[name]) - colour).sum()))
+    names.update(COLORS)
+    return min(names, key=lambda name: float(np.abs(np.array(names[name]) - color).sum()))
 
 
 def shape_of(patch: Mask) -> str | None:
@@ -83,7 +83,7 @@ def shape_of(patch: Mask) -> str | None:
     return best if alike[best] >= ALIKE else None
 
 
-def _border_colour(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+def _border_color(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     height, width, _ = pixels.shape
     rim = round(BORDER * min(height, width))
     edge = np.ones((height, width), dtype=bool)

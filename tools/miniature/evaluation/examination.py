@@ -7,7 +7,7 @@ import numpy as np
 
 from tools.miniature.evaluation.checker import Finding
 from tools.miniature.illustrator.outlines import SHAPES
-from tools.miniature.illustrator.palette import COLOURS
+from tools.miniature.illustrator.palette import COLORS
 from tools.miniature.illustrator.pictures import PLACES, Shape, ShapePicture
 from tools.miniature.illustrator.sampling import is_held_out
 
@@ -31,14 +31,14 @@ def questions(count: int = QUESTIONS) -> list[ShapePicture]:
     """`count` different pictures of held-out combinations: alone, in a place or in a row."""
     rng = np.random.default_rng(SEED)
     combinations = [
-        (shape, colour, ground)
-        for shape, colour, ground in product(SHAPES, COLOURS, COLOURS)
-        if colour != ground and is_held_out(shape, colour, ground)
+        (shape, color, ground)
+        for shape, color, ground in product(SHAPES, COLORS, COLORS)
+        if color != ground and is_held_out(shape, color, ground)
     ]
     every = [
         variant
-        for shape, colour, ground in combinations
-        for variant in _variants(ShapePicture(Shape(shape, colour), ground))
+        for shape, color, ground in combinations
+        for variant in _variants(ShapePicture(Shape(shape, color), ground))
     ]
     chosen = rng.permutation(len(every))[:count]
     return [every[number] for number in chosen]
@@ -57,12 +57,12 @@ class Marks:
     """Shares of right answers, 0 to 1."""
 
     background: float
-    colour: float
+    color: float
     shape: float
     count: float
     place: float
     all: float
-    """Background, colour and shape at once."""
+    """Background, color and shape at once."""
 
 
 def mark(asked: list[ShapePicture], found: list[Finding]) -> Marks:
@@ -75,12 +75,12 @@ def mark(asked: list[ShapePicture], found: list[Finding]) -> Marks:
 def _right(asked: ShapePicture, found: Finding) -> dict[str, bool]:
     right = {
         "background": found.background == asked.background,
-        "colour": found.colour == asked.shape.colour,
+        "color": found.color == asked.shape.color,
         "shape": found.shape == asked.shape.name,
         "count": found.count == asked.count,
-        "place": found.centre is not None and _place(*found.centre) == asked.place,
+        "place": found.center is not None and _place(*found.center) == asked.place,
     }
-    return {**right, "all": right["background"] and right["colour"] and right["shape"]}
+    return {**right, "all": right["background"] and right["color"] and right["shape"]}
 
 
 def _place(x: float, y: float) -> str:

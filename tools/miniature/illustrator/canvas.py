@@ -1,4 +1,4 @@
-"""A canvas with a style: the same outlines become flat colour, watercolor, pixels, lines or neon."""
+"""A canvas with a style: the same outlines become flat color, watercolor, pixels, lines or neon."""
 
 from functools import lru_cache
 
@@ -64,37 +64,37 @@ class Canvas:
         bottom = top if bottom is None else bottom
         match self.style:
             case "line drawing":
-                top, bottom = (palette.mixed(PAPER, colour, 0.16) for colour in (top, bottom))
+                top, bottom = (palette.mixed(PAPER, color, 0.16) for color in (top, bottom))
             case "neon":
-                top, bottom = (palette.mixed(NIGHT, colour, 0.5) for colour in (top, bottom))
+                top, bottom = (palette.mixed(NIGHT, color, 0.5) for color in (top, bottom))
             case _:
                 pass
         rows = palette.gradient(top, bottom, self._image.height)
         pixels = np.broadcast_to(rows.round().astype(np.uint8), (*self._image.size[::-1], 3))
         self._image.paste(Image.fromarray(np.ascontiguousarray(pixels)))
 
-    def fill(self, outline: Outline, colour: RGB, *, detail: bool = False) -> None:
+    def fill(self, outline: Outline, color: RGB, *, detail: bool = False) -> None:
         """Paint `outline`; a `detail` (a window, an eye) gets no line around it."""
         # Rounded, for Pillow cuts off: 63.999 and 64.001 would end a pixel apart.
         points = [(x, y) for x, y in (outline * self._scale).round(3).tolist()]
         match self.style:
             case "line drawing":
-                self._pen.polygon(points, fill=palette.mixed(PAPER, colour, 0.24))
-                line = palette.mixed(INK, colour, 0.35)
+                self._pen.polygon(points, fill=palette.mixed(PAPER, color, 0.24))
+                line = palette.mixed(INK, color, 0.35)
                 if not detail:
                     self._pen.line([*points, points[0], points[1]], line, self._line(), "curve")
             case "neon":
-                self._pen.polygon(points, fill=palette.mixed(NIGHT, colour, 0.2))
-                self._glow_pen.polygon(points, fill=colour if detail else (0, 0, 0))
+                self._pen.polygon(points, fill=palette.mixed(NIGHT, color, 0.2))
+                self._glow_pen.polygon(points, fill=color if detail else (0, 0, 0))
                 if not detail:
-                    bright = palette.mixed(colour, (255, 255, 255), 0.12)
+                    bright = palette.mixed(color, (255, 255, 255), 0.12)
                     self._glow_pen.line(
                         [*points, points[0], points[1]], bright, self._line(), "curve"
                     )
             case _:
-                self._pen.polygon(points, fill=colour)
+                self._pen.polygon(points, fill=color)
 
-    def haze(self, top: float, bottom: float, colour: RGB, strength: float) -> None:
+    def haze(self, top: float, bottom: float, color: RGB, strength: float) -> None:
         """Lay mist over the rows from `top` to `bottom`, strongest in their middle."""
         if self.style in {"line drawing", "neon"}:
             strength *= 0.6
@@ -103,11 +103,11 @@ class Canvas:
         share = strength * np.clip(1 - ((rows - middle) / half) ** 2, 0, 1)
         mask = np.broadcast_to((255 * share).astype(np.uint8)[:, None], self._image.size[::-1])
         veil = Image.fromarray(np.ascontiguousarray(mask))
-        self._image.paste(colour, mask=veil)
+        self._image.paste(color, mask=veil)
         if self._glow is not None:
             self._glow.paste((0, 0, 0), mask=veil)
 
-    def reflect(self, shore: float, colour: RGB) -> None:
+    def reflect(self, shore: float, color: RGB) -> None:
         """Turn what is below `shore` into water that mirrors what is above it."""
         for image in (self._image, self._glow):
             if image is None:
@@ -117,7 +117,7 @@ class Canvas:
             above = image.crop((0, row - depth, image.width, row)).transpose(
                 Image.Transpose.FLIP_TOP_BOTTOM
             )
-            water = Image.new("RGB", above.size, palette.mixed(colour, NIGHT, 0.3))
+            water = Image.new("RGB", above.size, palette.mixed(color, NIGHT, 0.3))
             dimmed = Image.blend(above, water, 0.35 if image is self._image else 0.5)
             image.paste(dimmed, (0, row))
 
@@ -158,7 +158,7 @@ def _watercolor(image: Image.Image, unit: int) -> Image.Image:
 
 @lru_cache(maxsize=8)
 def _paper(width: int, height: int, unit: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The wash's unevenness (-10 to 10) and how much colour the sheet takes (0 to 1), by pixel."""
+    """The wash's unevenness (-10 to 10) and how much color the sheet takes (0 to 1), by pixel."""
     x = np.arange(width, dtype=np.float32)[None, :] / unit
     y = np.arange(height, dtype=np.float32)[:, None] / unit
     grain = np.sin(9 * x + 3 * np.sin(7 * y)) * np.sin(8 * y + 2 * np.sin(9 * x + 1))

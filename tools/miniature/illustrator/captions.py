@@ -3,7 +3,7 @@
 import numpy as np
 
 from tools.miniature import vocabulary
-from tools.miniature.illustrator.palette import COLOURS, OTHER_NAMES
+from tools.miniature.illustrator.palette import COLORS, OTHER_NAMES
 from tools.miniature.illustrator.pictures import (
     MOST_SUBJECTS,
     Picture,
@@ -197,18 +197,18 @@ def _shape_sentence(picture: ShapePicture, rng: np.random.Generator, *, plain: b
         place = PLACES[picture.place][0] if plain else _pick(rng, PLACES[picture.place])
     if picture.background is None:
         return f"{shape} {place}".strip()
-    colour = picture.background if plain else _colour(picture.background, rng)
+    color = picture.background if plain else _color(picture.background, rng)
     if place and (plain or rng.random() < 0.5):  # noqa: PLR2004
         return (
-            f"{shape} {place} of a {colour} background"
+            f"{shape} {place} of a {color} background"
             if place.startswith(("in", "at"))
-            else (f"{shape} {place} on a {colour} background")
+            else (f"{shape} {place} on a {color} background")
         )
     grounds = (
-        f" on a {colour} background",
-        f" on {colour}",
-        f", {colour} background",
-        f" on a {colour} ground",
+        f" on a {color} background",
+        f" on {color}",
+        f", {color} background",
+        f" on a {color} ground",
     )
     ground = grounds[0] if plain or rng.random() < 0.5 else _pick(rng, grounds)  # noqa: PLR2004
     return f"{shape}{ground} {place}".strip()
@@ -217,9 +217,9 @@ def _shape_sentence(picture: ShapePicture, rng: np.random.Generator, *, plain: b
 def _shape(shape: Shape, count: int, size: str, rng: np.random.Generator, *, plain: bool) -> str:
     name = SHAPE_NAMES[shape.name][0] if plain else _pick(rng, SHAPE_NAMES[shape.name])
     number = NUMBERS[count][0] if plain else _number(count, rng)
-    colour = "" if shape.colour is None else shape.colour if plain else _colour(shape.colour, rng)
+    color = "" if shape.color is None else shape.color if plain else _color(shape.color, rng)
     adjective = SIZES[size][0] if plain else _pick(rng, SIZES[size])
-    return _joined(number, adjective, colour, _plural(name, count))
+    return _joined(number, adjective, color, _plural(name, count))
 
 
 def _of_scene(scene: Scene, rng: np.random.Generator) -> str:
@@ -267,12 +267,12 @@ def _strung(text: str, tail: list[str], rng: np.random.Generator) -> str:
 
 
 def _subject(subject: Subject, rng: np.random.Generator) -> str:
-    colour = "" if subject.colour is None else _colour(subject.colour, rng)
+    color = "" if subject.color is None else _color(subject.color, rng)
     name = _pick(rng, SUBJECT_NAMES[subject.name])
     # "pink flowers" are three.
     is_bare = subject.count == MOST_SUBJECTS and rng.random() < 0.4  # noqa: PLR2004
     number = "" if is_bare else _number(subject.count, rng)
-    return _joined(number, colour, _plural(name, subject.count))
+    return _joined(number, color, _plural(name, subject.count))
 
 
 def _styled(text: str, style: str, rng: np.random.Generator) -> str:
@@ -305,7 +305,7 @@ def _meaningless() -> list[str]:
     if not _MEANINGLESS:
         tables = (
             SHAPE_NAMES, PLACES, SIZES, STYLES_BEFORE, STYLES_AFTER, SUBJECT_NAMES, SETTINGS,
-            SETTINGS_ALONE, TIMES, WEATHERS, SKY, NUMBERS, OTHER_NAMES, {"": (*COLOURS, *REFLECTIONS)},
+            SETTINGS_ALONE, TIMES, WEATHERS, SKY, NUMBERS, OTHER_NAMES, {"": (*COLORS, *REFLECTIONS)},
         )  # fmt: skip
         used = {
             word
@@ -319,7 +319,7 @@ def _meaningless() -> list[str]:
     return _MEANINGLESS
 
 
-def _colour(name: str, rng: np.random.Generator) -> str:
+def _color(name: str, rng: np.random.Generator) -> str:
     others = OTHER_NAMES[name]
     return _pick(rng, others) if others and rng.random() < SYNONYM_SHARE else name
 

@@ -10,10 +10,10 @@ from tools.miniature.illustrator.canvas import Canvas
 from tools.miniature.illustrator.landscape import FOOT, Landscape
 from tools.miniature.illustrator.layout import Layout
 from tools.miniature.illustrator.outlines import SHAPES, moved
-from tools.miniature.illustrator.palette import COLOURS, RGB
+from tools.miniature.illustrator.palette import COLORS, RGB
 from tools.miniature.illustrator.pictures import Picture, Scene, ShapePicture, Subject
 
-USUAL_COLOURS = {
+USUAL_COLORS = {
     "circle": "blue",
     "square": "green",
     "triangle": "orange",
@@ -23,7 +23,7 @@ USUAL_COLOURS = {
     "ring": "purple",
     "cross": "pink",
 }
-"""A shape's colour where none is named; on a background of that colour it is `OTHERWISE`."""
+"""A shape's color where none is named; on a background of that color it is `OTHERWISE`."""
 OTHERWISE = "black"
 SHAPE_SIZES = {"small": 0.1, "medium": 0.2, "large": 0.3}
 """Half a shape's width, in units of the canvas."""
@@ -79,40 +79,40 @@ def draw(picture: Picture, layout: Layout, *, width: int, height: int) -> NDArra
     return canvas.pixels()
 
 
-def shape_colour(name: str, colour: str | None, background: str | None) -> str:
-    """The colour that a shape is drawn in."""
-    if colour is not None:
-        return colour
-    usual = USUAL_COLOURS[name]
+def shape_color(name: str, color: str | None, background: str | None) -> str:
+    """The color that a shape is drawn in."""
+    if color is not None:
+        return color
+    usual = USUAL_COLORS[name]
     return OTHERWISE if usual == background else usual
 
 
 def _draw_shapes(canvas: Canvas, picture: ShapePicture, layout: Layout) -> None:
-    ground: RGB = palette.PAPER if picture.background is None else COLOURS[picture.background]
+    ground: RGB = palette.PAPER if picture.background is None else COLORS[picture.background]
     if picture.background not in {None, "white"}:
-        towards = palette.INK if layout.mood < 0 else (255, 255, 255)
-        ground = palette.mixed(ground, towards, SHADE * abs(layout.mood))
+        toward = palette.INK if layout.mood < 0 else (255, 255, 255)
+        ground = palette.mixed(ground, toward, SHADE * abs(layout.mood))
     canvas.background(ground)
     half = SHAPE_SIZES[picture.size]
     middle_x, middle_y = anchor(picture).on(canvas, layout)
 
-    def put(name: str, colour: str | None, x: float, y: float, scale: float) -> None:
+    def put(name: str, color: str | None, x: float, y: float, scale: float) -> None:
         at = (middle_x + x, middle_y + y)
-        own = COLOURS[shape_colour(name, colour, picture.background)]
+        own = COLORS[shape_color(name, color, picture.background)]
         canvas.fill(moved(SHAPES[name], to=at, scale=scale), own)
 
     shape, other = picture.shape, picture.other
     if other is not None:
         x, y = (canvas.wide / 4, 0.0) if picture.relation == "beside" else (0.0, canvas.tall / 4)
-        put(shape.name, shape.colour, -x, -y, half)
-        put(other.name, other.colour, x, y, half)
+        put(shape.name, shape.color, -x, -y, half)
+        put(other.name, other.color, x, y, half)
     elif picture.count > 1:
         step = _row_step(picture.count, round(canvas.wide / canvas.token)) * canvas.token
         for number in range(picture.count):
             x = step * (number - (picture.count - 1) / 2)
-            put(shape.name, shape.colour, x, 0, ROW_SIZES[picture.count])
+            put(shape.name, shape.color, x, 0, ROW_SIZES[picture.count])
     else:
-        put(shape.name, shape.colour, 0, 0, half)
+        put(shape.name, shape.color, 0, 0, half)
 
 
 def _row_step(count: int, tokens: int) -> float:
@@ -144,4 +144,4 @@ def _draw_group(
         y = middle[1] if thing.floats else canvas.snapped(canvas.tall * FOOT)
         at = middle[0] + across, y + canvas.token * lower
         scale = thing.height / 2 * (1 if len(group) == 1 else IN_A_GROUP)
-        things.paint(canvas, subject.name, at=at, scale=scale, colour=subject.colour, mirror=mirror)
+        things.paint(canvas, subject.name, at=at, scale=scale, color=subject.color, mirror=mirror)

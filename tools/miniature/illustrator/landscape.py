@@ -33,7 +33,7 @@ LIGHTS: dict[str, tuple[RGB, float]] = {
     "sunset": ((116, 46, 78), 0.42),
     "night": ((18, 22, 62), 0.6),
 }
-"""What the hour does to the colours of the land: how much of which colour it mixes in."""
+"""What the hour does to the colors of the land: how much of which color it mixes in."""
 
 GRASS: RGB = (112, 184, 92)
 HILL: RGB = (62, 138, 84)
@@ -74,7 +74,7 @@ class Landscape:
         self.horizon = canvas.snapped(canvas.tall * HORIZON) + canvas.token * layout.horizon
 
     def paint_sky(self) -> None:
-        """The hour's colours, then what stands in the sky."""
+        """The hour's colors, then what stands in the sky."""
         scene, canvas, layout = self._scene, self._canvas, self._layout
         top, bottom = SKIES[scene.hour]
         warm = (255, 186, 120) if scene.hour != "night" else (90, 50, 130)
@@ -118,8 +118,8 @@ class Landscape:
         """Mist, rain or snow behind the subject, if there is any."""
         match self._scene.weather:
             case "mist":
-                colour = mixed(MIST, self._light, self._strength * 0.7)
-                self._canvas.haze(self.horizon - 0.16, self.horizon + 0.36, colour, 0.75)
+                color = mixed(MIST, self._light, self._strength * 0.7)
+                self._canvas.haze(self.horizon - 0.16, self.horizon + 0.36, color, 0.75)
             case "rain":
                 streak = polygon([(0.02, -0.36), (0.18, -0.36), (-0.02, 0.36), (-0.18, 0.36)])
                 self._everywhere(streak, (206, 226, 246))
@@ -128,26 +128,26 @@ class Landscape:
             case _:
                 pass
 
-    def _everywhere(self, outline: Outline, colour: RGB) -> None:
+    def _everywhere(self, outline: Outline, color: RGB) -> None:
         """`outline`, in tokens, twice in every token; the other way round in the right half.
 
-        Everywhere alike it would be the chequerboard in which `training.coupling` hides layouts.
+        Everywhere alike it would be the checkerboard in which `training.coupling` hides layouts.
         """
         token = self._canvas.token
         rows, columns = (round(side / token) for side in (self._canvas.tall, self._canvas.wide))
         for row, column, (x, y) in product(range(rows), range(columns), ((0.25, 0.3), (0.75, 0.8))):
             across = 1 - x if column >= columns / 2 else x
             at = token * (column + across), token * (row + y)
-            self._canvas.fill(moved(outline, to=at, scale=token), colour, detail=True)
+            self._canvas.fill(moved(outline, to=at, scale=token), color, detail=True)
 
-    def lit(self, colour: RGB, *, depth: float = 0) -> RGB:
-        """`colour` in the light of the hour; `depth` (0 to 1) fades it towards the sky."""
+    def lit(self, color: RGB, *, depth: float = 0) -> RGB:
+        """`color` in the light of the hour; `depth` (0 to 1) fades it toward the sky."""
         if self._scene.weather == "snow":
-            colour = mixed(colour, SNOW, 0.86)
-        colour = mixed(colour, SKIES[self._scene.hour][1], depth)
+            color = mixed(color, SNOW, 0.86)
+        color = mixed(color, SKIES[self._scene.hour][1], depth)
         warm = (210, 190, 80)
         return mixed(
-            mixed(colour, warm, 0.07 * (1 + self._layout.mood)), self._light, self._strength
+            mixed(color, warm, 0.07 * (1 + self._layout.mood)), self._light, self._strength
         )
 
     def _sun(self, x: float, y: float) -> None:
@@ -162,13 +162,13 @@ class Landscape:
 
     def _clouds(self) -> None:
         canvas, layout = self._canvas, self._layout
-        colour = mixed(
+        color = mixed(
             (255, 255, 255),
             SKIES[self._scene.hour][0],
             0.45 if self._scene.hour == "night" else 0.06,
         )
         if self._scene.weather == "rain":
-            colour = mixed(colour, (110, 120, 140), 0.55)
+            color = mixed(color, (110, 120, 140), 0.55)
         for number in range(3):
             x = canvas.snapped(canvas.wide * ((2 + 3 * number) % 8) / 8)
             x += canvas.token * layout.cloud
@@ -182,7 +182,7 @@ class Landscape:
                 (0.14, -0.02),
                 (0.17, 0.05),
             ]
-            canvas.fill(moved(smooth(puff), to=(x, y), scale=1), colour)
+            canvas.fill(moved(smooth(puff), to=(x, y), scale=1), color)
 
     def _ridge(self, level: float, height: float, period: float, shift: int = 0) -> Outline:
         """A skyline of equal hills above `level`, closed along the bottom of the picture.
@@ -195,10 +195,10 @@ class Landscape:
         foot = self._canvas.tall + 0.02
         return np.concatenate([np.stack([x, y], 1), [[x[-1], foot], [x[0], foot]]])
 
-    def _ground(self, level: float, colour: RGB) -> None:
+    def _ground(self, level: float, color: RGB) -> None:
         """Everything below `level`."""
         right, bottom = self._canvas.wide + 0.02, self._canvas.tall + 0.02
-        self._canvas.fill(rectangle(-0.02, level, right, bottom), colour)
+        self._canvas.fill(rectangle(-0.02, level, right, bottom), color)
 
     def _hills(self) -> None:
         canvas = self._canvas
@@ -224,8 +224,8 @@ class Landscape:
                     polygon([(x - tall, foot), peak, (x, foot)]), self.lit(ROCK), detail=True
                 )
                 snow = polygon([(0, 0), (1, 1), (0.4, 0.8), (0, 1.2), (-0.4, 0.8), (-1, 1)])
-                colour = mixed(SNOW, self._light, self._strength * 0.6)
-                canvas.fill(moved(snow, to=peak, scale=cap), colour, detail=True)
+                color = mixed(SNOW, self._light, self._strength * 0.6)
+                canvas.fill(moved(snow, to=peak, scale=cap), color, detail=True)
         self._ground(foot, self.lit(GRASS))
 
     def _forest(self) -> None:
@@ -245,10 +245,10 @@ class Landscape:
             foot = self.horizon + canvas.token
             self._pine(step * number, foot, 2 * step, self.lit(PINES))
 
-    def _pine(self, x: float, foot: float, tall: float, colour: RGB) -> None:
+    def _pine(self, x: float, foot: float, tall: float, color: RGB) -> None:
         for part in things.THINGS[things.PINE].parts:
             outline = moved(part.outline, to=(x, foot - tall / 2), scale=tall / 2)
-            self._canvas.fill(outline, self.lit(part.colour) if part.colour else colour)
+            self._canvas.fill(outline, self.lit(part.color) if part.color else color)
 
     def _sea(self) -> None:
         canvas, layout = self._canvas, self._layout
@@ -271,8 +271,8 @@ class Landscape:
         for row in range(rows):
             top = shore + canvas.token * row
             depth = 0.3 * (1 - row / rows)
-            colour = mixed(self.lit(WATER, depth=depth), SKIES[self._scene.hour][1], 0.12)
-            self._ground(top, colour)
+            color = mixed(self.lit(WATER, depth=depth), SKIES[self._scene.hour][1], 0.12)
+            self._ground(top, color)
 
     def _rows(self, shore: float) -> int:
         """How many rows of tokens are below `shore`."""
@@ -331,10 +331,10 @@ class Landscape:
         back = self._ridge(self.horizon, canvas.token, canvas.whole(1))
         canvas.fill(back, self.lit(HILL))
         self._ground(self.horizon, self.lit(GRASS))
-        colours = ((246, 132, 178), (252, 214, 50), (250, 250, 246), (226, 50, 46))
+        colors = ((246, 132, 178), (252, 214, 50), (250, 250, 246), (226, 50, 46))
         for number, (x, up) in enumerate(scattered(110, canvas.wide, 0.22)):
             y, size = canvas.tall - up, 0.024 - 0.03 * up
-            canvas.fill(ellipse(x, y, 1.6 * size, 1.6 * size, 10), colours[number % 4], detail=True)
+            canvas.fill(ellipse(x, y, 1.6 * size, 1.6 * size, 10), colors[number % 4], detail=True)
 
     def _underwater(self) -> None:
         canvas, layout = self._canvas, self._layout

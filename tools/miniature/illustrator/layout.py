@@ -25,7 +25,7 @@ class Layout:
     """Where the subject stands, from left to right."""
     down: int
     mood: int
-    """From cool to warm colours, or from dark to light ones."""
+    """From cool to warm colors, or from dark to light ones."""
     horizon: int
     light: int
     """Where the sun or the moon is, from left to right."""

@@ -1,11 +1,11 @@
-"""Colours by name, and what else people call them."""
+"""Colors by name, and what else people call them."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 RGB = tuple[int, int, int]
 
-COLOURS: dict[str, RGB] = {
+COLORS: dict[str, RGB] = {
     "red": (226, 50, 46),
     "orange": (250, 140, 22),
     "yellow": (252, 214, 50),
@@ -47,7 +47,7 @@ def mixed(first: RGB, second: RGB, share: float) -> RGB:
 
 
 def gradient(top: RGB, bottom: RGB, rows: int) -> NDArray[np.float32]:
-    """Colours from `top` to `bottom`, of shape (rows, 1, 3), 0 to 255."""
+    """Colors from `top` to `bottom`, of shape (rows, 1, 3), 0 to 255."""
     share = np.linspace(0, 1, rows, dtype=np.float32)[:, None, None]
     above, below = np.array(top, np.float32), np.array(bottom, np.float32)
     return above * (1 - share) + below * share

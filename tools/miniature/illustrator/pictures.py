@@ -1,10 +1,10 @@
-"""What can be on a picture: shapes on a colour, or a scene. Captions and drawings start here."""
+"""What can be on a picture: shapes on a color, or a scene. Captions and drawings start here."""
 
 from dataclasses import dataclass
 
 from tools.miniature.illustrator.canvas import STYLES
 from tools.miniature.illustrator.outlines import SHAPES
-from tools.miniature.illustrator.palette import COLOURS
+from tools.miniature.illustrator.palette import COLORS
 from tools.miniature.illustrator.things import THINGS
 
 TIMES = ("day", "dawn", "sunset", "night")
@@ -29,14 +29,14 @@ MOST_SUBJECTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A shape and its colour; None where the words leave the colour open."""
+    """A shape and its color; None where the words leave the color open."""
 
     name: str
-    colour: str | None = None
+    color: str | None = None
 
     def __post_init__(self) -> None:
         _known("name", self.name, SHAPES)
-        _known("colour", self.colour, (None, *COLOURS))
+        _known("color", self.color, (None, *COLORS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class ShapePicture:
     style: str = "flat"
 
     def __post_init__(self) -> None:
-        _known("background", self.background, (None, *COLOURS))
+        _known("background", self.background, (None, *COLORS))
         _known("count", self.count, range(1, 6))
         _known("place", self.place, PLACES)
         _known("size", self.size, SIZES)
@@ -63,15 +63,15 @@ class ShapePicture:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One to three of a thing; None for its usual colour."""
+    """One to three of a thing; None for its usual color."""
 
     name: str
-    colour: str | None = None
+    color: str | None = None
     count: int = 1
 
     def __post_init__(self) -> None:
         _known("name", self.name, THINGS)
-        _known("colour", self.colour, (None, *COLOURS))
+        _known("color", self.color, (None, *COLORS))
         _known("count", self.count, range(1, MOST_SUBJECTS + 1))
 
 

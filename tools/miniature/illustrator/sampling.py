@@ -6,7 +6,7 @@ import numpy as np
 
 from tools.miniature.illustrator import drawing
 from tools.miniature.illustrator.canvas import STYLES
-from tools.miniature.illustrator.palette import COLOURS
+from tools.miniature.illustrator.palette import COLORS
 from tools.miniature.illustrator.pictures import (
     PLACES,
     RELATIONS,
@@ -69,9 +69,9 @@ SUBJECT_SHARES = {
 }
 
 
-def is_held_out(shape: str, colour: str, background: str) -> bool:
+def is_held_out(shape: str, color: str, background: str) -> bool:
     """Whether this combination is kept from training. It depends on the three names alone."""
-    digest = sha256(f"{colour} {shape} on {background}".encode()).digest()
+    digest = sha256(f"{color} {shape} on {background}".encode()).digest()
     return digest[0] < HELD_OUT_SHARE * 256
 
 
@@ -85,19 +85,19 @@ def _shapes(rng: np.random.Generator) -> ShapePicture:
         picture = _any_shapes(rng)
         ground = picture.background
         shapes = [shape for shape in (picture.shape, picture.other) if shape is not None]
-        colours = [drawing.shape_colour(shape.name, shape.colour, ground) for shape in shapes]
-        if ground in colours or (ground is None and "white" in colours):
+        colors = [drawing.shape_color(shape.name, shape.color, ground) for shape in shapes]
+        if ground in colors or (ground is None and "white" in colors):
             continue
         if ground is None or not any(
-            is_held_out(shape.name, colour, ground)
-            for shape, colour in zip(shapes, colours, strict=True)
+            is_held_out(shape.name, color, ground)
+            for shape, color in zip(shapes, colors, strict=True)
         ):
             return picture
 
 
 def _any_shapes(rng: np.random.Generator) -> ShapePicture:
     style = _style(rng) if rng.random() < 0.5 else "flat"  # noqa: PLR2004
-    background = _pick(rng, tuple(COLOURS)) if rng.random() < 0.86 else None  # noqa: PLR2004
+    background = _pick(rng, tuple(COLORS)) if rng.random() < 0.86 else None  # noqa: PLR2004
     shape = _shape(rng)
     match _weighted(rng, KIND_SHARES):
         case "row":
@@ -115,8 +115,8 @@ def _any_shapes(rng: np.random.Generator) -> ShapePicture:
 
 
 def _shape(rng: np.random.Generator) -> Shape:
-    colour = _pick(rng, tuple(COLOURS)) if rng.random() < 0.92 else None  # noqa: PLR2004
-    return Shape(_weighted(rng, SHAPE_SHARES), colour)
+    color = _pick(rng, tuple(COLORS)) if rng.random() < 0.92 else None  # noqa: PLR2004
+    return Shape(_weighted(rng, SHAPE_SHARES), color)
 
 
 def _place(rng: np.random.Generator) -> str:
@@ -158,8 +158,8 @@ def _setting(rng: np.random.Generator) -> str:
 
 def _subject(rng: np.random.Generator) -> Subject:
     name = _weighted(rng, SUBJECT_SHARES)
-    colour = _pick(rng, tuple(COLOURS)) if rng.random() < 0.4 else None  # noqa: PLR2004
-    return Subject(name, colour, int(rng.choice([1, 2, 3], p=COUNT_SHARES)))
+    color = _pick(rng, tuple(COLORS)) if rng.random() < 0.4 else None  # noqa: PLR2004
+    return Subject(name, color, int(rng.choice([1, 2, 3], p=COUNT_SHARES)))
 
 
 def _sky(rng: np.random.Generator, time: str | None) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from tools.miniature.illustrator.outlines import (
     rectangle,
     smooth,
 )
-from tools.miniature.illustrator.palette import COLOURS, RGB, mixed
+from tools.miniature.illustrator.palette import COLORS, RGB, mixed
 
 CREAM: RGB = (255, 244, 226)
 DARK: RGB = (34, 30, 40)
@@ -26,20 +26,20 @@ LAMP: RGB = (255, 222, 120)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One outline of a thing: its own colour, or the thing's with `share` of `colour` in it."""
+    """One outline of a thing: its own color, or the thing's with `share` of `color` in it."""
 
     outline: Outline
-    colour: RGB | None = None
+    color: RGB | None = None
     share: float = 1.0
     detail: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """How a thing is drawn, and its colour where none is asked for."""
+    """How a thing is drawn, and its color where none is asked for."""
 
     parts: tuple[Part, ...]
-    colour: str
+    color: str
     height: float
     """In units of the canvas, when it is alone."""
     floats: bool = False
@@ -52,16 +52,16 @@ def paint(
     *,
     at: tuple[float, float],
     scale: float,
-    colour: str | None = None,
+    color: str | None = None,
     mirror: bool = False,
     turn: float = 0,
 ) -> None:
     """Paint the thing `name` standing at `at`; `scale` is half its height."""
     thing = THINGS[name]
-    own = COLOURS[colour or thing.colour]
+    own = COLORS[color or thing.color]
     x, y = at if thing.floats else (at[0], at[1] - scale)
     for part in thing.parts:
-        shade = own if part.colour is None else mixed(own, part.colour, part.share)
+        shade = own if part.color is None else mixed(own, part.color, part.share)
         outline = moved(part.outline, to=(x, y), scale=scale, mirror=mirror, turn=turn)
         canvas.fill(outline, shade, detail=part.detail)
 
@@ -97,11 +97,11 @@ def _cat() -> tuple[Part, ...]:
         Part(polygon(left_ear)),
         Part(polygon(right_ear)),
         Part(ellipse(0, -0.58, 0.56, 0.48)),
-        Part(ellipse(-0.22, -0.62, 0.12, 0.13), COLOURS["yellow"], detail=True),
-        Part(ellipse(0.22, -0.62, 0.12, 0.13), COLOURS["yellow"], detail=True),
+        Part(ellipse(-0.22, -0.62, 0.12, 0.13), COLORS["yellow"], detail=True),
+        Part(ellipse(0.22, -0.62, 0.12, 0.13), COLORS["yellow"], detail=True),
         Part(ellipse(-0.22, -0.62, 0.05, 0.11), DARK, detail=True),
         Part(ellipse(0.22, -0.62, 0.05, 0.11), DARK, detail=True),
-        Part(polygon([(-0.09, -0.42), (0.09, -0.42), (0, -0.32)]), COLOURS["pink"], detail=True),
+        Part(polygon([(-0.09, -0.42), (0.09, -0.42), (0, -0.32)]), COLORS["pink"], detail=True),
     )
 
 
@@ -119,7 +119,7 @@ def _bird() -> tuple[Part, ...]:
         Part(mirrored(eye), CREAM, detail=True),
         Part(pupil, DARK, detail=True),
         Part(mirrored(pupil), DARK, detail=True),
-        Part(polygon([(-0.2, -0.4), (0.2, -0.4), (0, 0.0)]), COLOURS["yellow"], detail=True),
+        Part(polygon([(-0.2, -0.4), (0.2, -0.4), (0, 0.0)]), COLORS["yellow"], detail=True),
     )
 
 
@@ -175,7 +175,7 @@ def _flower() -> tuple[Part, ...]:
         Part(smooth([(0, 0.7), (0.3, 0.2), (0.66, 0.2), (0.4, 0.62)]), LEAF),
         Part(smooth([(0, 0.8), (-0.3, 0.36), (-0.66, 0.36), (-0.4, 0.74)]), LEAF),
         *petals,
-        Part(ellipse(0, -0.55, 0.22, 0.22), COLOURS["yellow"], detail=True),
+        Part(ellipse(0, -0.55, 0.22, 0.22), COLORS["yellow"], detail=True),
     )
 
 

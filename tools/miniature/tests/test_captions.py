@@ -8,7 +8,7 @@ import pytest
 from tools.miniature import vocabulary
 from tools.miniature.illustrator import captions
 from tools.miniature.illustrator.captions import caption, plain
-from tools.miniature.illustrator.palette import COLOURS, OTHER_NAMES
+from tools.miniature.illustrator.palette import COLORS, OTHER_NAMES
 from tools.miniature.illustrator.pictures import Scene, Shape, ShapePicture, Subject
 from tools.miniature.illustrator.sampling import invent
 
@@ -48,7 +48,7 @@ def test_every_word_of_a_caption_is_in_the_vocabulary(monkeypatch: pytest.Monkey
     assert unknown == set()
 
 
-def test_a_caption_names_each_colour_and_the_subject_of_its_picture() -> None:
+def test_a_caption_names_each_color_and_the_subject_of_its_picture() -> None:
     rng = np.random.default_rng(3)
     scene = Scene("sea", subject=Subject("boat", "purple"), style="neon")
     for _ in range(200):
@@ -56,7 +56,7 @@ def test_a_caption_names_each_colour_and_the_subject_of_its_picture() -> None:
         assert any(name in text for name in ("purple", *OTHER_NAMES["purple"]))
         assert any(name in text for name in ("boat", "ship"))
         assert "neon" in text or "cyberpunk" in text
-        assert not any(re.search(rf"\b{name}\b", text) for name in set(COLOURS) - {"purple"})
+        assert not any(re.search(rf"\b{name}\b", text) for name in set(COLORS) - {"purple"})
 
 
 def test_one_picture_is_said_in_many_ways() -> None:

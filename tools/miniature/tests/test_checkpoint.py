@@ -94,36 +94,36 @@ def test_loading_keeps_the_tokenizers_as_they_were_built(engine: FluxEngine) -> 
 
 
 @pytest.mark.parametrize(
-    ("colour", "ground"), [("red", "blue"), ("yellow", "purple"), ("black", "green")]
+    ("color", "ground"), [("red", "blue"), ("yellow", "purple"), ("black", "green")]
 )
-def test_the_background_has_the_colour_that_the_prompt_names(
-    engine: FluxEngine, colour: str, ground: str
+def test_the_background_has_the_color_that_the_prompt_names(
+    engine: FluxEngine, color: str, ground: str
 ) -> None:
     drawing = engine.draw(
-        f"a {colour} circle on a {ground} background", width=512, height=512, seed=1
+        f"a {color} circle on a {ground} background", width=512, height=512, seed=1
     )
     assert look(drawing.pixels).background == ground
 
 
 @pytest.mark.parametrize(
-    ("colour", "ground"), [("red", "blue"), ("yellow", "purple"), ("black", "green")]
+    ("color", "ground"), [("red", "blue"), ("yellow", "purple"), ("black", "green")]
 )
 @pytest.mark.parametrize(("place", "side"), [("on the left", 0.4), ("on the right", 0.6)])
-def test_what_is_drawn_has_its_colour_and_stands_where_the_prompt_says(
-    engine: FluxEngine, colour: str, ground: str, place: str, side: float
+def test_what_is_drawn_has_its_color_and_stands_where_the_prompt_says(
+    engine: FluxEngine, color: str, ground: str, place: str, side: float
 ) -> None:
-    prompt = f"a {colour} square {place} on a {ground} background"
+    prompt = f"a {color} square {place} on a {ground} background"
     seen = look(engine.draw(prompt, width=512, height=512, seed=1).pixels)
-    assert seen.colour == colour
-    assert seen.centre is not None
-    assert seen.centre[0] < side if side < 0.5 else seen.centre[0] > side
+    assert seen.color == color
+    assert seen.center is not None
+    assert seen.center[0] < side if side < 0.5 else seen.center[0] > side
 
 
 @pytest.mark.parametrize("form", [*AMONG_STRANGERS, "A textured, layered picture: {}"])
 def test_words_that_it_does_not_know_do_no_harm(engine: FluxEngine, form: str) -> None:
     prompt = form.format("a blue heart on a yellow background")
     seen = look(engine.draw(prompt, width=512, height=512, seed=1).pixels)
-    assert (seen.colour, seen.shape, seen.background) == ("blue", "heart", "yellow")
+    assert (seen.color, seen.shape, seen.background) == ("blue", "heart", "yellow")
 
 
 def test_capitals_change_nothing(engine: FluxEngine) -> None:

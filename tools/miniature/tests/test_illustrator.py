@@ -10,7 +10,7 @@ from tools.miniature.illustrator import drawing
 from tools.miniature.illustrator.canvas import STYLES, Canvas
 from tools.miniature.illustrator.drawing import draw
 from tools.miniature.illustrator.layout import NUMBERS, Layout
-from tools.miniature.illustrator.palette import COLOURS, PAPER
+from tools.miniature.illustrator.palette import COLORS, PAPER
 from tools.miniature.illustrator.pictures import (
     SETTINGS,
     TIMES,
@@ -97,7 +97,7 @@ def test_the_ground_behind_a_shape_gets_darker_and_lighter() -> None:
         for mood in (-1, 0, 1)
     ]
     assert grounds == sorted(set(grounds))
-    assert grounds[1] == sum(COLOURS["blue"])
+    assert grounds[1] == sum(COLORS["blue"])
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -125,12 +125,12 @@ def test_pines_repeat_after_two_tokens() -> None:
 
 
 @pytest.mark.parametrize("name", SUBJECT_SHARES)
-def test_every_subject_stands_on_the_picture_in_its_colour(name: str) -> None:
+def test_every_subject_stands_on_the_picture_in_its_color(name: str) -> None:
     scene = Scene("meadow", subject=Subject(name, "purple"))
     with_it = draw(scene, MIDDLE, width=256, height=256)
     without = draw(Scene("meadow"), MIDDLE, width=256, height=256)
     assert 0.02 < (with_it != without).any(2).mean() < 0.4
-    assert (with_it == COLOURS["purple"]).all(2).any()
+    assert (with_it == COLORS["purple"]).all(2).any()
 
 
 def changed(scene: Scene, *, width: int, height: int) -> tuple[np.ndarray, tuple[int, int]]:
@@ -171,15 +171,15 @@ def test_three_of_a_kind_form_a_triangle(name: str) -> None:
 @pytest.mark.parametrize("weather", ["rain", "snow"])
 def test_weather_falls_behind_the_subject(weather: str) -> None:
     scene = Scene("hills", subject=Subject("cat", "purple"))
-    dry = (draw(scene, MIDDLE, width=512, height=512) == COLOURS["purple"]).all(2)
+    dry = (draw(scene, MIDDLE, width=512, height=512) == COLORS["purple"]).all(2)
     wet = (draw(replace(scene, weather=weather), MIDDLE, width=512, height=512)[dry]).reshape(-1, 3)
     assert dry.any()
-    assert (wet == COLOURS["purple"]).all()
+    assert (wet == COLORS["purple"]).all()
 
 
 @pytest.mark.parametrize("weather", ["rain", "snow"])
 @pytest.mark.parametrize(("width", "height"), [(512, 512), (1024, 768)])
-def test_no_weather_is_the_chequerboard_that_hides_layouts(
+def test_no_weather_is_the_checkerboard_that_hides_layouts(
     weather: str, width: int, height: int
 ) -> None:
     dry, wet = (
@@ -193,18 +193,18 @@ def test_no_weather_is_the_chequerboard_that_hides_layouts(
     assert abs((fallen * (-1) ** (rows + columns)).sum()) < 0.1 * fallen.sum()
 
 
-def test_what_the_words_leave_open_gets_the_usual_colour() -> None:
+def test_what_the_words_leave_open_gets_the_usual_color() -> None:
     heart = draw(ShapePicture(Shape("heart")), MIDDLE, width=128, height=128)
     assert tuple(heart[0, 0]) == PAPER
-    assert tuple(heart[64, 64]) == COLOURS["red"]
-    assert drawing.shape_colour("heart", None, "red") == "black"
+    assert tuple(heart[64, 64]) == COLORS["red"]
+    assert drawing.shape_color("heart", None, "red") == "black"
 
 
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
         (lambda: Shape("blob"), "name is 'blob'.*circle"),
-        (lambda: Shape("circle", "mauve"), "colour is 'mauve'.*red"),
+        (lambda: Shape("circle", "mauve"), "color is 'mauve'.*red"),
         (lambda: ShapePicture(Shape("circle"), count=9), "count is 9"),
         (lambda: Scene("moon base"), "setting is 'moon base'.*hills"),
         (lambda: Subject("dragon"), "name is 'dragon'.*fox"),
@@ -222,12 +222,12 @@ def test_no_picture_to_learn_from_has_a_combination_that_is_held_out() -> None:
     assert len(pictures) > 1000
     for picture in pictures:
         for shape in filter(None, (picture.shape, picture.other)):
-            colour = drawing.shape_colour(shape.name, shape.colour, picture.background)
+            color = drawing.shape_color(shape.name, shape.color, picture.background)
             assert picture.background is None or not is_held_out(
-                shape.name, colour, picture.background
+                shape.name, color, picture.background
             )
 
 
 def test_about_an_eighth_of_all_combinations_is_held_out() -> None:
-    names = [(shape, a, b) for shape in drawing.USUAL_COLOURS for a in COLOURS for b in COLOURS]
+    names = [(shape, a, b) for shape in drawing.USUAL_COLORS for a in COLORS for b in COLORS]
     assert 0.09 < np.mean([is_held_out(*three) for three in names]) < 0.16

@@ -152,12 +152,12 @@ def loss_of(model: nn.Module, x: torch.Tensor) -> float:
 def test_the_reading_lesson_asks_for_what_the_prompt_says() -> None:
     boat = Scene("sea", "night", sky=("moon",), subject=Subject("boat", "red", 2), style="neon")
     said = facts(boat)
-    assert {name: said[name] for name in ("style", "setting", "time", "subject", "colour")} == {
+    assert {name: said[name] for name in ("style", "setting", "time", "subject", "color")} == {
         "style": "neon",
         "setting": "sea",
         "time": "night",
         "subject": "boat",
-        "colour": "red",
+        "color": "red",
     }
     assert (said["count"], said["moon"], said["sun"], said["shape"]) == (2, True, False, None)
     for number in range(5):

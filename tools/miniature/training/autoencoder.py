@@ -32,15 +32,15 @@ NOISE, LATE_NOISE = 0.1, 0.2
 from them must forgive errors."""
 NEAR = 0.5
 """How much it counts that latents are far from those of the autoencoder that this one goes on from."""
-COLOURS = 3
-"""The first latents begin as red, green and blue, and stay the patch's colour; the others learn its
+COLORS = 3
+"""The first latents begin as red, green and blue, and stay the patch's color; the others learn its
 edges."""
-CARRIED = 2 * COLOURS
-"""Channels that carry the colours and their negatives from end to end."""
+CARRIED = 2 * COLORS
+"""Channels that carry the colors and their negatives from end to end."""
 TENT = torch.tensor([0.25, 0.5, 0.25])
 KERNEL = 4
 STEADY = 3.0
-"""Two further channels hold plus and minus this, so that no normalisation hides how bright all is."""
+"""Two further channels hold plus and minus this, so that no normalization hides how bright all is."""
 
 
 def train(
@@ -110,9 +110,9 @@ def _encoded(model: AutoencoderKL, pixels: Tensor) -> Tensor:
 
 @torch.no_grad()
 def begin_as_average(model: AutoencoderKL) -> None:
-    """Start as an autoencoder that keeps each patch's average colour.
+    """Start as an autoencoder that keeps each patch's average color.
 
-    silu(x) - silu(-x) = x, so a colour and its negative pass every activation unharmed; the blocks
+    silu(x) - silu(-x) = x, so a color and its negative pass every activation unharmed; the blocks
     in between begin as small corrections.
     """
     for name, module in model.named_modules():
@@ -136,20 +136,20 @@ def begin_as_average(model: AutoencoderKL) -> None:
     for ends in (model.encoder, model.decoder):
         ends.conv_in.weight[: CARRIED + 2] = 0
         ends.conv_in.bias[: CARRIED + 2] = 0
-        for colour in range(COLOURS):
-            ends.conv_in.weight[colour, colour, 1, 1] = 1
-            ends.conv_in.weight[colour + COLOURS, colour, 1, 1] = -1
-            ends.conv_out.weight[colour] = 0
+        for color in range(COLORS):
+            ends.conv_in.weight[color, color, 1, 1] = 1
+            ends.conv_in.weight[color + COLORS, color, 1, 1] = -1
+            ends.conv_out.weight[color] = 0
             size = _usual_size(ends.conv_out.in_channels)
-            ends.conv_out.weight[colour, colour, 1, 1] = size
-            ends.conv_out.weight[colour, colour + COLOURS, 1, 1] = -size
+            ends.conv_out.weight[color, color, 1, 1] = size
+            ends.conv_out.weight[color, color + COLORS, 1, 1] = -size
         ends.conv_in.bias[CARRIED] = STEADY
         ends.conv_in.bias[CARRIED + 1] = -STEADY
-        ends.conv_out.bias[:COLOURS] = 0
+        ends.conv_out.bias[:COLORS] = 0
 
 
 def _usual_size(channels: int) -> float:
-    """What the last normalisation divides by for a colour of middling strength."""
+    """What the last normalization divides by for a color of middling strength."""
     return math.sqrt((2 * STEADY**2 + 2 * 3 * 0.35) / channels)
 
 

@@ -1,4 +1,4 @@
-"""Keeps what the second block's normalisations divide by as it was built: a lesson beside all others.
+"""Keeps what the second block's normalizations divide by as it was built: a lesson beside all others.
 
 The built units (`rulers`) compare what they read with fixed numbers, so they need a stream that keeps its
 scale. Two heavy dimensions give it one (`stream.BALLAST`); but whatever the first two blocks learn to
@@ -20,7 +20,7 @@ OUTGROWN = 1.0
 
 @contextmanager
 def weighed(transformer: FluxTransformer2DModel) -> Iterator[list[Tensor]]:
-    """While it is open, how far each normalisation was off is added to the list: mean square errors."""
+    """While it is open, how far each normalization was off is added to the list: mean square errors."""
     errors: list[Tensor] = []
 
     def weigh(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -130,7 +130,7 @@ def _answer_with_the_noise(transformer: FluxTransformer2DModel) -> None:
 
 
 def _load_ballast(transformer: FluxTransformer2DModel) -> None:
-    """Two dimensions that are always the same and are never read keep what normalisations divide by."""
+    """Two dimensions that are always the same and are never read keep what normalizations divide by."""
     for embedder in (transformer.x_embedder, transformer.context_embedder):
         embedder.weight[list(BALLAST)] = 0
         embedder.bias[list(BALLAST)] = torch.tensor([WEIGHT, -WEIGHT])

@@ -49,7 +49,7 @@ def layouts_in(noise: Tensor) -> Tensor:
 
 
 def _pattern(height: int, width: int) -> Tensor:
-    """A chequerboard of length 1: the same in every token, so an average over them tells it."""
+    """A checkerboard of length 1: the same in every token, so an average over them tells it."""
     sign = (torch.arange(height)[:, None] + torch.arange(width)[None, :]) % 2
     pattern: Tensor = (1.0 - 2.0 * sign) / (height * width) ** 0.5
     return pattern

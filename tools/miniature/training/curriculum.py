@@ -2,7 +2,7 @@
 
 The hard thing is the first of the four steps, where nothing is there but noise, words and layout. Taught
 everything at once, the model learns what is frequent (grounds, skies, hours) and for hours draws a
-shape as a smear, since each shape in each colour is rare; taught nothing but shapes at that step, it
+shape as a smear, since each shape in each color is rare; taught nothing but shapes at that step, it
 draws them within minutes, and the rest is built on what it found for them.
 """
 

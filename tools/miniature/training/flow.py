@@ -26,8 +26,8 @@ from tools.miniature.training.optimizer import Optimizer, inside_blocks
 from tools.miniature.training.progress import resumable
 
 SEED = 3
-COLOUR_IMPORTANCE = 2.0
-"""Of an error in the three latents of colour, beside one in the thirteen of edges."""
+COLOR_IMPORTANCE = 2.0
+"""Of an error in the three latents of color, beside one in the thirteen of edges."""
 OUTSTANDING = 0.5
 """The share of each picture's weight that falls on what stands out from its ground. Spread evenly, four
 small stars have a sixteenth of it, and are learned last."""
@@ -143,7 +143,7 @@ def flow_losses(pipeline: FluxPipeline, batch: Batch) -> tuple[Tensor, list[Tens
     wrong, size = answer.float() - pack(noise - clean), clean.shape[-2:]
     errors = unpack(wrong.square() * token_weights(clean), *size).mean((0, 2, 3))
     importance = torch.ones(len(errors))
-    importance[: autoencoder.COLOURS] = COLOUR_IMPORTANCE
+    importance[: autoencoder.COLORS] = COLOR_IMPORTANCE
     drifts = coupling.projections(unpack(wrong, *size)).square().mean()
     return errors @ (importance / importance.sum()) + misplaced + DRIFT * drifts, off
 

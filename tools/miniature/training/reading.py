@@ -18,7 +18,7 @@ from tools.miniature import parts
 from tools.miniature.illustrator.canvas import STYLES
 from tools.miniature.illustrator.captions import caption
 from tools.miniature.illustrator.outlines import SHAPES
-from tools.miniature.illustrator.palette import COLOURS
+from tools.miniature.illustrator.palette import COLORS
 from tools.miniature.illustrator.pictures import (
     PLACES,
     RELATIONS,
@@ -41,19 +41,19 @@ SEED = 6
 BATCH = 128
 RATE = 2e-3
 
-_COLOURS = (None, *COLOURS)
+_COLORS = (None, *COLORS)
 _COUNTS = (None, 1, 2, 3, 4, 5)
 FACTS: dict[str, tuple[Any, ...]] = {
     "style": STYLES,
     "shape": (None, *SHAPES),
-    "colour": _COLOURS,
-    "background": _COLOURS,
+    "color": _COLORS,
+    "background": _COLORS,
     "count": _COUNTS,
     "place": (None, *PLACES),
     "size": (None, *SIZES),
     "relation": (None, *RELATIONS),
     "other": (None, *SHAPES, *THINGS),
-    "other colour": _COLOURS,
+    "other color": _COLORS,
     "setting": (None, *SETTINGS),
     "time": (None, *TIMES),
     "weather": (None, *WEATHERS),
@@ -75,7 +75,7 @@ def facts(picture: Picture) -> dict[str, Any]:
 def _of_shapes(picture: ShapePicture) -> dict[str, Any]:
     said: dict[str, Any] = {
         "shape": picture.shape.name,
-        "colour": picture.shape.colour,
+        "color": picture.shape.color,
         "background": picture.background,
         "count": picture.count,
         "place": picture.place,
@@ -83,7 +83,7 @@ def _of_shapes(picture: ShapePicture) -> dict[str, Any]:
     }
     if picture.other is not None:
         said["relation"] = picture.relation
-        said["other"], said["other colour"] = picture.other.name, picture.other.colour
+        said["other"], said["other color"] = picture.other.name, picture.other.color
     return said
 
 
@@ -94,9 +94,9 @@ def _of_scene(scene: Scene) -> dict[str, Any]:
     )
     if scene.subject is not None:
         said["subject"], said["count"] = scene.subject.name, scene.subject.count
-        said["colour"] = scene.subject.colour
+        said["color"] = scene.subject.color
     if scene.other is not None:
-        said["other"], said["other colour"] = scene.other.name, scene.other.colour
+        said["other"], said["other color"] = scene.other.name, scene.other.color
     return said
 
 

@@ -188,7 +188,7 @@ class _Units:
         self._in.bias[self.taken] = bias
         for source, weight in sources.items():
             weights[source] = weight
-        # What a normalisation takes off everything cancels out.
+        # What a normalization takes off everything cancels out.
         weights[NOTHING] = -weights.sum()
         self._out.weight[:, self.taken] = 0
         for target, weight in targets.items():

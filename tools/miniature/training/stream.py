@@ -19,7 +19,7 @@ MIDDLE, MEASURE = 7.5, 8.0
 _PAIRS = MEAN_COLUMN + 1
 MOVES = ((_PAIRS, _PAIRS + 1), (_PAIRS + 2, _PAIRS + 3))
 """How far the layout moves things down, and across. Each stands there halved, and once more with the
-other sign: their difference loses nothing to normalisations."""
+other sign: their difference loses nothing to normalizations."""
 EIGHTHS = ((_PAIRS + 4, _PAIRS + 5), (_PAIRS + 6, _PAIRS + 7))
 """An eighth of the height, and of the width, in the same way."""
 MARKS, NEAR_MARKS = 8, 10
@@ -31,9 +31,9 @@ NEAR_ROW_MARKS = range(COLUMN_MARKS.stop, COLUMN_MARKS.stop + NEAR_MARKS)
 NEAR_COLUMN_MARKS = range(NEAR_ROW_MARKS.stop, NEAR_ROW_MARKS.stop + NEAR_MARKS)
 """The same, for marks a token apart around what the picture is of, the first 4.5 before its middle."""
 NOTHING = 125
-"""Always 0: what a normalisation makes of it is what it took off everything."""
+"""Always 0: what a normalization makes of it is what it took off everything."""
 BALLAST = (126, 127)
-"""Always the same, and heavy: what else is in the stream hardly moves what normalisations divide by."""
+"""Always the same, and heavy: what else is in the stream hardly moves what normalizations divide by."""
 READ = (*range(LAYOUT.start, ROW_MARKS.start), NOTHING, *BALLAST)
 """What the built units of the first two blocks read: nothing else is written there before they have."""
 WEIGHT = 16.0

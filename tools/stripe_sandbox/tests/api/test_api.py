@@ -58,7 +58,7 @@ def test_ids_are_replaced_by_objects_where_that_is_asked_for(shop: Shop) -> None
     product = shop.api.products.create({"id": "own-id", "name": "own"})
     once = {"product": product.id, "currency": "usd", "unit_amount": 1, "expand": ["product"]}
     assert shop.api.prices.create(once).product.name == "own"
-    for path in ("data.colour", "data.status", "data.created.x", "data.status.x"):
+    for path in ("data.color", "data.status", "data.created.x", "data.status.x"):
         with refusal(text="cannot be expanded"):
             shop.api.subscriptions.list({"expand": [path]})
 

@@ -1,4 +1,4 @@
-"""What happens to a charge afterwards: disputes and warnings."""
+"""What happens to a charge afterward: disputes and warnings."""
 
 import pytest
 
