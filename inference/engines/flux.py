@@ -105,7 +105,7 @@ class FluxEngine:
             )
             raise EngineUnavailable(message) from error
         if self._device.type == "cpu":
-            # Channels last takes a third off a picture of 1024x1024 (docs/decisions/0015).
+            # Channels last takes a third off a picture of 1024x1024 (tools/miniature/docs/journal/0015).
             pipeline.vae.to(memory_format=torch.channels_last)
         pipeline.set_progress_bar_config(disable=True)
         self._loaded_pipeline = pipeline

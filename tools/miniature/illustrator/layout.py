@@ -2,7 +2,7 @@
 
 Nothing else in the illustrator is left to chance, so that words and layout give the picture whole.
 Each is one of three steps, and things stand where tokens meet: what moves by any fraction of a token
-has edges that take far longer to learn ([decision 13](docs/decisions/0013-layouts-have-steps.md)).
+has edges that take far longer to learn (docs/journal/0013).
 In training the number behind each is hidden in the noise that the picture is learned from
 (`training.coupling`); so, once trained, the seed alone decides the layout.
 """

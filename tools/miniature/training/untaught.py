@@ -1,7 +1,7 @@
 """Embeddings of tokens that the training never met, so that a word it does not know does no harm.
 
 Such a token would keep the random numbers it was born with, and say anything: a few words of Japanese
-after a prompt drew another picture (docs/decisions/0025).
+after a prompt drew another picture (tools/miniature/docs/journal/0025).
 """
 
 import string
