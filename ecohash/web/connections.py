@@ -1,7 +1,7 @@
-"""A connection of the web server: its socket, its parser, and whose connections there are too many of.
+"""A connection of the web server: its socket, its parser, and the count of connections by address.
 
-Sockets never block. The loop of `web_worker` only does what can be done at once; a thread that must
-wait for its peer waits in `Line.wait_until`, and its patience in one request is limited.
+Sockets never block. The loop of `worker` only does what can be done at once; a thread that must wait
+for its peer waits in `ConnectionSocket.wait_until`, for a limited time in each request.
 """
 
 import os
@@ -28,77 +28,77 @@ HELD_BODY_BYTES = 32 * 1024
 BODY_SECONDS = 30.0
 ANSWER_SECONDS = 20.0
 SLOWEST_BYTES_PER_SECOND = 32 * 1024
-# A thread that waited so long for its peer says so: its connection may now be given up.
+# A thread that waited so long for its peer reports it: its connection may now be shut down.
 BLOCKED_AFTER_SECONDS = 0.25
 # What may arrive unread with a refused request: more is not taken off before the answer goes out.
-SKIPPED_BYTES = 64 * 1024
+SKIPPED_BODY_BYTES = 64 * 1024
 
 # An empty line ends the head. The parser refuses a line feed alone, so that one ends the waiting too.
 END_OF_HEAD = re.compile(rb"\r\n\r\n|(?<!\r)\n")
 BODY_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
 CHUNKED_BODY = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
-# Whoever asks first waits for our answer before sending the body.
+# Such a client waits for our answer before it sends the body.
 ASKS_FIRST = re.compile(rb"\r\nexpect:", re.IGNORECASE)
 LAST_CHUNK = b"0\r\n\r\n"
 
 
-class Line(socket.socket):
-    """The socket of one connection. It does not block; `sendall` and `sendfile` wait with patience."""
+class ConnectionSocket(socket.socket):
+    """The non-blocking socket of one connection; `sendall` and `sendfile` wait for a limited time."""
 
     on_blocked: Callable[[], object]
 
-    def begin(self, on_blocked: Callable[[], object]) -> None:
-        """A thread takes up a request."""
+    def begin_request(self, on_blocked: Callable[[], object]) -> None:
+        """Start the time limit of a request; `on_blocked` is called once if the thread waits for long."""
         self.on_blocked = on_blocked
-        self.patience = BODY_SECONDS
-        self.waited = 0.0
-        self.is_told = False
+        self.seconds_left = BODY_SECONDS
+        self.seconds_waited = 0.0
+        self.reported_blocked = False
         self.is_answering = False
         # Read by the loop: true while the thread waits for the peer.
         self.is_waiting = False
 
-    def end(self) -> None:
-        """The thread has done with it. What it would have told would keep the connection in memory."""
+    def end_request(self) -> None:
+        """Drop the callback, which would keep the connection in memory."""
         del self.on_blocked
 
     def wait_until(self, event: int) -> None:
         """Return once the socket is ready for this event of `select.poll`.
 
         Raises:
-            TimeoutError: the peer has used up the patience for this request.
+            TimeoutError: the time for this request is used up.
         """
         poller = select.poll()
         poller.register(self, event)
         self.is_waiting = True
         try:
-            if not self.is_told:
-                if self._poll(poller, BLOCKED_AFTER_SECONDS - self.waited):
+            if not self.reported_blocked:
+                if self._poll(poller, BLOCKED_AFTER_SECONDS - self.seconds_waited):
                     return
-                self.is_told = True
+                self.reported_blocked = True
                 self.on_blocked()
-            if not self._poll(poller, self.patience):
+            if not self._poll(poller, self.seconds_left):
                 raise TimeoutError
         finally:
             self.is_waiting = False
 
     def _poll(self, poller: select.poll, seconds: float) -> bool:
         began = time.monotonic()
-        ready = poller.poll(max(0, min(seconds, self.patience)) * 1_000)
+        ready = poller.poll(max(0, min(seconds, self.seconds_left)) * 1_000)
         spent = time.monotonic() - began
-        self.waited += spent
-        self.patience -= spent
+        self.seconds_waited += spent
+        self.seconds_left -= spent
         return bool(ready)
 
-    def _allow(self, size: int) -> None:
-        """Patience for so many bytes of the answer."""
+    def _extend_deadline(self, size: int) -> None:
+        """Allow more time for so many bytes of the answer."""
         if not self.is_answering:
             self.is_answering = True
-            self.patience = ANSWER_SECONDS
-        self.patience += size / SLOWEST_BYTES_PER_SECOND
+            self.seconds_left = ANSWER_SECONDS
+        self.seconds_left += size / SLOWEST_BYTES_PER_SECOND
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         view = memoryview(data)
-        self._allow(len(view))
+        self._extend_deadline(len(view))
         while view:
             try:
                 view = view[self.send(view, flags) :]
@@ -106,10 +106,10 @@ class Line(socket.socket):
                 self.wait_until(select.POLLOUT)
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
-        """Python's own would wait anew for each piece."""
+        """Send the file with one time limit; Python's own has one for each piece."""
         begin = offset
         end = os.fstat(file.fileno()).st_size if count is None else offset + count
-        self._allow(end - offset)
+        self._extend_deadline(end - offset)
         while offset < end:
             try:
                 sent = os.sendfile(self.fileno(), file.fileno(), offset, end - offset)
@@ -122,11 +122,11 @@ class Line(socket.socket):
         return offset - begin
 
 
-class Source(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
+class RequestReader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
     """What the parser reads: the head from the loop's buffer alone, the body from the socket too."""
 
     has_head = False
-    may_wait = True
+    may_block = True
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         if not self.has_head:
@@ -135,56 +135,56 @@ class Source(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
             try:
                 return bytes(super().chunk(size_hint))
             except BlockingIOError:
-                if not self.may_wait:
+                if not self.may_block:
                     raise
                 self.sock.wait_until(select.POLLIN)
 
 
 class Request(GunicornRequest):  # type: ignore[misc]  # gunicorn has no types
     def should_close(self) -> bool:
-        """Also after a body that nobody read and that has not arrived: nobody waits for its rest."""
+        """Whether the connection ends, also where the view left a body unread that has not arrived."""
         return bool(super().should_close()) or not self.skip_body()
 
     def skip_body(self) -> bool:
-        """Take off what is left of the body, as far as it has arrived; whether that was all of it."""
+        """Read and drop what has arrived of the body; returns whether that was all of it."""
         if self.body.failed:
             return False
-        self.unreader.may_wait = False
+        self.unreader.may_block = False
         try:
             skipped = 0
             while data := self.body.read(8_192):
                 skipped += len(data)
-                if skipped > SKIPPED_BYTES:
+                if skipped > SKIPPED_BODY_BYTES:
                     return False
         except Exception:  # noqa: BLE001 - incomplete, malformed or cut off: the connection ends
             return False
         else:
             return True
         finally:
-            self.unreader.may_wait = True
+            self.unreader.may_block = True
 
 
 class Connection:
     """One connection, as the loop keeps it. `server` is the address that accepted it."""
 
-    def __init__(self, cfg: Any, line: Line, client: Any, server: Any) -> None:
+    def __init__(self, cfg: Any, line: ConnectionSocket, client: Any, server: Any) -> None:
         self.sock = line
         self.client = client
         self.server = server
-        self.peer = neighbourhood_of(client)
+        self.peer = network_of_client(client)
         self.head = bytearray()
         self._looked = 0
         self._body_begins = 0
         # Which of the loop's queues it is in; None while a thread has it, and once it is closed.
         self.queue: dict[Connection, float] | None = None
         self.drained = 0
-        self.is_cut = False
-        self.source = Source(line)
+        self.is_shut_down = False
+        self.source = RequestReader(line)
         self.parser = RequestParser(cfg, line, client)
         self.parser.mesg_class = Request
         self.parser.unreader = self.source
 
-    def is_ready(self) -> bool:
+    def head_is_complete(self) -> bool:
         """Whether the head is complete, or known to be wrong. Each byte is looked at once."""
         if not self._body_begins:
             found = END_OF_HEAD.search(self.head, max(0, self._looked - 3))
@@ -192,7 +192,7 @@ class Connection:
             self._body_begins = found.end() if found else 0
         return bool(self._body_begins) or len(self.head) > HEAD_BYTES
 
-    def has_body(self) -> bool:
+    def body_has_arrived(self) -> bool:
         """Whether a thread need not wait for the body that belongs to the complete head, as far as we hold one.
 
         What the head says wrongly is left to the parser: then the answer is yes.
@@ -206,19 +206,19 @@ class Connection:
         length = BODY_LENGTH.search(head)
         return not length or held >= int(length[1])
 
-    def hand_over(self) -> None:
-        """Give the parser what was read."""
+    def feed_parser(self) -> None:
+        """Move the bytes that were read to the parser."""
         self.source.unread(bytes(self.head))
         self.source.has_head = False
         self.head = bytearray()
         self._looked = self._body_begins = 0
 
-    def take_back(self) -> None:
-        """What the parser was given and the request did not need begins the next one."""
+    def take_leftover(self) -> None:
+        """Move the bytes behind the request back: the next request begins with them."""
         self.head = bytearray(self.source.take_buffered())
 
-    def caller(self) -> str:
-        """Whose request a thread works on: behind our proxies their client's."""
+    def caller_network(self) -> str:
+        """The network of the request's client, who may be behind our proxies."""
         headers = self.parser.mesg.headers if self.parser.mesg else []
         forwarded = ",".join(value for name, value in headers if name == "X-FORWARDED-FOR")
         meta = {"REMOTE_ADDR": address_of(self.client), "HTTP_X_FORWARDED_FOR": forwarded}
@@ -230,13 +230,13 @@ def address_of(client: Any) -> str:
     return str(client[0]) if isinstance(client, tuple) else ""
 
 
-def neighbourhood_of(client: Any) -> str:
-    """Whose connection it is, as far as the peer's address tells."""
+def network_of_client(client: Any) -> str:
+    """The network of the peer: an IPv4 address, or a /64 of IPv6."""
     return neighbourhood(caller_address({"REMOTE_ADDR": address_of(client)}))
 
 
-class Crowd:
-    """Connections that nobody works on, by address. Each step takes the same time however many they are."""
+class ConnectionsByAddress:
+    """Connections counted by address. Each step takes the same time however many there are."""
 
     def __init__(self, limit: float, grace_seconds: float) -> None:
         self._limit = limit
@@ -252,7 +252,7 @@ class Crowd:
         return len(self._address)
 
     def add(self, connection: Connection, address: str, now: float) -> None:
-        """Count it for this address, as its youngest."""
+        """Count the connection for this address, as its newest."""
         self.discard(connection)
         self._address[connection] = address
         group = self._since.setdefault(address, {})
@@ -260,7 +260,7 @@ class Crowd:
         self._resize(address, len(group) - 1, len(group))
 
     def discard(self, connection: Connection) -> None:
-        """Count it no more."""
+        """Remove the connection, if it is counted."""
         address = self._address.pop(connection, None)
         if address is None:
             return
@@ -283,8 +283,8 @@ class Crowd:
         else:
             self._crowded.pop(address, None)
 
-    def surplus(self, now: float) -> Iterator[Connection]:
-        """The oldest of each address that has too many, once they had their time; each is taken out."""
+    def pop_surplus(self, now: float) -> Iterator[Connection]:
+        """Remove and yield the oldest of each address above the limit, once their grace period is over."""
         for address in list(self._crowded):
             group = self._since[address]
             while address in self._crowded:
@@ -295,7 +295,7 @@ class Crowd:
                 yield connection
 
     def pop(self) -> Connection:
-        """Take out the oldest of the address that has the most.
+        """Remove and return the oldest of the address that has the most.
 
         Raises:
             KeyError: there is none.

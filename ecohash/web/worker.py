@@ -1,10 +1,10 @@
-"""gunicorn's gthread with another loop: what strangers do with their sockets never holds it up.
+"""gunicorn's gthread worker with another loop, which a slow or hostile client cannot block.
 
-A connection is in the hands of the loop until the head of a request is complete, and again when it
-is idle or closing: that costs a socket and no thread. Requests are answered in threads, bodies read
-and answers written there with limited patience (`connections`). Where an address has too many
-connections that nobody works on, its oldest is given up; the same happens across all addresses when
-the process runs out of connections or threads. Nobody who waits for an image is ever given up.
+The loop has a connection until the head of a request is complete, and again when it is idle or
+closing: that costs a socket and no thread. Threads answer requests; they read bodies and write
+answers with a time limit (`connections`). Where an address has too many connections that no thread
+computes for, the oldest is closed; the same happens across all addresses when the process runs out
+of connections or threads. A connection that waits for an image is never closed.
 """
 
 import os
@@ -20,23 +20,23 @@ from django.conf import settings
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.gthread import ThreadWorker
 
-from ecohash.web.connections import READ_BYTES, Connection, Crowd, Line
+from ecohash.web.connections import READ_BYTES, Connection, ConnectionsByAddress, ConnectionSocket
 
-# For a head, from the connection or its first byte on.
+# For a head to be complete, from the connection or its first byte on.
 HEAD_SECONDS = 10.0
-# For a body to follow its head before a thread begins with the request: what never comes costs no thread where
-# its address has too many of that kind, for those are closed after the grace.
+# For a body to follow its head before a thread begins with the request. A body that never comes costs no
+# thread where its address has too many of them, since those are closed after the grace period.
 BODY_HOLD_SECONDS = 3.0
 # For the peer to close after the last answer, and how much it may still send meanwhile.
-LINGER_SECONDS = 2.0
-LINGER_BYTES = 2 * 1024 * 1024
-# What the loop holds when the process is told to stop.
+CLOSING_SECONDS = 2.0
+CLOSING_BYTES = 2 * 1024 * 1024
+# For each connection of the loop when the process is told to stop.
 STOP_SECONDS = 2.0
-# A new connection is not given up for its address's sake before it could send something.
+# A new connection is not closed for its address's limit before it could send something.
 GRACE_SECONDS = 2.0
-# Accepting rests for so long when the kernel has no handle or memory for another connection.
-REST_SECONDS = 0.5
-# Connections and threads kept free for those who come next.
+# No connection is accepted for so long when the kernel has no handle or memory for another connection.
+ACCEPT_PAUSE_SECONDS = 0.5
+# Connections and threads kept free for new connections.
 SPARE_CONNECTIONS = 64
 SPARE_THREADS = settings.PAGE_THREADS // 2
 
@@ -48,20 +48,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # The loop's queues, each with the time at which its first entry's patience ends.
+        # The loop's queues, each by the time at which a connection's time ends, the first first.
         self.heads: dict[Connection, float] = {}
         self.bodies: dict[Connection, float] = {}
         self.keepalived_conns: dict[Connection, float] = {}
         self.closing: dict[Connection, float] = {}
-        # The peer is a proxy, and has all of them, where proxies are trusted.
+        # Where proxies are trusted the peer is one of them, and has all connections.
         behind_proxies = settings.TRUSTED_PROXIES > 0
         limit = settings.CONNECTIONS_PER_ADDRESS
-        self.quiet = Crowd(float("inf") if behind_proxies else limit, GRACE_SECONDS)
-        self.blocked = Crowd(limit, GRACE_SECONDS)
-        # Connections that threads have or will have, without those that were cut.
+        self.idle = ConnectionsByAddress(float("inf") if behind_proxies else limit, GRACE_SECONDS)
+        self.blocked = ConnectionsByAddress(limit, GRACE_SECONDS)
+        # Connections that threads have or will have, without those that were shut down.
         self.busy = 0
         self.events = 1
-        self.rests_until = 0.0
+        self.accepts_again_at = 0.0
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -88,33 +88,33 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 self.method_queue.run_callbacks,
             )
             while self.alive:
-                self.turn()
+                self.run_once()
                 if not self.is_parent_alive():
                     self.alive = False
             self.set_accept_enabled(False)
-            self.hurry()
+            self.shorten_deadlines()
             until = time.monotonic() + self.cfg.graceful_timeout
             while self.nr_conns and time.monotonic() < until:
-                self.turn()
+                self.run_once()
             code = 0
         except Exception:
             self.log.exception("the web process ends: its loop failed")
         finally:
             end_process(code)
 
-    def turn(self) -> None:
-        """Wait for what happens next, and do what it asks for."""
+    def run_once(self) -> None:
+        """Wait for events, handle them, and close what has expired or is too many."""
         self.notify()
         if self.alive:
             now = time.monotonic()
             self.set_accept_enabled(
-                self.nr_conns < self.worker_connections and now >= self.rests_until
+                self.nr_conns < self.worker_connections and now >= self.accepts_again_at
             )
-        self.wait_for_and_dispatch_events(timeout=self.time_to_spare())
-        self.expire()
-        self.relieve()
+        self.wait_for_and_dispatch_events(timeout=self.seconds_until_deadline())
+        self.close_expired()
+        self.close_surplus()
 
-    def time_to_spare(self) -> float:
+    def seconds_until_deadline(self) -> float:
         """Seconds until the next deadline; at most one, for the heartbeat."""
         deadlines = [next(iter(queue.values())) for queue in self.queues() if queue]
         return max(0.0, min([1.0, *(deadline - time.monotonic() for deadline in deadlines)]))
@@ -131,8 +131,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             else:
                 key.data(key.fileobj)
 
-    def expire(self) -> None:
-        """Close what has had its time. In each queue the first to come is the first to go."""
+    def close_expired(self) -> None:
+        """Close connections whose time is over, and submit requests whose body did not come in time."""
         now = time.monotonic()
         for queue in self.queues():
             while queue:
@@ -140,31 +140,31 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 if deadline > now:
                     break
                 if queue is self.bodies:
-                    self.pass_on(connection)
+                    self.submit(connection)
                 else:
                     self.close(connection)
 
-    def relieve(self) -> None:
-        """Give connections up where one address has too many, or the process."""
+    def close_surplus(self) -> None:
+        """Close connections where one address has too many, or the process."""
         now = time.monotonic()
-        for connection in self.quiet.surplus(now):
+        for connection in self.idle.pop_surplus(now):
             self.close(connection)
-        for connection in self.blocked.surplus(now):
-            self.cut(connection)
-        while self.quiet and self.nr_conns > self.worker_connections - SPARE_CONNECTIONS:
-            self.close(self.quiet.pop())
+        for connection in self.blocked.pop_surplus(now):
+            self.shut_down(connection)
+        while self.idle and self.nr_conns > self.worker_connections - SPARE_CONNECTIONS:
+            self.close(self.idle.pop())
         while self.blocked and self.busy > self.cfg.threads - SPARE_THREADS:
-            self.cut(self.blocked.pop())
+            self.shut_down(self.blocked.pop())
 
-    def hurry(self) -> None:
-        """The process stops: whoever sends nothing soon has nothing to lose."""
+    def shorten_deadlines(self) -> None:
+        """Leave each connection of the loop `STOP_SECONDS`, because the process stops."""
         latest = time.monotonic() + STOP_SECONDS
         for queue in self.queues():
             for connection, deadline in queue.items():
                 queue[connection] = min(deadline, latest)
 
     def is_parent_alive(self) -> bool:
-        """An orphan lets go of the port at once.
+        """Whether the master lives; without it the listening sockets are closed at once.
 
         A worker whose master was killed first answers what it has accepted, which may take a minute.
         Holding the listening socket meanwhile would keep a new master from binding.
@@ -182,7 +182,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     # --- connections that the loop has --------------------------------------------------------------
 
     def accept(self, listener: Any) -> None:
-        """As many as other events came with it: one in quiet times, so that processes share them."""
+        """Accept as many connections as there were events: one when idle, so that processes share them."""
         for _ in range(self.events):
             try:
                 plain, client = listener.accept()
@@ -193,19 +193,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 self.log.warning("a connection was not accepted: %s", os.strerror(error.errno or 0))
                 self.make_room()
                 return
-            line = Line(plain.family, plain.type, plain.proto, fileno=plain.detach())
+            line = ConnectionSocket(plain.family, plain.type, plain.proto, fileno=plain.detach())
             line.settimeout(0)
             self.nr_conns += 1
             self.receive(Connection(self.cfg, line, client, listener.getsockname()))
 
     def make_room(self) -> None:
-        """Give the oldest connections up, and accept nothing for a moment: requests need files too.
+        """Close the oldest connections, and accept none for a moment: requests need files too.
 
         The listener stays readable, so trying again at once would be a loop without end.
         """
-        self.rests_until = time.monotonic() + REST_SECONDS
-        for _ in range(min(len(self.quiet), SPARE_CONNECTIONS // 4)):
-            self.close(self.quiet.pop())
+        self.accepts_again_at = time.monotonic() + ACCEPT_PAUSE_SECONDS
+        for _ in range(min(len(self.idle), SPARE_CONNECTIONS // 4)):
+            self.close(self.idle.pop())
 
     def on_readable(self, connection: Connection) -> None:
         if connection.queue is self.closing:
@@ -214,44 +214,44 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.receive(connection)
 
     def receive(self, connection: Connection) -> None:
-        """Read what has come of a head; a thread gets it when it is complete."""
+        """Read what has arrived of a request, and submit it when it is complete."""
         try:
             data = connection.sock.recv(READ_BYTES)
         except BlockingIOError:
             if connection.queue is None:
-                self.hold(connection, self.heads, HEAD_SECONDS)
+                self.watch(connection, self.heads, HEAD_SECONDS)
             return
         except OSError:
             data = b""
         if not data and connection.queue is self.bodies:
             # It sends no more, and may still read: the answer says that the body is incomplete.
-            self.pass_on(connection)
+            self.submit(connection)
             return
         if not data:
             self.close(connection)
             return
         connection.head += data
-        self.look(connection)
+        self.check_head(connection)
 
-    def look(self, connection: Connection) -> None:
-        """Pass a complete request on; one that is not stays within the time that it has."""
-        if not connection.is_ready():
+    def check_head(self, connection: Connection) -> None:
+        """Submit a complete request; let an incomplete one wait until its time is over."""
+        if not connection.head_is_complete():
             if connection.queue is not self.heads:
-                self.hold(connection, self.heads, HEAD_SECONDS)
-        elif connection.has_body():
-            self.pass_on(connection)
+                self.watch(connection, self.heads, HEAD_SECONDS)
+        elif connection.body_has_arrived():
+            self.submit(connection)
         elif connection.queue is not self.bodies:
-            self.hold(connection, self.bodies, BODY_HOLD_SECONDS)
+            self.watch(connection, self.bodies, BODY_HOLD_SECONDS)
 
-    def pass_on(self, connection: Connection) -> None:
+    def submit(self, connection: Connection) -> None:
         """Let a thread answer the request."""
-        self.release(connection)
-        connection.hand_over()
+        self.unwatch(connection)
+        connection.feed_parser()
         self.busy += 1
         self.enqueue_req(connection)
 
-    def hold(self, connection: Connection, queue: dict[Connection, float], seconds: float) -> None:
-        """Watch it from that queue, at most so long."""
+    def watch(self, connection: Connection, queue: dict[Connection, float], seconds: float) -> None:
+        """Wait for bytes from the connection, in that queue, at most so long."""
         now = time.monotonic()
         if connection.queue is None:
             self.poller.register(connection.sock, selectors.EVENT_READ, connection)
@@ -259,25 +259,25 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             del connection.queue[connection]
         connection.queue = queue
         queue[connection] = now + (seconds if self.alive else min(seconds, STOP_SECONDS))
-        self.quiet.add(connection, connection.peer, now)
+        self.idle.add(connection, connection.peer, now)
 
-    def release(self, connection: Connection) -> None:
-        """Watch it no more."""
+    def unwatch(self, connection: Connection) -> None:
+        """Take the connection from its queue and from the poller."""
         if connection.queue is not None:
             del connection.queue[connection]
             connection.queue = None
-            self.quiet.discard(connection)
+            self.idle.discard(connection)
             self.poller.unregister(connection.sock)
 
     def close(self, connection: Connection) -> None:
-        """The end of a connection that no thread has."""
-        self.release(connection)
+        """Close a connection that no thread has."""
+        self.unwatch(connection)
         self.nr_conns -= 1
         connection.parser = None  # it refers to the socket, which refers to nothing
         connection.sock.close()
 
-    def linger(self, connection: Connection) -> None:
-        """Say that nothing more comes, and wait a little for the peer to close.
+    def close_after_answer(self, connection: Connection) -> None:
+        """Shut the sending side down, and wait `CLOSING_SECONDS` for the peer to close.
 
         Closing while unread bytes lie in the socket would reset the connection, and the peer might
         lose the answer (RFC 9112, 9.6).
@@ -287,7 +287,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         except OSError:
             self.close(connection)
         else:
-            self.hold(connection, self.closing, LINGER_SECONDS)
+            self.watch(connection, self.closing, CLOSING_SECONDS)
             self.drain(connection)
 
     def drain(self, connection: Connection) -> None:
@@ -298,7 +298,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         except OSError:
             data = b""
         connection.drained += len(data)
-        if not data or connection.drained > LINGER_BYTES:
+        if not data or connection.drained > CLOSING_BYTES:
             self.close(connection)
 
     # --- connections that a thread has --------------------------------------------------------------
@@ -307,18 +307,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         try:
             self.tpool.submit(self.work, connection)
         except RuntimeError:
-            # No more threads can be started; those that there are will come to it.
+            # No more threads can be started; the existing ones will take the request.
             self.log.warning("the process cannot start another thread")
 
     def work(self, connection: Connection) -> None:
         """In a thread: answer one request."""
-        goes_on = False
+        keep_alive = False
         try:
-            connection.sock.begin(partial(self.method_queue.defer, self.on_blocked, connection))
-            goes_on = self.handle(connection)
+            connection.sock.begin_request(
+                partial(self.method_queue.defer, self.on_blocked, connection)
+            )
+            keep_alive = self.handle(connection)
         finally:
-            connection.sock.end()
-            self.method_queue.defer(self.finish, connection, goes_on)
+            connection.sock.end_request()
+            self.method_queue.defer(self.finish, connection, keep_alive)
 
     def handle(self, connection: Connection) -> bool:
         """In a thread: answer one request; whether another may follow on the connection."""
@@ -330,39 +332,39 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         except (NoMoreData, StopIteration) as error:
             self.log.debug("the caller left: %s", type(error).__name__)
         except OSError as error:
-            # Reset, gone, or slower than our patience.
+            # Reset, gone, or too slow.
             self.log.debug("the caller was lost: %s", type(error).__name__)
         except Exception as error:  # noqa: BLE001 - gunicorn's way: it is logged and answered there
             self.handle_error(request, connection.sock, connection.client, error)
         return False
 
-    def finish(self, connection: Connection, goes_on: bool) -> None:  # noqa: FBT001 - by position
-        """A thread has done with it."""
+    def finish(self, connection: Connection, keep_alive: bool) -> None:  # noqa: FBT001 - by position
+        """Close the connection after its request, or wait for the next one on it."""
         self.blocked.discard(connection)
-        if not connection.is_cut:
+        if not connection.is_shut_down:
             self.busy -= 1
-        if connection.is_cut or not goes_on:
-            self.linger(connection)
+        if connection.is_shut_down or not keep_alive:
+            self.close_after_answer(connection)
             return
-        connection.take_back()
+        connection.take_leftover()
         if connection.head:
-            self.look(connection)
+            self.check_head(connection)
         else:
-            self.hold(connection, self.keepalived_conns, self.cfg.keepalive)
+            self.watch(connection, self.keepalived_conns, self.cfg.keepalive)
 
     def on_blocked(self, connection: Connection) -> None:
-        """Its thread waits for the peer."""
-        self.blocked.add(connection, connection.caller(), time.monotonic())
+        """Count a connection whose thread waits for the peer."""
+        self.blocked.add(connection, connection.caller_network(), time.monotonic())
 
-    def cut(self, connection: Connection) -> None:
-        """Give a connection up that a thread has. The thread wakes, and only then is it closed: the
+    def shut_down(self, connection: Connection) -> None:
+        """Shut a connection down that a thread has. The thread wakes, and only then is it closed: the
         number of an open socket must not become another's while a thread uses it.
         """
         if not connection.sock.is_waiting:
-            # It has got what it waited for; should it wait again, it will say so again.
-            connection.sock.is_told = False
+            # The thread got what it waited for. Should it wait again, it reports that again.
+            connection.sock.reported_blocked = False
             return
-        connection.is_cut = True
+        connection.is_shut_down = True
         self.busy -= 1
         with suppress(OSError):
             connection.sock.shutdown(socket.SHUT_RDWR)

@@ -13,22 +13,28 @@ from django.test import override_settings
 from gunicorn.http.errors import LimitRequestHeaders
 
 from ecohash.web import connections
-from ecohash.web.connections import HEAD_BYTES, HELD_BODY_BYTES, Connection, Crowd, Line
+from ecohash.web.connections import (
+    HEAD_BYTES,
+    HELD_BODY_BYTES,
+    Connection,
+    ConnectionsByAddress,
+    ConnectionSocket,
+)
 
 HEAD = b"POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n"
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[Line, socket.socket]]:
+def ends() -> Iterator[tuple[ConnectionSocket, socket.socket]]:
     """(the server's end, the peer's end)"""
     ours, theirs = socket.socketpair()
-    line = Line(ours.family, ours.type, ours.proto, fileno=ours.detach())
+    line = ConnectionSocket(ours.family, ours.type, ours.proto, fileno=ours.detach())
     line.settimeout(0)
     with line, theirs:
         yield line, theirs
 
 
-Ends = tuple[Line, socket.socket]
+Ends = tuple[ConnectionSocket, socket.socket]
 
 
 @cache
@@ -40,7 +46,9 @@ def config() -> Any:
     return Config()
 
 
-def connection_of(line: Line, received: bytes = b"", client: Any = ("192.0.2.7", 4)) -> Connection:
+def connection_of(
+    line: ConnectionSocket, received: bytes = b"", client: Any = ("192.0.2.7", 4)
+) -> Connection:
     connection = Connection(config(), line, client, ("127.0.0.1", 8000))
     connection.head += received
     return connection
@@ -48,8 +56,8 @@ def connection_of(line: Line, received: bytes = b"", client: Any = ("192.0.2.7",
 
 def parsed(connection: Connection) -> Any:
     """The request, as a thread gets it."""
-    connection.sock.begin(lambda: None)
-    connection.hand_over()
+    connection.sock.begin_request(lambda: None)
+    connection.feed_parser()
     request = next(connection.parser)
     connection.source.has_head = True
     return request
@@ -59,19 +67,19 @@ def test_a_head_is_complete_with_its_empty_line_however_it_comes(ends: Ends) -> 
     connection = connection_of(ends[0])
     for byte in HEAD[:-1]:
         connection.head.append(byte)
-        assert not connection.is_ready()
+        assert not connection.head_is_complete()
     connection.head += HEAD[-1:] + b"body"
-    assert connection.is_ready()
+    assert connection.head_is_complete()
 
 
 @pytest.mark.parametrize("received", [b"GET /\n", b"\n", b"GET / HTTP/1.1\r\nHost: a\nb"])
 def test_a_line_feed_alone_is_not_waited_for(ends: Ends, received: bytes) -> None:
-    assert connection_of(ends[0], received).is_ready()
+    assert connection_of(ends[0], received).head_is_complete()
 
 
 def test_a_head_without_end_is_refused_once_it_is_large(ends: Ends) -> None:
     connection = connection_of(ends[0], b"GET / HTTP/1.1\r\nA: " + b"a" * HEAD_BYTES)
-    assert connection.is_ready()
+    assert connection.head_is_complete()
     with pytest.raises(LimitRequestHeaders):
         parsed(connection)
 
@@ -95,8 +103,8 @@ def test_a_thread_gets_a_request_with_its_body(
 ) -> None:
     head = f"POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n" if fields else "GET / HTTP/1.1\r\n\r\n"
     connection = connection_of(ends[0], head.encode() + body)
-    assert connection.is_ready()
-    assert connection.has_body() is arrived
+    assert connection.head_is_complete()
+    assert connection.body_has_arrived() is arrived
 
 
 def test_a_body_that_has_arrived_leaves_the_connection_open(ends: Ends) -> None:
@@ -104,18 +112,18 @@ def test_a_body_that_has_arrived_leaves_the_connection_open(ends: Ends) -> None:
     request = parsed(connection)
     ends[1].sendall(b"456789GET /next")
     assert not request.should_close()
-    connection.take_back()
+    connection.take_leftover()
     assert connection.head == b"GET /next"
 
 
 def test_a_body_that_has_not_arrived_closes_it_and_is_not_waited_for(ends: Ends) -> None:
     request = parsed(connection_of(ends[0], HEAD + b"0123"))
     assert request.should_close()
-    assert ends[0].waited == 0
+    assert ends[0].seconds_waited == 0
 
 
 def test_a_large_body_that_nobody_reads_closes_it(ends: Ends) -> None:
-    size = connections.SKIPPED_BYTES + 20_000
+    size = connections.SKIPPED_BODY_BYTES + 20_000
     head = HEAD.replace(b": 10", b": %d" % size)
     assert parsed(connection_of(ends[0], head + b"a" * size)).should_close()
 
@@ -148,7 +156,7 @@ def test_a_reader_who_stops_ends_with_the_patience_and_is_told_of_once(
     monkeypatch.setattr(connections, "SLOWEST_BYTES_PER_SECOND", 10**9)
     monkeypatch.setattr(connections, "BLOCKED_AFTER_SECONDS", 0.01)
     told: list[bool] = []
-    ends[0].begin(lambda: told.append(ends[0].is_waiting))
+    ends[0].begin_request(lambda: told.append(ends[0].is_waiting))
     with pytest.raises(TimeoutError):
         ends[0].sendall(b"a" * 10_000_000)
     assert told == [True]
@@ -156,15 +164,15 @@ def test_a_reader_who_stops_ends_with_the_patience_and_is_told_of_once(
 
 
 def test_an_answer_has_more_patience_the_larger_it_is(ends: Ends) -> None:
-    ends[0].begin(lambda: None)
+    ends[0].begin_request(lambda: None)
     ends[0].sendall(b"a" * 1_000)
-    before = ends[0].patience
+    before = ends[0].seconds_left
     ends[0].sendall(b"a" * connections.SLOWEST_BYTES_PER_SECOND)
-    assert ends[0].patience > before
+    assert ends[0].seconds_left > before
 
 
 def test_a_file_goes_out_from_its_place_and_no_further(ends: Ends) -> None:
-    ends[0].begin(lambda: None)
+    ends[0].begin_request(lambda: None)
     with tempfile.TemporaryFile() as file:
         file.write(b"0123456789")
         file.flush()
@@ -179,11 +187,11 @@ def test_the_caller_stands_behind_the_proxies_that_we_trust(ends: Ends) -> None:
     )
     connection = connection_of(ends[0], head)
     parsed(connection)
-    assert connection.peer == connection.caller() == "192.0.2.7"
+    assert connection.peer == connection.caller_network() == "192.0.2.7"
     with override_settings(TRUSTED_PROXIES=1):
-        assert connection.caller() == "10.0.0.2"
+        assert connection.caller_network() == "10.0.0.2"
     with override_settings(TRUSTED_PROXIES=2):
-        assert connection.caller() == "10.0.0.1"
+        assert connection.caller_network() == "10.0.0.1"
 
 
 @pytest.mark.parametrize(
@@ -199,44 +207,44 @@ def several(count: int) -> list[Any]:
 
 
 def test_beyond_the_limit_of_an_address_its_oldest_goes() -> None:
-    crowd, connections = Crowd(2, 1.0), several(5)
+    counted, connections = ConnectionsByAddress(2, 1.0), several(5)
     for moment, connection in enumerate(connections):
-        crowd.add(connection, "a", float(moment))
-    assert list(crowd.surplus(100)) == connections[:3]
-    assert list(crowd.surplus(100)) == []
-    assert len(crowd) == 2
+        counted.add(connection, "a", float(moment))
+    assert list(counted.pop_surplus(100)) == connections[:3]
+    assert list(counted.pop_surplus(100)) == []
+    assert len(counted) == 2
 
 
 def test_nobody_goes_for_the_address_before_the_grace_is_over() -> None:
-    crowd, connections = Crowd(1, 2.0), several(3)
+    counted, connections = ConnectionsByAddress(1, 2.0), several(3)
     for moment, connection in enumerate(connections):
-        crowd.add(connection, "a", float(moment))
-    assert list(crowd.surplus(1.9)) == []
-    assert list(crowd.surplus(2.5)) == connections[:1]
+        counted.add(connection, "a", float(moment))
+    assert list(counted.pop_surplus(1.9)) == []
+    assert list(counted.pop_surplus(2.5)) == connections[:1]
 
 
 def test_of_all_the_oldest_of_the_fullest_address_goes() -> None:
     """Compared with counting anew each time, over random arrivals and departures."""
     chance = random.Random(4)
-    crowd = Crowd(10**6, 0)
+    counted = ConnectionsByAddress(10**6, 0)
     there: dict[str, list[Any]] = {}
     for moment in range(3_000):
         address = chance.choice("abcdef")
         if chance.random() < 0.6:
             connection = object()
-            crowd.add(connection, address, float(moment))  # type: ignore[arg-type]
+            counted.add(connection, address, float(moment))  # type: ignore[arg-type]
             there.setdefault(address, []).append(connection)
         elif there.get(address):
-            crowd.discard(there[address].pop(chance.randrange(len(there[address]))))
+            counted.discard(there[address].pop(chance.randrange(len(there[address]))))
         elif any(there.values()):
             most = max(map(len, there.values()))
-            found: Any = crowd.pop()
+            found: Any = counted.pop()
             owner = next(name for name, group in there.items() if found in group)
             assert len(there[owner]) == most
             assert there[owner].pop(0) is found
-    assert len(crowd) == sum(map(len, there.values()))
+    assert len(counted) == sum(map(len, there.values()))
 
 
 def test_from_an_empty_crowd_nobody_goes() -> None:
     with pytest.raises(KeyError):
-        Crowd(1, 0).pop()
+        ConnectionsByAddress(1, 0).pop()
