@@ -122,7 +122,7 @@ clean: ## remove caches and what tests left (not .venv, not var)
 
 .venv/bin/python:
 	@python=""; \
-	for name in python3.11 python3.12 python3.13 python3; do \
+	for name in python3.11 python3.12 python3.13 python3.14 python3; do \
 	  if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python="$$name"; break; fi; \
 	done; \
 	if [ -z "$$python" ]; then \
