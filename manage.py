@@ -11,7 +11,7 @@ def main() -> None:
 
     from ecohash.configuration import environment  # noqa: PLC0415 - the same
 
-    with environment.plainly():
+    with environment.exit_if_misconfigured():
         execute_from_command_line(sys.argv)
 
 

@@ -1,4 +1,4 @@
-"""The admin's organisation page, which joins what the apps know: members, keys, usage, revenue and payment."""
+"""The admin's organization page, which joins what the apps know: members, keys, usage, revenue and payment."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from billing.models import Credit, Hold
 
 admin.site.site_header = admin.site.site_title = "EcoHash operators"
 admin.site.index_title = "Organizations, money and images"
-# The same door, with the same limits on guessing, as everybody else's.
+# The same sign-in, with the same limits on guessing, as on the pages.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 # Roles stand on memberships, and addresses change through their owner: neither is edited here.
 admin.site.unregister(Group)
@@ -53,7 +53,7 @@ class OrganizationAdmin(ActionsAdmin):
     acts = organizations.ACTS
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Organization]:
-        """Each organisation with its sums; subqueries, since joins would multiply one another."""
+        """Each organization with its sums; subqueries, since joins would multiply one another."""
         captured = (
             Hold.objects.filter(organization=OuterRef("pk"), state=Hold.State.CAPTURED)
             .order_by()

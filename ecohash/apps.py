@@ -8,4 +8,4 @@ class EcohashConfig(AppConfig):
     verbose_name = "EcoHash"
 
     def ready(self) -> None:
-        from ecohash import checks  # noqa: F401, PLC0415 - registers the checks
+        from ecohash.configuration import checks  # noqa: F401, PLC0415 - registers the checks

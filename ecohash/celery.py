@@ -19,7 +19,7 @@ class Loader(AppLoader):
     """Celery's own, except that settings that are refused end the process in plain lines."""
 
     def config_from_object(self, obj: Any, silent: bool = False) -> None:  # noqa: FBT001, FBT002 - Celery's signature
-        with environment.plainly():
+        with environment.exit_if_misconfigured():
             super().config_from_object(obj, silent=silent)
 
 
@@ -51,7 +51,7 @@ redis.Channel.QoS = QoS
 @signals.setup_logging.connect
 def keep_our_logging(**_kwargs: Any) -> None:
     """Celery leaves logging alone when somebody answers this: settings.LOGGING is already in force."""
-    logs.catch_uncaught()
+    logs.log_uncaught_exceptions()
 
 
 @signals.import_modules.connect

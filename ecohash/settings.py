@@ -34,7 +34,7 @@ environ.Env.read_env(BASE_DIR / ".env")
 
 ECOHASH_ENV = choice("ECOHASH_ENV", "development", ("development", "production"))
 # At once: what was meant to be production must not go on as a development machine.
-environment.refuse("EcoHash will not start:")
+environment.raise_mistakes("EcoHash will not start:")
 PRODUCTION = ECOHASH_ENV == "production"
 DEBUG = switch("DEBUG")
 VAR_DIR = folder("VAR_DIR", BASE_DIR / "var")
@@ -58,19 +58,19 @@ if PRODUCTION:
 standing_in = {one.name for one in STAND_INS}
 
 
-def kept_secret(name: str) -> str:
+def stored_secret(name: str) -> str:
     """That secret of this machine; the first one that cannot be had says why for all."""
     try:
         if not any(mistake.startswith("VAR_DIR ") for mistake in mistakes):
-            return development.kept_secret(VAR_DIR, name)
+            return development.stored_secret(VAR_DIR, name)
     except OSError as error:
-        mistakes.append(development.sentence(error))
+        mistakes.append(development.var_dir_problem(error))
     return ""
 
 
 if "secrets" in standing_in:
-    SECRET_KEY = SECRET_KEY or kept_secret("SECRET_KEY")
-    key_pepper = key_pepper or kept_secret("KEY_PEPPER")
+    SECRET_KEY = SECRET_KEY or stored_secret("SECRET_KEY")
+    key_pepper = key_pepper or stored_secret("KEY_PEPPER")
 try:
     KEY_PEPPERS = production.parse_peppers(key_pepper)
 except ValueError as error:
@@ -90,8 +90,8 @@ STRIPE_SANDBOX_PORT = number(
 STRIPE_SANDBOX = "stripe" in standing_in
 if STRIPE_SANDBOX:
     STRIPE_API_BASE = f"http://127.0.0.1:{STRIPE_SANDBOX_PORT}"
-    STRIPE_SECRET_KEY = f"sk_test_sandbox_{kept_secret('STRIPE_SECRET_KEY')}"
-    STRIPE_WEBHOOK_SECRET = f"whsec_{kept_secret('STRIPE_WEBHOOK_SECRET')}"
+    STRIPE_SECRET_KEY = f"sk_test_sandbox_{stored_secret('STRIPE_SECRET_KEY')}"
+    STRIPE_WEBHOOK_SECRET = f"whsec_{stored_secret('STRIPE_WEBHOOK_SECRET')}"
 STRIPE_THIN_WEBHOOK_SECRET = setting("STRIPE_THIN_WEBHOOK_SECRET", STRIPE_WEBHOOK_SECRET)
 # Where Stripe's own pages live, to which forms of ours lead.
 STRIPE_PAGES = (
@@ -251,7 +251,7 @@ ACCOUNT_LOGOUT_REDIRECT_URL = "/"
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = urlsplit(BASE_URL).scheme
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
 API_KEYS_PER_ORGANIZATION = number("API_KEYS_PER_ORGANIZATION", 100)
-# A file of the keys that sign reports of leaked keys; unset shuts their door.
+# A file of the keys that sign reports of leaked keys; unset, none is accepted.
 LEAK_REPORT_PUBLIC_KEYS = setting("LEAK_REPORT_PUBLIC_KEYS")
 
 # --- mail -----------------------------------------------------------------------------------------
@@ -272,7 +272,7 @@ if email_url := address("EMAIL_URL", schemes=("smtp+tls", "smtp+ssl", "smtps", "
 else:
     EMAIL_BACKEND = "ecohash.mail.FolderBackend"
 
-# --- Redis and Celery: hints, doorbells, wake-ups -------------------------------------------------
+# --- Redis and Celery: notifications and wake-ups -------------------------------------------------
 
 REDIS_SOCKET = development.socket_path(VAR_DIR, "redis.sock")
 REDIS_URL = address("REDIS_URL", f"unix://{REDIS_SOCKET}", schemes=("redis", "rediss", "unix"))
@@ -331,7 +331,7 @@ INFERENCE_ENGINE = setting("INFERENCE_ENGINE", "flux")
 FLUX_MODEL = setting("FLUX_MODEL")
 BLANK_ENGINE_SECONDS = seconds("BLANK_ENGINE_SECONDS", 0, most=3_600)
 
-# --- limits: of an organisation that has none of its own; a minute's worth may come at once ---------
+# --- limits: of an organization that has none of its own; a minute's worth may come at once ---------
 
 REQUESTS_PER_MINUTE = number("REQUESTS_PER_MINUTE", 600)
 IMAGES_PER_MINUTE = number("IMAGES_PER_MINUTE", 300)
@@ -394,4 +394,4 @@ if PRODUCTION:
         database_url=DATABASE_URL,
         debug=DEBUG,
     )
-environment.refuse(f"EcoHash will not start in {ECOHASH_ENV}:")
+environment.raise_mistakes(f"EcoHash will not start in {ECOHASH_ENV}:")

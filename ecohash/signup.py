@@ -30,11 +30,11 @@ from accounts.sign_in.bounded import EMAIL_LIMIT
 from billing.ledger import holds, trial
 from billing.models import Credit, LedgerEntry
 
-# Each is a transaction of its own, and other chores wait behind them.
+# Each is a transaction of its own, and other tasks wait behind them.
 REMOVED_AT_ONCE = 100
 UNKNOWN_ACCOUNT = "account/email/unknown_account"
-# The mails that somebody who is not signed in can cause. Those that tell of an account and those that tell of none
-# are one kind: counted alike, they tell the sender nothing.
+# Mails that a visitor can cause without a sign-in. Those for a known and for an unknown address are one kind:
+# counted together, they do not tell which of the two an address is.
 MAIL_KINDS: dict[str, mailboxes.Kind] = {
     "account/email/email_confirmation_signup": "sign-up",
     "account/email/email_confirmation": "sign-up",
@@ -127,7 +127,7 @@ def remove_unverified() -> int:
 
 def _remove_if_unverified(user: User) -> bool:
     with transaction.atomic():
-        # Whoever verifies it in this moment waits for these rows, or has changed them already.
+        # A verification at the same moment waits for these rows, or has changed them already.
         addresses = EmailAddress.objects.select_for_update().filter(user=user)
         if any(address.verified for address in addresses):
             return False
@@ -143,7 +143,7 @@ def _remove_if_unverified(user: User) -> bool:
 
 
 def name_of_organization(email: str) -> str:
-    """What it is called until somebody changes it; a local part may be longer than the column."""
+    """The first name of an organization, cut to the length of the column."""
     person = email.partition("@")[0]
     room = ORGANIZATION_LIMIT - len(ITS_ORGANIZATION)
     if len(person) > room:
@@ -231,7 +231,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         super().send_account_already_exists_mail(email)
 
     def get_email_confirmation_url(self, request: HttpRequest, emailconfirmation: Any) -> str:  # noqa: ARG002 - allauth's signature
-        """Under BASE_URL: whoever asks for a mail chooses the Host header."""
+        """Under BASE_URL, because the Host header comes from the sender of the request."""
         return (
             f"{settings.BASE_URL}{reverse('account_confirm_email', args=[emailconfirmation.key])}"
         )

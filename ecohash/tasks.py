@@ -1,4 +1,4 @@
-"""The chores that span the apps, and what every Celery process does about its own life."""
+"""The periodic tasks that span the apps, and the watchdog of every Celery worker."""
 
 import logging
 import time
@@ -22,14 +22,14 @@ from inference.tasks import stop_claiming
 
 logger = logging.getLogger(__name__)
 
-# SQLite has one writer: each batch is a short one. After the shift the sweeper and the reaper come first.
+# SQLite has one writer: each batch is a short one. After SHIFT_SECONDS the sweeper and the reaper come first.
 SESSIONS_AT_ONCE = 1_000
 SHIFT_SECONDS = 1.0
 
 
 @shared_task(name="ecohash.reconcile")
 def check_books() -> None:
-    """Once a day: staff get what differs. Stripe is asked for each organisation by itself, for that takes time."""
+    """Once a day: staff get what differs. Stripe is asked for each organization by itself, for that takes time."""
     tasks.tell_staff(reconcile.differences_in_snapshot(), of="all books")
     used = UsageBatch.objects.order_by().values_list("organization", flat=True).distinct()
     for organization_id in used.iterator():
@@ -39,11 +39,11 @@ def check_books() -> None:
 @shared_task(name="ecohash.clear_sessions")
 def clear_sessions() -> None:
     """Remove sessions that have expired; the rest of very many is left to the next message."""
-    shift_ends = time.monotonic() + SHIFT_SECONDS
+    until = time.monotonic() + SHIFT_SECONDS
     expired = Session.objects.filter(expire_date__lt=timezone.now())
     while keys := list(expired.values_list("pk", flat=True)[:SESSIONS_AT_ONCE]):
         Session.objects.filter(pk__in=keys).delete()
-        if time.monotonic() > shift_ends:
+        if time.monotonic() > until:
             clear_sessions.delay()
             return
 
@@ -60,25 +60,25 @@ def remove_unverified() -> None:
 
 
 @celery_signals.task_success.connect
-def note_chore(sender: Any, **_kwargs: Any) -> None:
-    """`/readyz` asks when the standing chores ran last."""
-    if sender.name in beat_schedule.OF_DEFAULT_WORKER + beat_schedule.OF_STRIPE_WORKER:
+def note_periodic_task(sender: Any, **_kwargs: Any) -> None:
+    """Record when a task ran last, for `/readyz`."""
+    if sender.name in beat_schedule.DEFAULT_WORKER_TASKS + beat_schedule.STRIPE_WORKER_TASKS:
         signals.note_chore(sender.name)
 
 
 @celery_signals.worker_ready.connect
 def watch_consumer(**_kwargs: Any) -> None:
-    """A worker whose consumer hears nothing any more ends itself."""
+    """End a worker whose consumer receives nothing although messages wait."""
     queues = list(app.amqp.queues.consume_from)
-    dog = watchdog.Watchdog(
+    guard = watchdog.Watchdog(
         waiting=lambda: watchdog.waiting_messages(app, queues) > 0,
         busy=lambda: bool(state.active_requests),
     )
     # A weak reference would be gone at once.
-    celery_signals.task_received.connect(dog.heard, weak=False)
+    celery_signals.task_received.connect(guard.heard, weak=False)
 
     def end() -> None:
         stop_claiming()
         watchdog.end_process(settings.IMAGE_TIMEOUT_SECONDS + 15)
 
-    dog.start(end)
+    guard.start(end)

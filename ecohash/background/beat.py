@@ -1,4 +1,4 @@
-"""Celery's beat, except that it rings for no chore while nobody hears it, and ends when it can ring for none.
+"""Celery's beat, except that it sends no task while no worker takes any, and ends when it can send none.
 
 A message says when it expires, but on Redis only a worker that takes it throws it away: without one,
 for instance where Stripe is not used and its worker is not run, 110 MB a day would pile up.
@@ -11,15 +11,15 @@ from django.conf import settings
 
 from ecohash.background import watchdog
 
-# More than a worker leaves in a minute. Each chore does all that is due, so none of these is missed.
-UNHEARD = 100
+# More than a busy worker leaves for a minute. Each task does all that is due, so a skipped one is not missed.
+MAX_WAITING = 100
 BEAT_GRACE_SECONDS = 10
 
 
 class Scheduler(PersistentScheduler):
-    """Sends a due chore only where fewer than that many messages wait in its queue.
+    """Sends a due task only where fewer than `MAX_WAITING` messages wait in its queue.
 
-    It ends its process when it came to no chore for long although the broker answers.
+    It ends its process when it handled no task for long although the broker answers.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Scheduler(PersistentScheduler):
         **kwargs: Any,
     ) -> Any:
         queue = self.app.amqp.router.route({}, entry.task)["queue"].name
-        if producer is not None and waiting(producer, queue) >= UNHEARD:
+        if producer is not None and waiting(producer, queue) >= MAX_WAITING:
             self._watchdog.heard()
             return None
         sent = super().apply_async(entry, producer=producer, advance=advance, **kwargs)
@@ -49,7 +49,7 @@ class Scheduler(PersistentScheduler):
         return sent
 
     def _broker_answers(self) -> bool:
-        """Whether it could ring: some chore is always due within seconds."""
+        """Whether a message could be sent: some task is always due within seconds."""
         watchdog.waiting_messages(self.app, [settings.CELERY_TASK_DEFAULT_QUEUE])
         return True
 

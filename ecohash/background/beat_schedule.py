@@ -1,6 +1,6 @@
-"""The standing chores, and how often beat rings for each. Every one of them may be run twice.
+"""The periodic tasks, and how often beat sends each. Every one of them may be run twice.
 
-A ring that nobody heard before the next one is due is thrown away.
+A message that no worker took before the next one is due expires.
 """
 
 from typing import Any
@@ -8,17 +8,17 @@ from typing import Any
 from celery.schedules import crontab
 
 # What `/readyz` looks at. Each of these is due two seconds after beat has started, and every two seconds then.
-OF_DEFAULT_WORKER = ("images.sweep", "images.reap")
-OF_STRIPE_WORKER = ("billing.stripe.send", "billing.stripe.inbox")
+DEFAULT_WORKER_TASKS = ("images.sweep", "images.reap")
+STRIPE_WORKER_TASKS = ("billing.stripe.send", "billing.stripe.inbox")
 LATE_SECONDS = 30
 # Each may wait for Stripe until CELERY_TASK_TIME_LIMIT stops it.
 LATE_AT_STRIPE_SECONDS = 90
 
 
 def schedule(*, seal_seconds: int) -> dict[str, Any]:
-    """What Celery's beat wants to know."""
+    """CELERY_BEAT_SCHEDULE; usage is sealed every `seal_seconds`."""
     return {
-        "ring for waiting jobs": every(2, "images.sweep"),
+        "notify workers of waiting jobs": every(2, "images.sweep"),
         "end what is overdue": every(2, "images.reap"),
         "remove expired pictures": every(60, "images.purge"),
         "warn of spend limits": every(15, "billing.alert"),
@@ -37,5 +37,5 @@ def schedule(*, seal_seconds: int) -> dict[str, Any]:
 
 
 def every(seconds: int, task: str) -> dict[str, Any]:
-    """That task, so often."""
+    """An entry of the schedule: the task, every `seconds`."""
     return {"task": task, "schedule": float(seconds), "options": {"expires": seconds}}

@@ -31,10 +31,10 @@ def var_dir(**_kwargs: Any) -> list[CheckMessage]:
     if settings.PRODUCTION and not {one.name for one in settings.STAND_INS} - KEPT_NOWHERE:
         return []
     try:
-        development.make_folder(settings.VAR_DIR)
+        development.make_private_folder(settings.VAR_DIR)
         rights = settings.VAR_DIR.stat().st_mode
     except OSError as error:
-        return [Error(development.sentence(error), id="ecohash.E001")]
+        return [Error(development.var_dir_problem(error), id="ecohash.E001")]
     if rights & (stat.S_IRWXG | stat.S_IRWXO):
         return [
             Warning(

@@ -15,7 +15,7 @@ SPECIAL_IN_ADDRESSES = re.compile(r"[?#%]")
 PRIVATE = 0o700
 
 
-def make_folder(path: Path) -> None:
+def make_private_folder(path: Path) -> None:
     """That folder for our eyes only, with the folders above it; one that exists keeps its rights.
 
     Raises:
@@ -27,14 +27,14 @@ def make_folder(path: Path) -> None:
         probe.write(b"room" * 1024)
 
 
-def sentence(error: OSError) -> str:
+def var_dir_problem(error: OSError) -> str:
     """What stands in the way of VAR_DIR, and what to do."""
     reason = error.strerror or type(error).__name__
     where = f"{error.filename}: " if error.filename else ""
     return f"VAR_DIR cannot be used ({where}{reason}). Set it to a folder of yours, on a disk with room."
 
 
-def kept_secret(var_dir: Path, name: str) -> str:
+def stored_secret(var_dir: Path, name: str) -> str:
     """The secret of that name in `var_dir/secrets`, made on first use.
 
     Two processes that start at once agree: the file is linked into place, so the first one wins.
@@ -45,7 +45,7 @@ def kept_secret(var_dir: Path, name: str) -> str:
     folder = var_dir / "secrets"
     path = folder / name
     if not path.exists():
-        make_folder(var_dir)
+        make_private_folder(var_dir)
         folder.mkdir(exist_ok=True, mode=PRIVATE)
         draft = folder / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
         try:

@@ -160,7 +160,7 @@ def names(name: str, known: Collection[str]) -> set[str]:
     return words & set(known)
 
 
-def refuse(headline: str) -> None:
+def raise_mistakes(headline: str) -> None:
     """End the loading of the settings where a mistake was found.
 
     Raises:
@@ -174,7 +174,7 @@ def refuse(headline: str) -> None:
 
 
 @contextmanager
-def plainly() -> Iterator[None]:
+def exit_if_misconfigured() -> Iterator[None]:
     """End the process with the lines of `Misconfigured`, where there is one, and no traceback."""
     try:
         yield

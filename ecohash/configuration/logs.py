@@ -50,7 +50,7 @@ GUNICORN = re.compile(
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
-class DiscreetFilter(logging.Filter):
+class RedactingFilter(logging.Filter):
     """Adds the request id; takes off what could hold a key, a prompt or a link's signature.
 
     Django's request would be written with its query string. An exception is told by its type and
@@ -61,9 +61,9 @@ class DiscreetFilter(logging.Filter):
         record.request_id = request_id.current()
         record.__dict__.pop("request", None)
         error = record.exc_info[1] if record.exc_info else None
-        record.msg, record.args = discreet(message_of(record, error)), ()
+        record.msg, record.args = redact(message_of(record, error)), ()
         for name in vars(record).keys() - STANDARD:
-            setattr(record, name, discreet(getattr(record, name)))
+            setattr(record, name, redact(getattr(record, name)))
         record.exc_info = record.exc_text = None
         if error:
             record.error = type(error).__name__
@@ -71,7 +71,7 @@ class DiscreetFilter(logging.Filter):
         return True
 
 
-class DiscreetHandler(logging.StreamHandler[Any]):
+class RedactingHandler(logging.StreamHandler[Any]):
     """Python's, which prints a line that it cannot write with all its values."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - Python's own name
@@ -105,14 +105,14 @@ def message_of(record: logging.LogRecord, error: BaseException | None) -> str:
     return text
 
 
-def discreet(value: Any) -> Any:
-    """The value without what could be a secret, fit for JSON."""
+def redact(value: Any) -> Any:
+    """The value without secrets, fit for JSON."""
     if value is None or isinstance(value, int | float):
         return value
     if isinstance(value, dict):
-        return {discreet(str(name)): discreet(part) for name, part in value.items()}
+        return {redact(str(name)): redact(part) for name, part in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [discreet(part) for part in value]
+        return [redact(part) for part in value]
     text = value if isinstance(value, str) else str(value)
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}…"
@@ -145,7 +145,7 @@ def dict_config(*, level: str) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"discreet": {"()": "ecohash.configuration.logs.DiscreetFilter"}},
+        "filters": {"redact": {"()": "ecohash.configuration.logs.RedactingFilter"}},
         "formatters": {
             "json": {
                 "()": "pythonjsonlogger.json.JsonFormatter",
@@ -155,9 +155,9 @@ def dict_config(*, level: str) -> dict[str, Any]:
         },
         "handlers": {
             "stderr": {
-                "class": "ecohash.configuration.logs.DiscreetHandler",
+                "class": "ecohash.configuration.logs.RedactingHandler",
                 "formatter": "json",
-                "filters": ["discreet"],
+                "filters": ["redact"],
                 "stream": sys.stderr,
             },
         },
@@ -186,10 +186,10 @@ def configure(config: dict[str, Any]) -> None:
     logging.config.dictConfig(config)
     logging.captureWarnings(True)  # noqa: FBT003 - positional in the standard library
     if logging.lastResort and not logging.lastResort.filters:
-        logging.lastResort.addFilter(DiscreetFilter())
+        logging.lastResort.addFilter(RedactingFilter())
 
 
-def catch_uncaught() -> None:
+def log_uncaught_exceptions() -> None:
     """In a service, what nobody caught goes to the log like every other error.
 
     Not in a command: whoever runs it has to read the message.

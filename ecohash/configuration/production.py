@@ -191,7 +191,7 @@ def weakness(secret: str, *, shortest: int = SHORTEST_SECRET) -> str:
 def parse_peppers(text: str) -> dict[int, str]:
     """`"2:new,1:old"` → `{2: "new", 1: "old"}`; a bare secret alone is version 1.
 
-    The highest version makes new keys; the others still recognise old ones.
+    The highest version makes new keys; the others still recognize old ones.
 
     Raises:
         ValueError: the end of a sentence that begins with KEY_PEPPER.

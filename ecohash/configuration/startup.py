@@ -23,9 +23,9 @@ def check(*, writes: bool = False) -> None:
     found = [message for message in run_checks() if not message.is_silenced()]
     if writes and "ecohash.E001" not in {message.id for message in found}:
         try:
-            development.make_folder(settings.VAR_DIR)
+            development.make_private_folder(settings.VAR_DIR)
         except OSError as error:
-            found.append(Error(development.sentence(error), id="ecohash.E001"))
+            found.append(Error(development.var_dir_problem(error), id="ecohash.E001"))
     errors = [message for message in found if message.level >= ERROR]
     if errors:
         lines = ["EcoHash will not start with these settings:", *map(line, errors)]

@@ -81,7 +81,7 @@ def steps_of(organization: Organization) -> FirstSteps:
 
 
 def success_rate(organization: Organization, period: usage.Period) -> float | None:
-    """Per cent of the period's finished requests that brought a picture; None when there were none.
+    """Percentage of the period's finished requests that brought a picture; None when there were none.
 
     What the caller took back says nothing about us, so it is left out.
     """

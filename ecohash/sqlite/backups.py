@@ -223,6 +223,6 @@ def run() -> NoReturn:
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ecohash.settings")
     # Neither models nor apps are needed: this is half the memory of a `manage.py` command.
-    with environment.plainly():
+    with environment.exit_if_misconfigured():
         logging.config.dictConfig(settings.LOGGING)
     sys.exit(run())

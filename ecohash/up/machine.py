@@ -26,7 +26,7 @@ def make_folders() -> None:
     """
     for folder in (settings.VAR_DIR, settings.VAR_DIR / "log", settings.REDIS_SOCKET.parent):
         try:
-            development.make_folder(folder)
+            development.make_private_folder(folder)
             if folder == settings.REDIS_SOCKET.parent and folder.stat().st_uid != os.geteuid():
                 message = f"{folder} belongs to another user. Set VAR_DIR to a shorter path."
                 raise CannotStart(message)
@@ -34,7 +34,7 @@ def make_folders() -> None:
                 # Ours by its name. Another folder may have other uses: a check warns there.
                 folder.chmod(development.PRIVATE)
         except OSError as error:
-            raise CannotStart(development.sentence(error)) from error
+            raise CannotStart(development.var_dir_problem(error)) from error
 
 
 def take_lock() -> int:

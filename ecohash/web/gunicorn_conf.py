@@ -14,7 +14,7 @@ import django
 from ecohash.configuration import environment
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ecohash.settings")
-with environment.plainly():
+with environment.exit_if_misconfigured():
     django.setup()
 
 # After setup, so that the log filters can be loaded.
@@ -63,16 +63,16 @@ limit_request_field_size = 8_190
 accesslog = None
 errorlog = "-"
 logconfig_dict = settings.LOGGING
-logs.catch_uncaught()
+logs.log_uncaught_exceptions()
 
 
 def on_starting(_server: Any) -> None:
-    """A wrong setting stops the start, with its remedy, and not the first customer who pays."""
+    """End with a message and its remedy where a setting is wrong, before any request fails for it."""
     startup.check()
 
 
 def pre_fork(server: Any, _worker: Any) -> None:
-    """Threads do not survive a fork: whoever starts one while loading learns it here."""
+    """Threads do not survive a fork: a log line names those that loading started."""
     started = [
         thread.name for thread in threading.enumerate() if thread is not threading.main_thread()
     ]

@@ -117,17 +117,17 @@ def worker_is_warm() -> bool:
     return bool(signals.live_workers())
 
 
-def chores_run() -> bool:
+def periodic_tasks_run() -> bool:
     """Sweep and reap have run lately: beat and the default worker are there and work."""
     ran = signals.seconds_since_chores()
     never = beat_schedule.LATE_SECONDS + 1
     return all(
         ran.get(name, never) < beat_schedule.LATE_SECONDS
-        for name in beat_schedule.OF_DEFAULT_WORKER
+        for name in beat_schedule.DEFAULT_WORKER_TASKS
     )
 
 
-def stripe_chores_run() -> bool:
+def stripe_tasks_run() -> bool:
     """The worker that waits for Stripe has done something lately; where Stripe is not used, nobody needs it."""
     if not gateway.is_configured():
         return True
@@ -135,7 +135,7 @@ def stripe_chores_run() -> bool:
     never = beat_schedule.LATE_AT_STRIPE_SECONDS + 1
     return any(
         ran.get(name, never) < beat_schedule.LATE_AT_STRIPE_SECONDS
-        for name in beat_schedule.OF_STRIPE_WORKER
+        for name in beat_schedule.STRIPE_WORKER_TASKS
     )
 
 
@@ -148,8 +148,8 @@ CHECKS: dict[str, Check] = {
         fresh_after_failure_seconds=STORAGE_FRESH_AFTER_FAILURE_SECONDS,
     ),
     "worker": Check(worker_is_warm),
-    "chores": Check(chores_run),
-    "stripe_chores": Check(stripe_chores_run),
+    "chores": Check(periodic_tasks_run),
+    "stripe_chores": Check(stripe_tasks_run),
 }
 
 
@@ -174,7 +174,7 @@ def healthz(_request: HttpRequest) -> JsonResponse:
 
 @login_not_required
 def readyz(_request: HttpRequest) -> JsonResponse:
-    """200 when an image could be drawn now and the chores run; 503 with the parts that are missing."""
+    """200 when an image could be drawn now and the periodic tasks run; 503 with the parts that are missing."""
     checks = answers(*CHECKS)
     ready = all(checks.values())
     return JsonResponse({"ready": ready, "checks": checks}, status=200 if ready else 503)

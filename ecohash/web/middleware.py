@@ -99,7 +99,7 @@ class RequestMiddleware:
 
 
 def route_of(request: HttpRequest) -> str:
-    """The pattern that the address matched. The address itself can hold what opens a door: a reset
+    """The pattern that the address matched. The address itself can hold a secret: a reset
     or verification link, a picture's token, a key that somebody pasted into the wrong place.
     """
     match = request.resolver_match

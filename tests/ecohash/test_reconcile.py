@@ -163,7 +163,7 @@ def test_a_job_whose_money_went_early_is_found(alice: Person) -> None:
     assert any("its hold is not pending" in line for line in lines)
 
 
-def test_a_charge_to_another_organisation_is_found(alice: Person, charlie: Person) -> None:
+def test_a_charge_to_another_organization_is_found(alice: Person, charlie: Person) -> None:
     make.succeeded(alice)
     other = charlie.organization.pk
     sql(f"UPDATE billing_ledgerentry SET organization_id = {other} WHERE kind = 'capture'")  # noqa: S608

@@ -1,4 +1,4 @@
-"""Operators give an organisation limits of its own, or lift them."""
+"""Operators give an organization limits of its own, or lift them."""
 
 from io import StringIO
 

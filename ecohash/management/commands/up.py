@@ -35,7 +35,7 @@ class Command(BaseCommand):
         except machine.CannotStart as refusal:
             raise CommandError(str(refusal)) from None
         except OSError as error:
-            raise CommandError(development.sentence(error)) from None
+            raise CommandError(development.var_dir_problem(error)) from None
 
     def prepare(self) -> None:
         """The database's tables, and in production the files that it serves by their digest."""

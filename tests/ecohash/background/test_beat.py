@@ -28,16 +28,16 @@ def test_a_chore_that_nobody_hears_is_rung_for_so_often_and_again_once_somebody_
     scheduler: beat.Scheduler, chore: str, queue: str
 ) -> None:
     entry = scheduler.schedule[chore]
-    for _ in range(beat.UNHEARD + 20):
+    for _ in range(beat.MAX_WAITING + 20):
         scheduler.apply_entry(entry, producer=scheduler.producer)
-    assert signals.client().llen(queue) == beat.UNHEARD
+    assert signals.client().llen(queue) == beat.MAX_WAITING
     signals.client().delete(queue)
     scheduler.apply_entry(entry, producer=scheduler.producer)
     assert signals.client().llen(queue) == 1
 
 
 def test_another_queue_is_rung_all_the_same(scheduler: beat.Scheduler) -> None:
-    signals.client().rpush("stripe", *["unheard"] * beat.UNHEARD)
+    signals.client().rpush("stripe", *["unheard"] * beat.MAX_WAITING)
     scheduler.apply_entry(scheduler.schedule["end what is overdue"], producer=scheduler.producer)
     assert signals.client().llen("default") == 1
 

@@ -157,7 +157,7 @@ import gc, logging, sys, threading, warnings
 import django
 django.setup()
 from ecohash.configuration import logs
-logs.catch_uncaught()
+logs.log_uncaught_exceptions()
 class Odd:
     def __del__(self): raise ValueError(KEY)
     def __str__(self): raise ValueError(KEY)

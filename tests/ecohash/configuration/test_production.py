@@ -14,8 +14,7 @@ from django.core.checks import run_checks
 from django.core.mail import EmailMessage
 from pytest_django import Settings
 
-from ecohash import checks
-from ecohash.configuration import development, production, startup
+from ecohash.configuration import checks, development, production, startup
 from inference.checkpoints import MINIATURE
 from tests import servers
 
@@ -310,9 +309,9 @@ def test_right_values_of_each_kind_pass(tmp_path: Path) -> None:
 
 
 def test_a_development_secret_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
-    secret = development.kept_secret(tmp_path, "SECRET_KEY")
-    assert development.kept_secret(tmp_path, "SECRET_KEY") == secret
-    assert development.kept_secret(tmp_path, "KEY_PEPPER") != secret
+    secret = development.stored_secret(tmp_path, "SECRET_KEY")
+    assert development.stored_secret(tmp_path, "SECRET_KEY") == secret
+    assert development.stored_secret(tmp_path, "KEY_PEPPER") != secret
     assert len(secret) >= 32
     path = tmp_path / "secrets" / "SECRET_KEY"
     assert path.stat().st_mode & 0o077 == 0
@@ -320,7 +319,7 @@ def test_a_development_secret_is_made_once_and_for_its_owner_alone(tmp_path: Pat
 
 
 def test_an_empty_secret_is_not_taken_for_one(tmp_path: Path) -> None:
-    development.kept_secret(tmp_path, "SECRET_KEY")
+    development.stored_secret(tmp_path, "SECRET_KEY")
     (tmp_path / "secrets" / "SECRET_KEY").write_text("")
     started = start(tmp_path)
     assert "SECRET_KEY: the file is empty: remove it" in started.stderr

@@ -29,7 +29,7 @@ NOTHING_RUNS = {
 def all_work() -> None:
     """What every worker of the platform says while it works."""
     signals.heartbeat(signals.LiveWorker("gpu-1", FLUX_SCHNELL.id, "idle", "blank"))
-    for name in beat_schedule.OF_DEFAULT_WORKER + beat_schedule.OF_STRIPE_WORKER:
+    for name in beat_schedule.DEFAULT_WORKER_TASKS + beat_schedule.STRIPE_WORKER_TASKS:
         signals.note_chore(name)
 
 
@@ -68,7 +68,7 @@ def test_a_worker_that_signed_off_no_longer_counts(db: None) -> None:
     assert [name for name, well in checks().items() if not well] == ["worker"]
 
 
-@pytest.mark.parametrize("late", beat_schedule.OF_DEFAULT_WORKER)
+@pytest.mark.parametrize("late", beat_schedule.DEFAULT_WORKER_TASKS)
 def test_a_chore_that_has_not_run_lately_is_named(db: None, late: str) -> None:
     all_work()
     assert checks()["chores"]
@@ -81,7 +81,7 @@ def test_a_chore_that_has_not_run_lately_is_named(db: None, late: str) -> None:
 
 def test_a_stripe_worker_that_does_nothing_is_named(db: None) -> None:
     all_work()
-    signals.client().hdel(signals.CHORES, *beat_schedule.OF_STRIPE_WORKER)
+    signals.client().hdel(signals.CHORES, *beat_schedule.STRIPE_WORKER_TASKS)
     assert [name for name, well in checks().items() if not well] == ["stripe_chores"]
 
 
@@ -92,7 +92,7 @@ def test_no_stripe_worker_is_missing_where_stripe_is_not_used(db: None, settings
 
 def test_every_chore_that_is_asked_for_is_one_of_beats(settings: Any) -> None:
     run = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
-    assert {*beat_schedule.OF_DEFAULT_WORKER, *beat_schedule.OF_STRIPE_WORKER} <= run
+    assert {*beat_schedule.DEFAULT_WORKER_TASKS, *beat_schedule.STRIPE_WORKER_TASKS} <= run
 
 
 def test_a_storage_that_takes_nothing_is_named(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
