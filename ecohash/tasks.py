@@ -63,7 +63,7 @@ def remove_unverified() -> None:
 def note_periodic_task(sender: Any, **_kwargs: Any) -> None:
     """Record when a task ran last, for `/readyz`."""
     if sender.name in beat_schedule.DEFAULT_WORKER_TASKS + beat_schedule.STRIPE_WORKER_TASKS:
-        signals.note_chore(sender.name)
+        signals.record_periodic_task(sender.name)
 
 
 @celery_signals.worker_ready.connect

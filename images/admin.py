@@ -21,7 +21,7 @@ class ImageInline(ReadOnlyInline):
 
     @admin.display(description="SHA-256 begins")
     def begins(self, image: Image) -> str:
-        """Enough to recognise it by; all of it is wider than the page."""
+        """Enough to recognize it by; all of it is wider than the page."""
         return image.sha256[:16]
 
 

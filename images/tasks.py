@@ -1,4 +1,4 @@
-"""The standing chores, run by beat every few seconds; each is safe to run twice."""
+"""The periodic tasks, run by beat every few seconds; each is safe to run twice."""
 
 from celery import shared_task
 
@@ -7,7 +7,7 @@ from images.jobs import leases
 
 @shared_task(name="images.sweep")
 def sweep() -> None:
-    """Ring for jobs whose doorbell was lost."""
+    """Notify workers again of jobs whose notification was lost."""
     leases.sweep()
 
 

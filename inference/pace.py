@@ -11,29 +11,29 @@ FRESH_SECONDS = 60.0
 
 
 class Pace:
-    """A moving average of seconds per picture, of any size and of each size. For one writing thread."""
+    """A moving average of the seconds that a picture takes, of all sizes and of each. For one writing thread."""
 
     def __init__(self) -> None:
         self._seconds: float | None = None
         self._by_size: dict[str, float] = {}
-        self._usual: dict[str, Any] | None = None
-        self._noted_at = time.monotonic()
+        self._warm_up: dict[str, Any] | None = None
+        self._recorded_at = time.monotonic()
 
-    def note(self, size: str, seconds: float) -> None:
+    def record(self, size: str, seconds: float) -> None:
         """A picture of that size took so long."""
-        self._noted_at = time.monotonic()
+        self._recorded_at = time.monotonic()
         self._seconds = _average(self._seconds, seconds)
-        # Replaced, not changed: the keeper's thread may be reading the old one.
+        # Replaced, not changed: the heartbeat thread may be reading the old one.
         self._by_size = self._by_size | {size: _average(self._by_size.get(size), seconds)}
 
-    def keep_as_usual(self) -> None:
-        """What was noted so far comes from the warm-up."""
-        self._usual = self.told()
+    def keep_as_warm_up(self) -> None:
+        """Take what was recorded so far as the pace of the warm-up."""
+        self._warm_up = self.report()
 
-    def told(self) -> dict[str, Any]:
-        """For the heartbeat: see `hints.Worker`."""
-        if self._usual and time.monotonic() - self._noted_at > FRESH_SECONDS:
-            return self._usual
+    def report(self) -> dict[str, Any]:
+        """The fields `seconds` and `seconds_by_size` of a `LiveWorker`."""
+        if self._warm_up and time.monotonic() - self._recorded_at > FRESH_SECONDS:
+            return self._warm_up
         return {"seconds": self._seconds, "seconds_by_size": self._by_size}
 
 

@@ -1,7 +1,7 @@
-"""The doorbell's hearer, and the worker's life around it.
+"""The Celery task that notifies a GPU worker, and the worker's start and end.
 
 A Celery worker that consumes a `gpu.<model>` queue becomes that model's GPU worker: it warms the
-engine before it connects to the broker, so it hears no bell that it cannot answer.
+engine before it connects to the broker, so it receives nothing that it cannot act on.
 Start it with `celery -A ecohash worker --pool solo -Q gpu.flux-1-schnell`, one for each GPU.
 """
 
@@ -17,11 +17,11 @@ from inference.worker import GpuWorker
 
 logger = logging.getLogger(__name__)
 
-# The worker of this process, by model: one engine a process, set once before the first bell.
+# The worker of this process, by model: one engine a process, set once before the first task.
 workers: dict[str, GpuWorker] = {}
 
 
-# The bell is only a hint: acknowledged on receipt, so that a poisonous job cannot ring it for ever.
+# The task is only a hint: acknowledged on receipt, so that a job that kills workers is not delivered again.
 @shared_task(name="inference.draw", acks_late=False, reject_on_worker_lost=False)
 def draw(model_id: str) -> None:
     """There is work for this model."""
@@ -45,20 +45,20 @@ def warm_engine(instance: Any, **_kwargs: Any) -> None:
 
 @signals.worker_ready.connect
 def open_for_work(**_kwargs: Any) -> None:
-    """The consumer listens: say so."""
+    """The consumer listens: start to work."""
     for worker in workers.values():
         worker.open()
 
 
 @signals.worker_shutting_down.connect
 def stop_claiming(**_kwargs: Any) -> None:
-    """A shutdown was asked for: finish the image in hand and claim no other."""
+    """A shutdown was asked for: finish the image being drawn and claim no other."""
     for worker in workers.values():
         worker.stop()
 
 
 @signals.worker_shutdown.connect
 def finish_in_hand(**_kwargs: Any) -> None:
-    """Celery's last word, also after a remote shutdown: the image in hand is delivered first."""
+    """The last signal of Celery, also after a remote shutdown: deliver the image being drawn first."""
     for worker in workers.values():
         worker.join()

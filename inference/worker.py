@@ -1,11 +1,12 @@
 """One GPU process: it claims jobs, draws them one at a time, and never keeps what it cannot finish.
 
 Four threads share the work. The work thread alone loads the engine, claims and draws: compiled code and
-CUDA graphs are bound to the thread that made them. It starts when Celery's thread passes a bell on, and
-every two seconds by itself, so that a consumer that hears nothing costs seconds. A finisher encodes,
-stores and delivers image i while i+1 draws. A keeper beats while the work thread turns, and renews the
-leases. A watchdog ends the process when one image takes too long or the work thread stands still, for a
-stuck call cannot be interrupted from inside.
+CUDA graphs are bound to the thread that made them. It looks for jobs when Celery's thread passes a
+notification on, and every two seconds by itself, so that a consumer that receives nothing costs seconds.
+The uploader encodes, stores and delivers image i while i+1 draws. The heartbeat thread says that the
+worker is alive, for as long as the work thread makes progress, and renews the leases. A watchdog ends
+the process when one image takes too long or the work thread is stuck, for a stuck call cannot be
+interrupted from inside.
 """
 
 import hashlib
@@ -33,37 +34,37 @@ from inference.pace import Pace
 
 logger = logging.getLogger(__name__)
 
-# A bell holds Celery's thread for this long at most; then the next one gives a shutdown a chance.
-SHIFT_SECONDS = 20
-# Without any bell the database is asked this often.
+# A notification holds Celery's thread for this long at most, so that a shutdown gets a chance.
+NOTIFICATION_SECONDS = 20
+# Without a notification the database is asked this often.
 POLL_SECONDS = 2.0
-# Of a work thread that neither draws nor turns: no heartbeat after a while, and then the end.
-SILENT_SECONDS = 10
-STILL_SECONDS = 60
+# Of a work thread that neither draws nor makes progress: first no heartbeat, then the end of the process.
+SILENT_AFTER_SECONDS = 10
+STUCK_AFTER_SECONDS = 60
 TICK_SECONDS = 1.0
 DELIVERY_TRIES = 10
 EXIT_STUCK = 70
 FIRST_PROMPT = "a red circle"
-# Sizes are timed until so long has passed.
+# After the warm-up sizes are timed until so long has passed.
 FIRST_PACE_SECONDS = 2.0
 LONGEST_HOST = 100  # characters
 
 
 @dataclass
 class ActiveJob:
-    """One job in hand; `drawing_since` is on the monotonic clock, None once it is drawn."""
+    """A job that this worker has claimed; `drawing_since` is monotonic time, None once it is drawn."""
 
     job: Generation
     drawing_since: float | None
 
 
 def name_of_worker(host: str) -> str:
-    """By which its jobs name it. A name of a host may be longer than their column."""
+    """Host and process id. The host is cut where it is longer than the column of a job."""
     return f"{host[:LONGEST_HOST]}:{os.getpid()}"
 
 
 class GpuWorker:
-    """An engine and the jobs in its hands."""
+    """One engine, and the jobs that it draws."""
 
     def __init__(self, *, engine: Engine, model: Model) -> None:
         self.engine = engine
@@ -72,14 +73,14 @@ class GpuWorker:
         self._active_jobs: list[ActiveJob] = []
         self._pace = Pace()
         self._lock = threading.Lock()
-        self._uploader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="finisher")
-        self._finishing: Future[None] | None = None
+        self._uploader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="uploader")
+        self._upload_in_progress: Future[None] | None = None
         self._stopping = threading.Event()
         self._work = ThreadPoolExecutor(max_workers=1, thread_name_prefix="work")
         self._working: Future[None] | None = None
-        self._bell = threading.Event()
+        self._notified = threading.Event()
         self._idle = threading.Event()
-        self._turned_at = time.monotonic()
+        self._progress_at = time.monotonic()
 
     def warm(self) -> None:
         """Load the engine and draw once at each size. Nothing is claimed before this is done."""
@@ -89,7 +90,7 @@ class GpuWorker:
         started = time.monotonic()
         self.engine.load()
         self.engine.warm(list(SIZES.values()))
-        self._note_first_pace()
+        self._measure_first_pace()
         logger.info(
             "engine warm",
             extra={
@@ -98,79 +99,79 @@ class GpuWorker:
             },
         )
 
-    def _note_first_pace(self) -> None:
-        """Draw the smallest sizes once more and time it, so that callers can be told from the start."""
+    def _measure_first_pace(self) -> None:
+        """Draw the smallest sizes once more and time it, so that forecasts are right from the start."""
         begun = time.monotonic()
         for size, (width, height) in sorted(SIZES.items(), key=lambda one: one[1]):
             started = time.monotonic()
             self.engine.draw(FIRST_PROMPT, width=width, height=height, seed=0)
-            self._pace.note(size, time.monotonic() - started)
+            self._pace.record(size, time.monotonic() - started)
             # A CPU would need long for the large ones; their pace shows with their first picture.
             if time.monotonic() - begun > FIRST_PACE_SECONDS:
                 break
-        self._pace.keep_as_usual()
+        self._pace.keep_as_warm_up()
 
     def open(self) -> None:
-        """Begin to work, say that work is welcome, and keep saying so."""
-        self._turned_at = time.monotonic()
-        self._working = self._work.submit(self._turn)
-        for target in (self._keep, self._watch):
+        """Start the threads and send the first heartbeat."""
+        self._progress_at = time.monotonic()
+        self._working = self._work.submit(self._run)
+        for target in (self._run_heartbeat, self._run_watchdog):
             threading.Thread(target=target, name=target.__name__, daemon=True).start()
-        # Before this returns somebody may ask who is there.
-        self._beat("idle")
+        # At once, for the readiness of the platform is asked for right after this.
+        self._send_heartbeat("idle")
         logger.info("worker ready", extra={"worker": self.name, "model": self.model.id})
 
     def stop(self) -> None:
-        """Claim nothing more; the image in hand is still finished. Safe in a signal handler."""
+        """Claim nothing more; the image being drawn is still finished. Safe in a signal handler."""
         self._stopping.set()
         signals.deregister(self.name)
 
     def join(self) -> None:
-        """Stop, and return once the image in hand is delivered."""
+        """Stop, and return once the image being drawn is delivered."""
         self.stop()
-        self._bell.set()
+        self._notified.set()
         if self._working is not None:
             self._working.result()
 
     def handle_notification(self) -> None:
-        """Pass a bell to the work thread; returns when its hands are empty or the shift is over.
+        """Wake the work thread; returns when it has no job left, or after `NOTIFICATION_SECONDS`.
 
-        A worker that is busy thus takes no second bell, which an idle one should hear.
+        While it waits, this process takes no other notification: an idle worker gets that one.
         """
         with self._lock:
             if self._stopping.is_set():
                 return
             self._idle.clear()
-            self._bell.set()
-        if not self._idle.wait(SHIFT_SECONDS) and not self._stopping.is_set():
+            self._notified.set()
+        if not self._idle.wait(NOTIFICATION_SECONDS) and not self._stopping.is_set():
             signals.notify_workers(self.model)
 
-    def _turn(self) -> None:
-        """The work thread's loop: with each bell, and every few seconds without one, until it is told to stop."""
+    def _run(self) -> None:
+        """The work thread: draw after each notification, and when a poll finds jobs, until `stop`."""
         while not self._stopping.is_set():
-            rung = self._bell.wait(POLL_SECONDS)
-            self._bell.clear()
-            self._turned_at = time.monotonic()
+            notified = self._notified.wait(POLL_SECONDS)
+            self._notified.clear()
+            self._progress_at = time.monotonic()
             try:
-                if rung or leases.waits(self.model):
+                if notified or leases.has_queued_jobs(self.model):
                     self.drain_queue()
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("database away", extra={"error": type(error).__name__})
-            except Exception:  # the next turn tries again
+            except Exception:  # the next round tries again
                 logger.exception("turn failed")
             finally:
                 connection.close()
             with self._lock:
-                if not self._bell.is_set():
+                if not self._notified.is_set():
                     self._idle.set()
         with self._lock:
             self._idle.set()
 
     def drain_queue(self) -> None:
-        """Draw until nothing waits; returns with empty hands."""
+        """Draw until no job is queued; returns when all of them are delivered or handed back."""
         try:
             while not self._stopping.is_set():
-                self._turned_at = time.monotonic()
+                self._progress_at = time.monotonic()
                 job = leases.claim(model=self.model, worker=self.name)
                 if job is None:
                     break
@@ -178,13 +179,13 @@ class GpuWorker:
         finally:
             self._join_uploader()
             if not self._stopping.is_set():
-                self._beat("idle")
+                self._send_heartbeat("idle")
 
     def _draw(self, job: Generation) -> None:
         started = time.monotonic()
-        stint = ActiveJob(job, drawing_since=started)
+        active_job = ActiveJob(job, drawing_since=started)
         with self._lock:
-            self._active_jobs.append(stint)
+            self._active_jobs.append(active_job)
         with request_id.working_for(job.request_id):
             logger.info("drawing", extra={"generation": job.id, "attempt": job.attempt})
             try:
@@ -192,19 +193,21 @@ class GpuWorker:
             except OutOfMemory:
                 self._hand_back(job, "out_of_memory")
                 # Fragmented memory does not heal; a clean process does.
-                self._quit("out of memory twice", job)
+                self._end_process("out of memory twice", job)
             except Exception:  # one bad job must not take the others down
                 logger.exception("engine failed", extra={"generation": job.id})
                 self._hand_back(job, "engine_failed")
-                self._drop(stint)
+                self._remove(active_job)
                 return
-        self._pace.note(job.size, time.monotonic() - started)
-        self._turned_at = time.monotonic()
-        stint.drawing_since = None
+        self._pace.record(job.size, time.monotonic() - started)
+        self._progress_at = time.monotonic()
+        active_job.drawing_since = None
         drawn_at = timezone.now()
         # At most one picture waits behind the one being drawn, so that memory stays bounded.
         self._join_uploader()
-        self._finishing = self._uploader.submit(self._finish, stint, drawing, drawn_at)
+        self._upload_in_progress = self._uploader.submit(
+            self._upload, active_job, drawing, drawn_at
+        )
 
     def _ask_engine(self, job: Generation) -> Drawing:
         width, height = SIZES[job.size]
@@ -225,9 +228,9 @@ class GpuWorker:
             self.engine.free_memory()
             return draw()
 
-    def _finish(self, stint: ActiveJob, drawing: Drawing, drawn_at: datetime) -> None:
+    def _upload(self, active_job: ActiveJob, drawing: Drawing, drawn_at: datetime) -> None:
         """Encode, store and deliver. Whatever goes wrong ends this attempt and nothing else."""
-        job = stint.job
+        job = active_job.job
         with request_id.working_for(job.request_id):
             try:
                 self._deliver(job, self._store(job, drawing, drawn_at))
@@ -235,7 +238,7 @@ class GpuWorker:
                 logger.exception("picture lost", extra={"generation": job.id})
                 self._hand_back(job, "storage_failed")
             finally:
-                self._drop(stint)
+                self._remove(active_job)
                 connection.close()
 
     def _store(self, job: Generation, drawing: Drawing, drawn_at: datetime) -> leases.Picture:
@@ -253,13 +256,13 @@ class GpuWorker:
         )
 
     def _deliver(self, job: Generation, picture: leases.Picture) -> None:
-        """T2, until the database has answered: after a broken COMMIT the outcome is read back.
+        """Deliver, until the database has answered: after a broken COMMIT the outcome is read back.
 
         Raises:
             DatabaseError, InterfaceError: the database stayed away.
         """
         for tries_left in reversed(range(DELIVERY_TRIES)):
-            self._turned_at = time.monotonic()
+            self._progress_at = time.monotonic()
             try:
                 delivered = leases.deliver(job, picture)
                 break
@@ -284,68 +287,70 @@ class GpuWorker:
             logger.warning("job left to the reaper", extra={"error": type(error).__name__})
             connection.close()
 
-    def _drop(self, stint: ActiveJob) -> None:
+    def _remove(self, active_job: ActiveJob) -> None:
         with self._lock:
-            self._active_jobs.remove(stint)
+            self._active_jobs.remove(active_job)
 
     def _join_uploader(self) -> None:
-        if self._finishing is not None:
-            self._finishing.result()
-            self._finishing = None
+        if self._upload_in_progress is not None:
+            self._upload_in_progress.result()
+            self._upload_in_progress = None
 
-    def _keep(self) -> None:
+    def _run_heartbeat(self) -> None:
+        """The heartbeat thread: renew the leases and, while the work thread makes progress, say so."""
         while True:
             with self._lock:
-                stints = list(self._active_jobs)
-            if self._still_seconds(stints) < SILENT_SECONDS and not self._stopping.is_set():
-                self._beat("drawing" if stints else "idle")
-            self._renew(stints)
+                active_jobs = list(self._active_jobs)
+            is_silent = self._stuck_seconds(active_jobs) >= SILENT_AFTER_SECONDS
+            if not is_silent and not self._stopping.is_set():
+                self._send_heartbeat("drawing" if active_jobs else "idle")
+            self._renew(active_jobs)
             time.sleep(signals.HEARTBEAT_SECONDS)
 
-    def _watch(self) -> None:
-        """End the process when its work hangs. Asks nobody, so that nothing can hold it up."""
+    def _run_watchdog(self) -> None:
+        """End the process when its work hangs. It makes no call that could block."""
         while not self._has_ended():
             time.sleep(TICK_SECONDS)
             with self._lock:
-                stints = list(self._active_jobs)
-            for stint in stints:
-                since = stint.drawing_since
+                active_jobs = list(self._active_jobs)
+            for active_job in active_jobs:
+                since = active_job.drawing_since
                 if since is not None and time.monotonic() - since > settings.IMAGE_TIMEOUT_SECONDS:
-                    self._quit("image took too long", stint.job)
-            if self._still_seconds(stints) > STILL_SECONDS:
-                self._quit("the work thread stands still")
+                    self._end_process("image took too long", active_job.job)
+            if self._stuck_seconds(active_jobs) > STUCK_AFTER_SECONDS:
+                self._end_process("the work thread stands still")
 
-    def _still_seconds(self, stints: list[ActiveJob]) -> float:
-        """How long the work thread has neither drawn nor turned."""
-        if any(stint.drawing_since is not None for stint in stints):
+    def _stuck_seconds(self, active_jobs: list[ActiveJob]) -> float:
+        """How long the work thread has neither drawn nor made progress."""
+        if any(active_job.drawing_since is not None for active_job in active_jobs):
             return 0.0
-        return time.monotonic() - self._turned_at
+        return time.monotonic() - self._progress_at
 
     def _has_ended(self) -> bool:
-        """Whether the work thread came to its end, as it does after `stop`."""
+        """Whether the work thread has returned, as it does after `stop`."""
         return self._working is not None and self._working.done()
 
-    def _renew(self, stints: list[ActiveJob]) -> None:
+    def _renew(self, active_jobs: list[ActiveJob]) -> None:
         try:
-            for stint in stints:
-                leases.renew(stint.job)
-        except Exception as error:  # noqa: BLE001 - the keeper must outlive whatever a database does
+            for active_job in active_jobs:
+                leases.renew(active_job.job)
+        except Exception as error:  # noqa: BLE001 - this thread must outlive whatever a database does
             logger.warning("lease not renewed", extra={"error": type(error).__name__})
         finally:
             connection.close()
 
-    def _beat(self, state: str) -> None:
+    def _send_heartbeat(self, state: str) -> None:
         signals.heartbeat(
             signals.LiveWorker(
                 name=self.name,
                 model=self.model.id,
                 state=state,
                 fingerprint=self.engine.fingerprint,
-                **self._pace.told(),
+                **self._pace.report(),
             )
         )
 
-    def _quit(self, reason: str, job: Generation | None = None) -> None:
+    def _end_process(self, reason: str, job: Generation | None = None) -> None:
         """End the process now; the supervisor starts a clean one, and the lease frees the job."""
         logger.critical(reason, extra={"generation": job.id if job else None, "worker": self.name})
         logging.shutdown()

@@ -119,7 +119,7 @@ def worker_is_warm() -> bool:
 
 def periodic_tasks_run() -> bool:
     """Sweep and reap have run lately: beat and the default worker are there and work."""
-    ran = signals.seconds_since_chores()
+    ran = signals.seconds_since_periodic_tasks()
     never = beat_schedule.LATE_SECONDS + 1
     return all(
         ran.get(name, never) < beat_schedule.LATE_SECONDS
@@ -131,7 +131,7 @@ def stripe_tasks_run() -> bool:
     """The worker that waits for Stripe has done something lately; where Stripe is not used, nobody needs it."""
     if not gateway.is_configured():
         return True
-    ran = signals.seconds_since_chores()
+    ran = signals.seconds_since_periodic_tasks()
     never = beat_schedule.LATE_AT_STRIPE_SECONDS + 1
     return any(
         ran.get(name, never) < beat_schedule.LATE_AT_STRIPE_SECONDS

@@ -27,7 +27,7 @@ def describe(key: ApiKey, standing: RateLimitStatus | None) -> dict[str, Any]:
     organization = key.organization
     of_key, of_organization = month_to_date.of_key(key), month_to_date.of(organization)
     credit = Credit.objects.filter(organization=organization).first()
-    # What others of the organisation spend is the business of keys that may read its usage.
+    # What others of the organization spend is the business of keys that may read its usage.
     shows_all = key.may_read_usage
     return {
         "object": "api_key",

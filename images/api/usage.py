@@ -1,4 +1,4 @@
-"""GET /v1/usage and /v1/usage.csv: what the caller's organisation used, from the ledger."""
+"""GET /v1/usage and /v1/usage.csv: what the caller's organization used, from the ledger."""
 
 import re
 from dataclasses import dataclass

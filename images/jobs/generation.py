@@ -1,7 +1,7 @@
 """The life of a request. Start reading here.
 
-A caller is admitted (money held, job queued, doorbell rung), waits, and is answered; what stands before
-that, rate limits and repeated calls, is in admission.py. A worker claims the job, draws it and finishes
+A caller is admitted (money held, job queued, a worker notified), waits, and is answered; what comes
+before that, rate limits and repeated calls, is in admission.py. A worker claims the job, draws it and finishes
 it: that half is in leases.py. Both halves meet in one row, and each change of it is a compare-and-set on
 its status, so that of two ends only one can ever happen:
 

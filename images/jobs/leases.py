@@ -1,4 +1,4 @@
-"""The worker's half of a job's life: claim, renew, finish or hand back; and who cleans up after the dead.
+"""The worker's half of a job's life: claim, renew, deliver or hand back; and what cleans up after lost workers.
 
 A claim is a lease with an attempt number, measured on the database's clock. Finishing compares that
 attempt, so a worker that was thought dead and comes back can never finish a job that moved on.
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 LEASE = timedelta(seconds=20)
 MAX_ATTEMPTS = 2
 # Drawing, as long as the watchdog lets it, and then storing and delivering, a picture before it too. No
-# deadline ends what is being drawn, so a storage that never answers must not keep its hold for ever.
+# deadline ends what is being drawn, so a storage that never answers must not keep its hold forever.
 LONGEST_ATTEMPT = timedelta(seconds=settings.IMAGE_TIMEOUT_SECONDS + 120)
 # The caller's own thread ends a queued job at its deadline; the reaper takes over where that thread died.
 DEADLINE_GRACE = timedelta(seconds=3)
@@ -48,22 +48,22 @@ class Picture:
     drawn_at: datetime
 
 
-def waits(model: Model) -> bool:
-    """Whether any job waits for this model: one read, which takes no lock, for workers that look by themselves."""
+def has_queued_jobs(model: Model) -> bool:
+    """Whether a worker could claim a job of this model: one read, which takes no lock, for workers that poll."""
     return Generation.objects.queued(model.id).filter(deadline_at__gt=Now()).exists()
 
 
 def claim(*, model: Model, worker: str) -> Generation | None:
-    """Take a job under a lease, the oldest of the organisation whose turn it is; None where none waits.
+    """Take a job under a lease, the oldest of the organization that is next; None where none waits.
 
     PostgreSQL skips rows that another worker is taking; SQLite has one writer at a time. On both the
     guarded update has the last word.
     """
     with transaction.atomic():
-        for next_one in fairness.organizations_in_order(model):
+        for waiting in fairness.organizations_in_order(model):
             job = (
                 Generation.objects.queued(model.id)
-                .filter(organization=next_one.organization_id, deadline_at__gt=Now())
+                .filter(organization=waiting.organization_id, deadline_at__gt=Now())
                 .select_for_update(skip_locked=True)
                 .first()
             )
@@ -152,16 +152,16 @@ def hand_back(job: Generation, error_code: str) -> None:
 
 
 def sweep() -> int:
-    """Ring once for each idle worker while jobs wait, in case their bells were lost; returns the rings."""
-    rings = 0
+    """Notify each idle worker while jobs wait, in case the first notification was lost; returns how many."""
+    notified = 0
     workers = signals.live_workers()
     for model in MODELS.values():
         idle = sum(worker.model == model.id and worker.state == "idle" for worker in workers)
         waiting = Generation.objects.queued(model.id)[:idle].count() if idle else 0
         if waiting:
             signals.notify_workers(model, waiting)
-            rings += waiting
-    return rings
+            notified += waiting
+    return notified
 
 
 def reap() -> int:

@@ -125,7 +125,7 @@ def cancel(request: OrganizationRequest, pk: str) -> HttpResponse:
 @never_cache
 @members_only
 def history(request: OrganizationRequest) -> HttpResponse:
-    """The organisation's last runs, for the page to put in place of what it shows."""
+    """The organization's last runs, for the page to put in place of what it shows."""
     return render(request, "playground/history.html", {"history": last_runs(request)})
 
 
@@ -174,7 +174,7 @@ def form_context(request: OrganizationRequest, form: PlaygroundForm) -> dict[str
 
 
 def credit_of(request: OrganizationRequest) -> Credit | None:
-    """What the organisation may spend."""
+    """What the organization may spend."""
     return Credit.objects.filter(organization=request.organization).first()
 
 
@@ -196,13 +196,13 @@ def run_context(job: Generation) -> dict[str, Any]:
 
 
 def last_runs(request: OrganizationRequest) -> GenerationQuerySet:
-    """The organisation's latest runs from this page, the newest first."""
+    """The organization's latest runs from this page, the newest first."""
     runs = Generation.objects.for_organization(request.organization).filter(user__isnull=False)
     return runs.select_related("hold", "image")[:HISTORY_LENGTH]
 
 
 def find(request: OrganizationRequest, pk: str) -> Generation:
-    """The organisation's own generation; another's is 404."""
+    """The organization's own generation; another's is 404."""
     mine = Generation.objects.for_organization(request.organization)
     return get_object_or_404(mine.select_related("hold", "image"), pk=pk)
 

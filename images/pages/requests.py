@@ -20,7 +20,7 @@ PLAYGROUND = "playground"
 @require_safe
 @members_only
 def index(request: OrganizationRequest) -> HttpResponse:
-    """The organisation's requests, the newest first, filtered by status and key."""
+    """The organization's requests, the newest first, filtered by status and key."""
     status, key = request.GET.get("status", ""), request.GET.get("key", "")
     rows = filtered(request, status=status, key=key)
     page = list(before(rows, request.GET.get("before", ""))[: PAGE_LENGTH + 1])

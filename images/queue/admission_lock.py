@@ -1,4 +1,4 @@
-"""One caller of an organisation at a time goes to the till, in each process.
+"""One caller of an organization at a time is admitted, in each process.
 
 All of them would change the same budget row and wait for each other in the database, with a connection
 each: a burst of one customer would use up the connections that another needs.
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 
 class OrganizationLock:
-    """A lock for each organisation, there for as long as somebody uses it."""
+    """A lock for each organization, kept for as long as somebody uses it."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -20,7 +20,7 @@ class OrganizationLock:
     def acquire(
         self, organization_id: int, before_waiting: Callable[[], None] = lambda: None
     ) -> Iterator[None]:
-        """Wait until no other caller of this organisation is inside; only then `before_waiting` is called."""
+        """Hold the organization's lock while inside. `before_waiting` is called only if another caller has it."""
         with self._guard:
             lock, users = self._locks.get(organization_id, (threading.Lock(), 0))
             self._locks[organization_id] = (lock, users + 1)

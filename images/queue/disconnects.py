@@ -1,7 +1,7 @@
-"""Whether the caller is still there. WSGI does not tell, so one thread a process watches the sockets.
+"""Whether the client is still connected. WSGI does not tell, so one thread a process watches the sockets.
 
-gunicorn hands the connection over as `gunicorn.socket`; under another server nobody is watched, and
-every caller counts as present.
+gunicorn hands the connection over as `gunicorn.socket`; under another server nothing is watched, and
+every client counts as connected.
 """
 
 import logging
@@ -17,11 +17,11 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0
+SELECT_SECONDS = 1.0
 
 
 class ClientConnection:
-    """One caller who waits for an answer on this connection."""
+    """The connection of a client that waits for an answer; None where the server does not hand it over."""
 
     def __init__(self, connection: socket.socket | None) -> None:
         self._connection = connection
@@ -29,7 +29,7 @@ class ClientConnection:
 
     @classmethod
     def of(cls, environ: Mapping[str, Any]) -> "ClientConnection":
-        """Whoever sent this request."""
+        """The connection that this request came on."""
         connection = environ.get("gunicorn.socket")
         return cls(connection if isinstance(connection, socket.socket) else None)
 
@@ -37,20 +37,20 @@ class ClientConnection:
     def has_left(self) -> bool:
         """Whether the connection was closed from the other side; asks the socket, without waiting."""
         if not self._left and self._connection is not None:
-            self._left = hung_up(self._connection)
+            self._left = is_closed(self._connection)
         return self._left
 
     @contextmanager
     def watched(self, on_leave: Callable[[], None]) -> Iterator[None]:
-        """While inside, `on_leave` is called once when the caller hangs up."""
+        """While inside, `on_leave` is called once when the client closes the connection."""
         if self._connection is None:
             yield
             return
-        with _watch.over(self._connection, on_leave):
+        with _watcher.watch(self._connection, on_leave):
             yield
 
 
-def hung_up(connection: socket.socket) -> bool:
+def is_closed(connection: socket.socket) -> bool:
     """Whether the other side has closed the connection. Bytes that wait there mean that it has not."""
     try:
         ready = select.poll()
@@ -64,8 +64,8 @@ def hung_up(connection: socket.socket) -> bool:
         return True
 
 
-class Watch:
-    """The sockets of all callers who wait in this process, and the thread that looks at them."""
+class ConnectionWatcher:
+    """The connections of all clients that wait in this process, and the thread that watches them."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -73,7 +73,7 @@ class Watch:
         self._thread_of_process = 0
 
     @contextmanager
-    def over(self, connection: socket.socket, on_leave: Callable[[], None]) -> Iterator[None]:
+    def watch(self, connection: socket.socket, on_leave: Callable[[], None]) -> Iterator[None]:
         """Watch this connection while inside."""
         with self._lock:
             self._start_thread()
@@ -81,10 +81,10 @@ class Watch:
         try:
             yield
         finally:
-            self._forget(connection)
+            self._unregister(connection)
 
-    def _forget(self, connection: socket.socket) -> None:
-        # KeyError: forgotten before. ValueError: the connection was closed under us.
+    def _unregister(self, connection: socket.socket) -> None:
+        # KeyError: unregistered before. ValueError: the connection was closed under us.
         with self._lock, suppress(KeyError, ValueError):
             self._selector.unregister(connection)
 
@@ -94,28 +94,28 @@ class Watch:
             return
         self._thread_of_process = os.getpid()
         self._selector = selectors.DefaultSelector()
-        threading.Thread(target=self._look, name="presence", daemon=True).start()
+        threading.Thread(target=self._run, name="disconnects", daemon=True).start()
 
-    def _look(self) -> None:
+    def _run(self) -> None:
         while True:
             try:
-                for key, _ in self._selector.select(LOOK_SECONDS):
-                    self._judge(key)
-            except Exception as error:  # noqa: BLE001 - without this thread nobody's leaving is seen
-                logger.warning("presence not seen", extra={"error": type(error).__name__})
-                time.sleep(LOOK_SECONDS)
+                for key, _ in self._selector.select(SELECT_SECONDS):
+                    self._handle(key)
+            except Exception as error:  # noqa: BLE001 - without this thread no disconnect is seen
+                logger.warning("disconnects not seen", extra={"error": type(error).__name__})
+                time.sleep(SELECT_SECONDS)
 
-    def _judge(self, key: selectors.SelectorKey) -> None:
+    def _handle(self, key: selectors.SelectorKey) -> None:
         connection: Any = key.fileobj
         with self._lock:
-            # Its thread may have answered meanwhile, and the number may be another caller's by now.
+            # Its thread may have answered meanwhile, and the number may be another client's by now.
             if self._selector.get_map().get(key.fd) is not key:
                 return
-            # Bytes of a next request would be reported for ever; that caller is watched no more.
+            # Bytes of a next request would be reported forever; that client is watched no more.
             self._selector.unregister(connection)
-            left = hung_up(connection)
+            left = is_closed(connection)
         if left:
             key.data()
 
 
-_watch = Watch()
+_watcher = ConnectionWatcher()

@@ -1,4 +1,4 @@
-"""What Redis and Celery carry: doorbells, wake-ups, progress, and which workers are alive.
+"""What Redis and Celery carry: notifications, wake-ups, progress, and which workers are alive.
 
 All of it may be lost, doubled or late without harm; the database decides. So nothing here raises
 when Redis is away: a lost hint is logged, and the sweeper or the poller makes up for it. Nor does
@@ -27,11 +27,11 @@ ENDED = "ecohash:ended"
 WORKERS = "ecohash:workers"
 STEP_SECONDS = 120
 HEARTBEAT_SECONDS = 5
-# Three missed beats and a worker counts as dead.
+# After three missed heartbeats a worker counts as dead.
 DEAD_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
-CHORES = "ecohash:chores"
+PERIODIC_TASKS = "ecohash:chores"
 # Redis' own clock, so that hosts need not agree on the time.
-NOTE_CHORE = "redis.call('HSET', KEYS[1], ARGV[1], redis.call('TIME')[1])"
+RECORD_RUN = "redis.call('HSET', KEYS[1], ARGV[1], redis.call('TIME')[1])"
 # A caller stands behind most questions.
 REDIS_TIMEOUT_SECONDS = 1
 LISTENING_TIMEOUT_SECONDS = 5
@@ -84,7 +84,9 @@ def notify_workers(model: Model, times: int = 1) -> None:
                     "inference.draw", args=[model.id], queue=model.queue, retry=False
                 )
     except (OperationalError, AMQPError, redis.RedisError, OSError) as error:
-        logger.warning("doorbell lost", extra={"model": model.id, "error": type(error).__name__})
+        logger.warning(
+            "notification lost", extra={"model": model.id, "error": type(error).__name__}
+        )
 
 
 def publish_end(generation_id: str) -> None:
@@ -97,7 +99,7 @@ def publish_end(generation_id: str) -> None:
 
 
 def ended() -> Iterator[str]:
-    """Ids of generations as they end, for ever.
+    """Ids of generations as they end, forever.
 
     Raises:
         redis.RedisError: the connection broke; subscribe again.
@@ -150,11 +152,11 @@ def deregister(name: str) -> None:
     try:
         client().srem(WORKERS, name)
     except redis.RedisError as error:
-        logger.debug("sign-off lost", extra={"error": type(error).__name__})
+        logger.debug("deregistration lost", extra={"error": type(error).__name__})
 
 
 def live_workers() -> list[LiveWorker]:
-    """The workers whose heart still beats; an empty list also when Redis is away."""
+    """The workers that sent a heartbeat lately; an empty list also when Redis is away."""
     try:
         with asking():
             names = sorted(map(str, client().smembers(WORKERS)))
@@ -168,21 +170,21 @@ def live_workers() -> list[LiveWorker]:
     return [LiveWorker(**json.loads(text)) for text in found if text is not None]
 
 
-def note_chore(name: str) -> None:
-    """Say that this standing chore has just run."""
+def record_periodic_task(name: str) -> None:
+    """Say that this periodic task has just run."""
     try:
-        client().eval(NOTE_CHORE, 1, CHORES, name)
+        client().eval(RECORD_RUN, 1, PERIODIC_TASKS, name)
     except redis.RedisError as error:
-        logger.debug("note of a chore lost", extra={"error": type(error).__name__})
+        logger.debug("run of a periodic task not recorded", extra={"error": type(error).__name__})
 
 
-def seconds_since_chores() -> dict[str, float]:
-    """How long ago each standing chore ran last; one that nobody noted is missing."""
+def seconds_since_periodic_tasks() -> dict[str, float]:
+    """How long ago each periodic task ran last; one that was never recorded is missing."""
     try:
         pipe = client().pipeline(transaction=False)
         pipe.time()
-        pipe.hgetall(CHORES)
-        (now, _), noted = pipe.execute()
+        pipe.hgetall(PERIODIC_TASKS)
+        (now, _), runs = pipe.execute()
     except redis.RedisError:
         return {}
-    return {name: max(0.0, now - float(at)) for name, at in noted.items()}
+    return {name: max(0.0, now - float(at)) for name, at in runs.items()}

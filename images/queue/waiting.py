@@ -1,4 +1,4 @@
-"""How a web thread waits for its job: one subscriber and one poller a process, one event a waiter.
+"""How a web thread waits for its job: one subscriber and one poller a process, one event for each thread.
 
 Redis wakes within a millisecond; the poller asks the database for all waiting ids once a second, so
 that a lost wake-up costs a second and never an answer.
@@ -41,8 +41,8 @@ class QueueFull(Refusal):
         self.headers = {"Retry-After": str(retry_after(seconds or UNKNOWN_WAIT_SECONDS))}
 
 
-class WaitingRoom:
-    """The waiters of this process."""
+class Waiters:
+    """The threads of this process that wait for a generation."""
 
     def __init__(self) -> None:
         self._events: dict[str, set[threading.Event]] = {}
@@ -130,6 +130,6 @@ class WaitingRoom:
             self.wake(generation_id)
 
 
-room = WaitingRoom()
-reserve_slot = room.reserve_slot
-watch = room.watch
+waiters = Waiters()
+reserve_slot = waiters.reserve_slot
+watch = waiters.watch

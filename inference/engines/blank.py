@@ -10,7 +10,7 @@ import numpy as np
 from inference import png
 from inference.engines.base import SEED_MAX, STEPS, TOKENS_SEEN_AT_MOST, OnStep
 
-# Levels of noise around a colour: few enough that 1024x1024 compresses to about 1.4 MB, the size of
+# Levels of noise around a color: few enough that 1024x1024 compresses to about 1.4 MB, the size of
 # a picture of FLUX.1 Schnell.
 NOISE_LEVELS = 5
 # 64 pictures of 1.4 MB: 90 MB at most.
@@ -21,9 +21,9 @@ PICTURES_KEPT = 64
 def noise_png(width: int, height: int, seed: int) -> bytes:
     """The PNG of noise for this size, in pixels, and seed: made once while the cache holds it."""
     generator = np.random.default_rng([seed, width, height])
-    colour = generator.integers(0, 256 - NOISE_LEVELS, size=3, dtype=np.uint8)
+    color = generator.integers(0, 256 - NOISE_LEVELS, size=3, dtype=np.uint8)
     noise = generator.integers(0, NOISE_LEVELS, size=(height, width, 3), dtype=np.uint8)
-    return png.encode(colour + noise)
+    return png.encode(color + noise)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a GPU worker does when something goes wrong under its hands: the job ends well or costs nothing."""
+"""What a GPU worker does when something goes wrong: the job ends well or costs nothing."""
 
 import threading
 import time
@@ -52,7 +52,7 @@ class Worker(GpuWorker):
         super().__init__(engine=engine, model=FLUX_SCHNELL)
         self.ended_for: list[str] = []
 
-    def _quit(self, reason: str, job: Generation | None = None) -> None:  # noqa: ARG002
+    def _end_process(self, reason: str, job: Generation | None = None) -> None:  # noqa: ARG002
         self.ended_for.append(reason)
         raise SystemExit(reason)
 
@@ -74,7 +74,9 @@ def test_a_device_that_stays_full_ends_the_process_and_frees_the_job(alice: Pers
     assert state(job) == ("queued", 1, "pending")
 
 
-def test_a_poisonous_job_fails_after_two_attempts_and_the_next_is_served(alice: Person) -> None:
+def test_a_job_that_breaks_the_engine_fails_after_two_attempts_and_the_next_is_served(
+    alice: Person,
+) -> None:
     poison, good = make.queued(alice), make.queued(alice)
     worker = Worker(TroubledEngine([RuntimeError("a"), RuntimeError("b")]))
     worker.drain_queue()
@@ -102,10 +104,10 @@ def test_a_picture_that_comes_too_late_is_removed(alice: Person) -> None:
     job = make.running(alice)
     worker = Worker(BlankEngine())
     drawing = BlankEngine().draw("fox", width=512, height=512, seed=1)
-    stint = ActiveJob(job, drawing_since=None)
-    worker._active_jobs.append(stint)
+    active_job = ActiveJob(job, drawing_since=None)
+    worker._active_jobs.append(active_job)
     Generation.objects.filter(pk=job.pk).update(attempt=2)
-    worker._finish(stint, drawing, job.created_at)
+    worker._upload(active_job, drawing, job.created_at)
     assert state(job) == ("running", 2, "pending")
     assert not storage.pictures().exists(storage.key_of(job.id, 1))
 
@@ -113,7 +115,7 @@ def test_a_picture_that_comes_too_late_is_removed(alice: Person) -> None:
 def test_a_worker_that_is_warm_knows_its_pace() -> None:
     worker = Worker(BlankEngine(seconds=0.05))
     worker.warm()
-    told = worker._pace.told()
+    told = worker._pace.report()
     assert told["seconds"] >= 0.05
     assert set(told["seconds_by_size"]) == set(SIZES)
 
@@ -124,17 +126,17 @@ def test_warming_times_no_more_sizes_than_there_is_time_for(
     monkeypatch.setattr("inference.worker.FIRST_PACE_SECONDS", 0)
     worker = Worker(BlankEngine())
     worker.warm()
-    assert list(worker._pace.told()["seconds_by_size"]) == ["512x512"]
+    assert list(worker._pace.report()["seconds_by_size"]) == ["512x512"]
 
 
 def test_a_slow_picture_is_forgotten_when_none_follows(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker(BlankEngine())
     worker.warm()
-    usual = worker._pace.told()
-    worker._pace.note("512x512", 100.0)
-    assert worker._pace.told()["seconds"] > 20
+    usual = worker._pace.report()
+    worker._pace.record("512x512", 100.0)
+    assert worker._pace.report()["seconds"] > 20
     monkeypatch.setattr(pace, "FRESH_SECONDS", 0)
-    assert worker._pace.told() == usual
+    assert worker._pace.report() == usual
 
 
 def test_a_worker_that_stops_claims_nothing_more(alice: Person) -> None:
@@ -159,7 +161,7 @@ def test_the_watchdog_ends_a_process_whose_image_hangs(alice: Person) -> None:
 
 def test_the_watchdog_ends_a_process_whose_work_thread_stands_still(alice: Person) -> None:
     worker = Worker(BlankEngine())
-    worker._turned_at = time.monotonic() - 1_000
+    worker._progress_at = time.monotonic() - 1_000
     watch(worker)
     assert worker.ended_for == ["the work thread stands still"]
 
@@ -169,7 +171,7 @@ def watch(worker: Worker) -> None:
 
     def ended() -> None:
         with suppress(SystemExit):
-            worker._watch()
+            worker._run_watchdog()
 
     watchdog = threading.Thread(target=ended)
     watchdog.start()
@@ -179,7 +181,7 @@ def watch(worker: Worker) -> None:
 
 @pytest.fixture
 def open_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
-    """One that works in threads of its own, as in a Celery process, with a fast heart."""
+    """One that works in threads of its own, as in a Celery process, with frequent heartbeats."""
     monkeypatch.setattr(signals, "HEARTBEAT_SECONDS", 0.05)
     worker = Worker(BlankEngine())
     worker.warm()
@@ -189,19 +191,19 @@ def open_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     worker._uploader.submit(close_connection).result()
 
 
-def test_an_idle_worker_draws_without_any_bell(alice: Person, open_worker: Worker) -> None:
-    """As one whose Celery consumer hears nothing any more."""
+def test_an_idle_worker_draws_without_any_notification(alice: Person, open_worker: Worker) -> None:
+    """As one whose Celery consumer receives nothing any more."""
     job = make.queued(alice)
     wait_for(lambda: state(job) == ("succeeded", 1, "captured"))
 
 
-def test_a_bell_returns_when_the_hands_are_empty(alice: Person, open_worker: Worker) -> None:
+def test_a_notification_returns_when_no_job_is_left(alice: Person, open_worker: Worker) -> None:
     first, second = make.queued(alice), make.queued(alice)
     open_worker.handle_notification()
     assert (state(first)[0], state(second)[0]) == ("succeeded", "succeeded")
 
 
-def test_a_worker_that_joins_delivers_what_it_has_in_hand(
+def test_a_worker_that_joins_delivers_the_image_that_it_draws(
     alice: Person, open_worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = threading.Event()
@@ -230,9 +232,9 @@ def test_no_heartbeat_tells_of_a_work_thread_that_stands_still(
         begun.set()
         return not go_on.wait(30)
 
-    monkeypatch.setattr(leases, "waits", stuck)
+    monkeypatch.setattr(leases, "has_queued_jobs", stuck)
     assert begun.wait(10)
-    open_worker._turned_at -= 30
+    open_worker._progress_at -= 30
     rounds: list[str] = []
     monkeypatch.setattr(open_worker, "_renew", lambda _held: rounds.append("round"))
     monkeypatch.setattr(signals, "heartbeat", lambda _told: rounds.append("beat"))
@@ -242,10 +244,10 @@ def test_no_heartbeat_tells_of_a_work_thread_that_stands_still(
     wait_for(lambda: "beat" in rounds)
 
 
-def test_a_database_that_is_away_costs_a_turn(
+def test_a_database_that_is_away_costs_a_round(
     alice: Person, open_worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = leases.waits
+    asked = leases.has_queued_jobs
     failed = threading.Event()
 
     def away(model: Model) -> bool:
@@ -254,7 +256,7 @@ def test_a_database_that_is_away_costs_a_turn(
             raise OperationalError
         return asked(model)
 
-    monkeypatch.setattr(leases, "waits", away)
+    monkeypatch.setattr(leases, "has_queued_jobs", away)
     assert failed.wait(10)
     job = make.queued(alice)
     wait_for(lambda: state(job) == ("succeeded", 1, "captured"))
@@ -268,7 +270,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
         time.sleep(0.05)
 
 
-def test_the_keeper_renews_the_lease_of_what_is_in_hand(alice: Person) -> None:
+def test_the_heartbeat_thread_renews_the_leases_of_active_jobs(alice: Person) -> None:
     job = make.running(alice)
     make.lease_ran_out(job)
     expired = make.now(job).lease_until

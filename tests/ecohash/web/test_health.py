@@ -30,7 +30,7 @@ def all_work() -> None:
     """What every worker of the platform says while it works."""
     signals.heartbeat(signals.LiveWorker("gpu-1", FLUX_SCHNELL.id, "idle", "blank"))
     for name in beat_schedule.DEFAULT_WORKER_TASKS + beat_schedule.STRIPE_WORKER_TASKS:
-        signals.note_chore(name)
+        signals.record_periodic_task(name)
 
 
 def checks() -> dict[str, bool]:
@@ -73,15 +73,15 @@ def test_a_chore_that_has_not_run_lately_is_named(db: None, late: str) -> None:
     all_work()
     assert checks()["chores"]
     redis = signals.client()
-    redis.hset(signals.CHORES, late, str(int(time.time()) - beat_schedule.LATE_SECONDS - 1))
+    redis.hset(signals.PERIODIC_TASKS, late, str(int(time.time()) - beat_schedule.LATE_SECONDS - 1))
     assert [name for name, well in checks().items() if not well] == ["chores"]
-    redis.hdel(signals.CHORES, late)
+    redis.hdel(signals.PERIODIC_TASKS, late)
     assert [name for name, well in checks().items() if not well] == ["chores"]
 
 
 def test_a_stripe_worker_that_does_nothing_is_named(db: None) -> None:
     all_work()
-    signals.client().hdel(signals.CHORES, *beat_schedule.STRIPE_WORKER_TASKS)
+    signals.client().hdel(signals.PERIODIC_TASKS, *beat_schedule.STRIPE_WORKER_TASKS)
     assert [name for name, well in checks().items() if not well] == ["stripe_chores"]
 
 

@@ -177,7 +177,7 @@ def test_a_moment_can_be_written_in_many_ways(alice: Person, start: str) -> None
         ("start=2026-01-01&end=2026-02-02&bucket=hour", "start"),
         ("bucket=week", "bucket"),
         ("bucket=", "bucket"),
-        ("group_by=colour", "group_by"),
+        ("group_by=color", "group_by"),
         ("group_by=", "group_by"),
         ("group_by=key,key", "group_by"),
         ("group_by=key&group_by=size", "group_by"),

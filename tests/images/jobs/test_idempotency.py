@@ -112,7 +112,7 @@ def test_another_body_in_the_moment_of_admission_is_refused_and_costs_no_image_t
     assert books(alice) == (PRICE, 0)
 
 
-def test_a_key_belongs_to_its_organisation(alice: Person, bob: Person, charlie: Person) -> None:
+def test_a_key_belongs_to_its_organization(alice: Person, bob: Person, charlie: Person) -> None:
     first = ask(alice, key="k")
     assert ask(bob, key="k").job == first.job
     assert ask(charlie, key="k").job != first.job

@@ -20,14 +20,14 @@ QUEUE = FLUX_SCHNELL.queue
 DAY = timedelta(days=1)
 
 
-def rings() -> int:
-    """Doorbells that no worker has heard yet."""
+def notifications() -> int:
+    """How many notifications no worker has taken yet."""
     return signals.client().llen(QUEUE)
 
 
 @pytest.fixture
 def quiet() -> None:
-    """No doorbell has rung, and no worker is known."""
+    """No notification is queued, and no worker is known."""
     signals.client().delete(QUEUE, signals.WORKERS)
 
 
@@ -132,11 +132,11 @@ def test_money_that_ended_before_its_job_undoes_the_delivery(alice: Person) -> N
 def test_an_expired_lease_gives_the_job_a_second_attempt(alice: Person, quiet: None) -> None:
     job = make.running(alice)
     make.lease_ran_out(job)
-    before = rings()
+    before = notifications()
     assert leases.reap() == 1
     assert state(job) == ("queued", 1, "pending")
     assert make.now(job).error_code == "worker_lost"
-    assert rings() == before + 1
+    assert notifications() == before + 1
     second = make.claimed("gpu-2")
     assert (second.pk, second.attempt) == (job.pk, 2)
 
@@ -211,10 +211,10 @@ def test_handing_back_removes_what_the_attempt_had_stored(alice: Person) -> None
 def test_two_reapers_at_once_requeue_a_job_once(alice: Person, quiet: None) -> None:
     job = make.running(alice)
     make.lease_ran_out(job)
-    before = rings()
+    before = notifications()
     at_once(leases.reap, leases.reap, leases.reap)
     assert state(job) == ("queued", 1, "pending")
-    assert rings() == before + 1
+    assert notifications() == before + 1
 
 
 def test_the_reaper_ends_what_its_caller_left_behind(alice: Person) -> None:
@@ -238,7 +238,7 @@ def test_an_attempt_that_is_lost_past_the_deadline_is_not_repeated(
 ) -> None:
     job = make.running(alice)
     make.deadline_passed(job)
-    before = rings()
+    before = notifications()
     if how == "lost":
         make.lease_ran_out(job)
         assert leases.reap() == 1
@@ -246,7 +246,7 @@ def test_an_attempt_that_is_lost_past_the_deadline_is_not_repeated(
         leases.hand_back(job, "engine_failed")
     assert state(job) == ("expired", 1, "released")
     assert books(alice) == (0, 0)
-    assert rings() == before
+    assert notifications() == before
 
 
 def test_a_lease_is_not_renewed_for_ever(alice: Person) -> None:
@@ -269,13 +269,13 @@ def test_the_reaper_leaves_the_last_word_to_a_caller_who_is_still_there(alice: P
 def test_a_sweep_rings_once_for_each_idle_worker(alice: Person, quiet: None) -> None:
     for _ in range(3):
         make.queued(alice)
-    before = rings()
+    before = notifications()
     assert leases.sweep() == 0
     worker("gpu-1")
     worker("gpu-2")
     worker("gpu-3", "drawing")
     assert leases.sweep() == 2
-    assert rings() == before + 2
+    assert notifications() == before + 2
 
 
 def test_a_sweep_never_rings_more_often_than_there_are_jobs(alice: Person, quiet: None) -> None:

@@ -1,4 +1,4 @@
-"""Callers of one organisation go one by one; those of another do not wait for them."""
+"""Callers of one organization go one by one; those of another do not wait for them."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ from images.queue.admission_lock import OrganizationLock
 from tests.at_once import at_once
 
 
-def test_of_one_organisation_one_is_inside_at_a_time() -> None:
+def test_of_one_organization_one_is_inside_at_a_time() -> None:
     lock, inside, most = OrganizationLock(), [0], [0]
 
     def go() -> None:
@@ -21,7 +21,7 @@ def test_of_one_organisation_one_is_inside_at_a_time() -> None:
     assert most == [1]
 
 
-def test_another_organisation_passes_meanwhile() -> None:
+def test_another_organization_passes_meanwhile() -> None:
     lock = OrganizationLock()
     with lock.acquire(1), lock.acquire(2):
         assert len(lock) == 2

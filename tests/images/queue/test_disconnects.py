@@ -76,7 +76,7 @@ def test_nobody_is_told_once_the_watch_is_over(line: Line) -> None:
         pass
     theirs.close()
     assert not told.wait(0.1)
-    assert len(disconnects._watch._selector.get_map()) == 0
+    assert len(disconnects._watcher._selector.get_map()) == 0
 
 
 def test_many_callers_are_watched_by_one_thread() -> None:

@@ -59,7 +59,7 @@ def test_turns_alternate_on_one_worker(alice: Person, charlie: Person) -> None:
     assert served == [a, c, a, c, a, c]
 
 
-def test_within_an_organisation_the_oldest_job_is_first(alice: Person) -> None:
+def test_within_an_organization_the_oldest_job_is_first(alice: Person) -> None:
     first, second = make.queued(alice), make.queued(alice)
     assert [make.claimed().pk, make.claimed().pk] == [first.pk, second.pk]
 

@@ -25,8 +25,8 @@ QUESTIONS: list[Callable[[], Any]] = [
     signals.live_workers,
     lambda: signals.heartbeat(WORKER),
     lambda: signals.deregister("gpu-1"),
-    lambda: signals.note_chore("images.sweep"),
-    signals.seconds_since_chores,
+    lambda: signals.record_periodic_task("images.sweep"),
+    signals.seconds_since_periodic_tasks,
 ]
 # What callers wait for; the others have a thread that waits for nothing else.
 OF_CALLERS = QUESTIONS[:4]
@@ -126,7 +126,7 @@ def test_nothing_is_raised_whatever_redis_refuses(use: Callable[[str], None], tr
         question()
 
 
-def test_a_broker_that_refuses_costs_a_bell(
+def test_a_broker_that_refuses_costs_a_notification(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(buckets, "circuit", buckets.Circuit())

@@ -17,46 +17,46 @@ A = new_generation_id()
 
 
 @pytest.fixture
-def room() -> waiting.WaitingRoom:
-    """A waiting room of its own, whose subscriber listens."""
-    room = waiting.WaitingRoom()
-    room._start_threads()
+def waiters() -> waiting.Waiters:
+    """A waiting waiters of its own, whose subscriber listens."""
+    waiters = waiting.Waiters()
+    waiters._start_threads()
     until = time.monotonic() + 5
     while not signals.client().pubsub_numsub(signals.ENDED)[0][1]:
         assert time.monotonic() < until
-    return room
+    return waiters
 
 
-def test_redis_wakes_a_waiter_at_once(room: waiting.WaitingRoom) -> None:
-    with room.watch(A) as ended:
+def test_redis_wakes_a_waiter_at_once(waiters: waiting.Waiters) -> None:
+    with waiters.watch(A) as ended:
         started = time.monotonic()
-        # Said again and again, since this room's subscriber may not be the one that was counted.
+        # Said again and again, since this waiters's subscriber may not be the one that was counted.
         while not ended.wait(0.05):
             signals.publish_end(A)
             assert time.monotonic() - started < 5
     assert time.monotonic() - started < waiting.POLL_SECONDS
 
 
-def test_another_generations_end_wakes_nobody(room: waiting.WaitingRoom) -> None:
+def test_another_generations_end_wakes_nobody(waiters: waiting.Waiters) -> None:
     mine, other = new_generation_id(), new_generation_id()
-    with room.watch(mine) as a, room.watch(other) as b:
+    with waiters.watch(mine) as a, waiters.watch(other) as b:
         while not b.wait(0.05):
             signals.publish_end(other)
         assert not a.is_set()
 
 
-def test_all_watchers_of_one_generation_are_woken(room: waiting.WaitingRoom) -> None:
-    with room.watch(A) as one, room.watch(A) as two:
-        room.wake(A)
+def test_all_watchers_of_one_generation_are_woken(waiters: waiting.Waiters) -> None:
+    with waiters.watch(A) as one, waiters.watch(A) as two:
+        waiters.wake(A)
         assert one.is_set()
         assert two.is_set()
 
 
-def test_nothing_is_kept_of_those_who_left(room: waiting.WaitingRoom) -> None:
-    with room.watch(A), room.watch(A):
-        assert room.watched() == [A]
-    assert room.watched() == []
-    room.wake(A)
+def test_nothing_is_kept_of_those_who_left(waiters: waiting.Waiters) -> None:
+    with waiters.watch(A), waiters.watch(A):
+        assert waiters.watched() == [A]
+    assert waiters.watched() == []
+    waiters.wake(A)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -70,7 +70,7 @@ def test_a_lost_wake_up_costs_a_second_and_no_answer(alice: Person) -> None:
         return status
 
     def deliver_in_silence() -> float:
-        while job.id not in waiting.room.watched():
+        while job.id not in waiting.waiters.watched():
             time.sleep(0.01)
         # What a delivery does to the row, without the announcement that follows it.
         Generation.objects.filter(pk=job.pk).update(
@@ -94,23 +94,23 @@ def test_an_end_between_admission_and_watching_is_not_missed(alice: Person) -> N
 
 def test_places_are_limited_and_given_back(db: None, settings) -> None:
     settings.WAITING_LIMIT = 2
-    room = waiting.WaitingRoom()
+    waiters = waiting.Waiters()
     for _ in range(3):
         with (
-            room.reserve_slot(),
-            room.reserve_slot(),
+            waiters.reserve_slot(),
+            waiters.reserve_slot(),
             pytest.raises(waiting.QueueFull),
-            room.reserve_slot(),
+            waiters.reserve_slot(),
         ):
             pass
 
 
 def test_a_place_is_given_back_when_its_holder_fails(settings) -> None:
     settings.WAITING_LIMIT = 1
-    room = waiting.WaitingRoom()
+    waiters = waiting.Waiters()
 
     def take_and(result: int) -> float:
-        with room.reserve_slot():
+        with waiters.reserve_slot():
             return 1 / result
 
     with pytest.raises(ZeroDivisionError):
@@ -122,9 +122,9 @@ def test_a_full_room_is_told_to_the_caller_before_money_is_held(
     alice: Person, settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.WAITING_LIMIT = 1
-    room = waiting.WaitingRoom()
-    monkeypatch.setattr(waiting, "reserve_slot", room.reserve_slot)
-    with room.reserve_slot():
+    waiters = waiting.Waiters()
+    monkeypatch.setattr(waiting, "reserve_slot", waiters.reserve_slot)
+    with waiters.reserve_slot():
         response = generate(alice)
     overloaded = (503, "service_unavailable_error", "server_is_overloaded", None)
     assert verdict(response) == overloaded
@@ -134,8 +134,8 @@ def test_a_full_room_is_told_to_the_caller_before_money_is_held(
     assert not Generation.objects.exists()
 
 
-def test_both_threads_are_started_once(room: waiting.WaitingRoom) -> None:
+def test_both_threads_are_started_once(waiters: waiting.Waiters) -> None:
     before = threading.active_count()
     for _ in range(3):
-        room._start_threads()
+        waiters._start_threads()
     assert threading.active_count() == before

@@ -35,7 +35,7 @@ mostly_not = st.sampled_from([False] * 4 + [True])
 sizes = st.sampled_from(list(SIZES))
 caps = st.sampled_from([None, None, None, 0, 19_999, 30_000, 58_000, 100_000])
 limits_in_flight = st.sampled_from([None, None, 1, 3, 4])
-# Of six keys, two for each organisation, and of those that replace them; the pauper calls seldom.
+# Of six keys, two for each organization, and of those that replace them; the pauper calls seldom.
 any_number = st.sampled_from([0, 0, 1, 1, 2, 2, 3, 4, 6, 6, 7])
 
 

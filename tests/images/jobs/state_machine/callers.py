@@ -61,7 +61,7 @@ class Callers(Clocks, OwnerChanges):
         at_midnight: bool,  # noqa: FBT001
         subscribers: list[tuple[int, bool]],
     ) -> Any:
-        """Limits for two organisations and a key of each, replaced keys, subscriptions, and jobs to play with."""
+        """Limits for two organizations and a key of each, replaced keys, subscriptions, and jobs to play with."""
         for number, lasts in subscribers:
             self.subscription_begins(number)
             if not lasts:
@@ -214,7 +214,7 @@ class Callers(Clocks, OwnerChanges):
         return self.admitted(admitted.job, held.line, call, offer, month)
 
     def in_the_playground(self, number: int, size: str) -> str | None:
-        """The same without a key: only the organisation's limits hold."""
+        """The same without a key: only the organization's limits hold."""
         organization = self.organization(number)
         asked: dict[str, Any] = {
             "model": FLUX_SCHNELL.id,

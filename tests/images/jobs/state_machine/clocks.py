@@ -1,4 +1,4 @@
-"""Time, and the chores that it rings for."""
+"""Time, and the periodic tasks that it starts."""
 
 from datetime import timedelta
 
@@ -39,9 +39,9 @@ class Clocks(BaseMachine):
             self.reap()
             self.purge()
 
-    @rule(chore=st.sampled_from(["reap", "seal", "seal", "seal", "purge", "sweep"]))
-    def beat_rings(self, chore: str) -> None:
-        getattr(self, chore)()
+    @rule(task=st.sampled_from(["reap", "seal", "seal", "seal", "purge", "sweep"]))
+    def beat_runs(self, task: str) -> None:
+        getattr(self, task)()
 
     def lease_runs_out(self, job: str) -> None:
         past = timezone.now() - timedelta(seconds=1)

@@ -10,7 +10,7 @@ from billing.ledger.payers import NoSubscription, SubscriptionEnded
 
 @dataclass
 class Owner:
-    """An organisation, or a line of keys: what it may spend and have in work."""
+    """An organization, or a line of keys: what it may spend and have in work."""
 
     cap: int | None = None
     in_flight: int | None = None
@@ -81,9 +81,9 @@ class Account:
     lines: dict[int, Owner] = field(default_factory=dict)
     keys: list[Key] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)
-    # The highest cap that admitted anything of (organisation, month); infinite without one.
+    # The highest cap that admitted anything of (organization, month); infinite without one.
     highest_cap: dict[tuple[int, date], float] = field(default_factory=dict)
-    # Captures under (organisation, Idempotency-Key) since that key was last free.
+    # Captures under (organization, Idempotency-Key) since that key was last free.
     captures: Counter[tuple[int, str]] = field(default_factory=Counter)
 
     def of(self, *, organization: int | None = None, line: int | None = None) -> list[Job]:
