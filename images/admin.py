@@ -1,4 +1,4 @@
-"""What staff see of generations, and how they give one back."""
+"""The staff's pages of generations, with their refund."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ class ImageInline(ReadOnlyInline):
 
 
 def _charge(job: Generation) -> str:
-    """What it cost and who paid."""
+    """The price and who paid it, or the state of the hold."""
     hold = job.hold
     if hold.state != Hold.State.CAPTURED:
         return f"{dollars(hold.amount_micros)}, {hold.state}"

@@ -36,7 +36,7 @@ FLUX_SCHNELL = Model(
     engine="flux",
 )
 MODELS: dict[str, Model] = {model.id: model for model in (FLUX_SCHNELL,)}
-# What pages begin with.
+# The model that pages show first, and that forms and examples use.
 DEFAULT_MODEL = FLUX_SCHNELL.id
 PROMPT_LIMIT = 1_000  # code points
 SEED_LIMIT = 2**32 - 1

@@ -45,7 +45,7 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         return self.filter(organization=organization).order_by("-created_at", "-pk")
 
     def queued(self, model: str) -> Self:
-        """The jobs that wait for a worker of this model, the oldest first. Whose turn it is: turns.py."""
+        """The jobs that wait for a worker of this model, the oldest first. queue/fairness.py says whose is next."""
         return self.filter(status=Generation.Status.QUEUED, model=model).order_by("created_at")
 
     def unfinished(self) -> Self:

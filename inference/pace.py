@@ -1,9 +1,9 @@
-"""How long pictures take here lately, for those who wait to be told."""
+"""How long pictures took lately on this worker, for the forecasts."""
 
 import time
 from typing import Any
 
-# Of each new picture; the last five or so decide.
+# Weight of each new picture: the last five or so decide.
 WEIGHT = 0.3
 # After so long without a picture the warm-up is the better guess: one slow picture must not have short
 # deadlines refused for good, since what is refused cannot show that pictures are fast again.

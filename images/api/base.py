@@ -50,7 +50,7 @@ class ApiView(APIView):
     content_negotiation_class = AlwaysJson
     # What a key must be allowed to do; None: any live key will do.
     scope: ClassVar[str | None] = None
-    # Whose answer this is, and what they had left when last looked; both unknown until the key is.
+    # The caller's key and the rate limits as last read; None until the key is known.
     key: ApiKey | None = None
     standing: RateLimitStatus | None = None
 
@@ -62,7 +62,7 @@ class ApiView(APIView):
         self.key = caller_key(request)
         check_permissions(key=self.key, scope=self.scope, address=caller_address(request.META))
         if method != "post":
-            # What draws takes its own, with the image's, once its body has proved to be valid.
+            # A generation takes a request and an image together, once its body has proved to be valid.
             self.charge_request()
 
     def charge_request(self) -> None:
@@ -76,9 +76,9 @@ class ApiView(APIView):
 
     def handle_exception(self, exc: Exception) -> Any:
         if isinstance(exc, InvalidApiKey):
-            # It was live when the call began: what is left is no business of its holder any more.
+            # The key was live when the call began; its limits are not told any more.
             self.key = None
-        # A refusal at the limits has just looked at them.
+        # A refusal by the rate limits has just read them.
         self.standing = getattr(exc, "standing", None) or self.standing
         return super().handle_exception(exc)
 
@@ -102,7 +102,7 @@ class ApiView(APIView):
             logger.exception("rate limit headers left out")
             return {}
 
-    # DRF would describe the view to whoever asks; the middleware answers OPTIONS before it gets here.
+    # DRF would describe the view to anybody; the middleware answers OPTIONS before it gets here.
     options = None  # type: ignore[assignment]
 
     @property

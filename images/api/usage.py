@@ -18,7 +18,7 @@ PLAIN_NAME = re.compile(r"[a-z_]{1,30}")
 PARAMETERS = ("start", "end", "bucket", "group_by")
 DEFAULT_SPAN = timedelta(days=7)
 LONGEST_DAYS = {"hour": 31, "day": 366}
-# Nothing of ours is older, and a plain date such as 20261122 is not a number of seconds.
+# EcoHash is younger, and a plain date such as 20261122 is not a number of seconds.
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(3000, 1, 1, tzinfo=UTC)
 SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
@@ -32,7 +32,7 @@ MOMENT = re.compile(
 
 
 @dataclass(frozen=True)
-class UsageAsked:
+class UsageQuery:
     """A query that passed: `start` included, `end` not."""
 
     start: datetime
@@ -47,16 +47,16 @@ class Usage(ApiView):
     scope = "usage.read"
 
     def get(self, request: Request) -> HttpResponseBase:
-        asked = read_query(request.query_params)
-        rows = rows_of(request, asked)
+        query = read_query(request.query_params)
+        rows = rows_of(request, query)
         return JsonResponse(
             {
                 "object": "usage",
-                "start": asked.start.isoformat(),
-                "end": asked.end.isoformat(),
-                "bucket": asked.bucket,
-                "group_by": asked.group_by,
-                "data": [describe(row, asked.group_by) for row in rows],
+                "start": query.start.isoformat(),
+                "end": query.end.isoformat(),
+                "bucket": query.bucket,
+                "group_by": query.group_by,
+                "data": [describe(row, query.group_by) for row in rows],
                 "total": {
                     "images": sum(row.images for row in rows),
                     "cost_micros": sum(row.micros for row in rows),
@@ -71,19 +71,19 @@ class UsageTable(ApiView):
     scope = "usage.read"
 
     def get(self, request: Request) -> HttpResponseBase:
-        asked = read_query(request.query_params)
-        filename = f"usage-{asked.start:%Y-%m-%d}-to-{asked.end:%Y-%m-%d}.csv"
-        return usage_csv.answer(rows_of(request, asked), group_by=asked.group_by, filename=filename)
+        query = read_query(request.query_params)
+        filename = f"usage-{query.start:%Y-%m-%d}-to-{query.end:%Y-%m-%d}.csv"
+        return usage_csv.answer(rows_of(request, query), group_by=query.group_by, filename=filename)
 
 
-def rows_of(request: Request, asked: UsageAsked) -> list[usage.Used]:
-    """What the ledger says."""
+def rows_of(request: Request, query: UsageQuery) -> list[usage.Used]:
+    """The rows of the ledger for this span, split as the query says."""
     return usage.report(
         caller_key(request).organization,
-        start=asked.start,
-        end=asked.end,
-        bucket=asked.bucket,
-        group_by=asked.group_by,
+        start=query.start,
+        end=query.end,
+        bucket=query.bucket,
+        group_by=query.group_by,
     )
 
 
@@ -103,7 +103,7 @@ def describe(row: usage.Used, group_by: list[str]) -> dict[str, Any]:
     }
 
 
-def read_query(query: QueryDict) -> UsageAsked:
+def read_query(query: QueryDict) -> UsageQuery:
     """The span and how it is split.
 
     Raises:
@@ -129,7 +129,7 @@ def read_query(query: QueryDict) -> UsageAsked:
     days = LONGEST_DAYS[bucket]
     if end - start > timedelta(days=days):
         refuse("start", f"By {bucket} a report covers at most {days} days. Ask for less at a time.")
-    return UsageAsked(start, end, bucket, read_groups(given.get("group_by")))
+    return UsageQuery(start, end, bucket, read_groups(given.get("group_by")))
 
 
 def read_moment(name: str, text: str) -> datetime:
@@ -168,7 +168,7 @@ def parsed(text: str) -> datetime | None:
 
 
 def read_groups(text: str | None) -> list[str]:
-    """What to split by, in the order asked.
+    """What to split by, in the given order.
 
     Raises:
         InvalidRequest: a name is unknown or repeated.

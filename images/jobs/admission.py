@@ -16,7 +16,7 @@ from images.models import Generation
 from images.queue import estimates
 
 TRIES = 3
-# What is said when nobody can know: before the first picture, or without a worker.
+# Told when the wait is unknown: before the first picture, or without a worker.
 UNKNOWN_WAIT_SECONDS = 5.0
 
 
@@ -72,7 +72,7 @@ def admit(request: GenerationRequest) -> Admitted:
         subject.give_back(requests=1, images=1)
         raise
     except Refusal as refusal:
-        # First of all, for the next look may refuse too.
+        # Before anything else, for the next statement may refuse too.
         standing = subject.give_back(images=1)
         # Another call with this key may have taken the last of the money, or the last free place.
         if job := idempotency.find(request):

@@ -69,7 +69,7 @@ def admit(request: GenerationRequest) -> Generation:
     forecast = estimates.forecast(MODELS[job.model])
     try:
         with (
-            organization_lock.acquire(job.organization_id, _give_connection_back),
+            organization_lock.acquire(job.organization_id, _close_connection),
             transaction.atomic(),
         ):
             api_key = _lock_caller(request)
@@ -151,7 +151,7 @@ def wait_until_finished(
 
     No database connection is held meanwhile. At the deadline a job that is still queued is given up
     and its money released. One that is being drawn goes on, will be charged, and the row returned is
-    unfinished. Who shares another's job waits for `seconds` of its own; the same holds for that row.
+    unfinished. A call that shares another's job waits for `seconds` of its own; the same holds for that row.
 
     Raises:
         CallerLeft: the caller hung up. A queued job that nobody else waits for is canceled, free of
@@ -162,7 +162,7 @@ def wait_until_finished(
     client = client or ClientConnection(None)
     with waiting.watch(job.id) as woken, client.watched(woken.set):
         # The waiter is registered by now, so an end after the first look will wake it.
-        while not (now := _look_if_possible(job)).is_finished:
+        while not (now := _read_if_possible(job)).is_finished:
             if client.has_left:
                 cancel_abandoned(job)
                 raise CallerLeft
@@ -175,27 +175,27 @@ def wait_until_finished(
             woken.wait((min(until, job_ends) if is_queued else until) - clock)
             woken.clear()
     # A worker may have taken it up, or finished it, in that very moment.
-    return now if now.is_finished else _look_if_possible(job)
+    return now if now.is_finished else _read_if_possible(job)
 
 
-def _look(job: Generation) -> Generation:
-    """The row as it is now, giving the connection back."""
+def _read(job: Generation) -> Generation:
+    """The row as it is now; closes the connection after the read."""
     try:
         return Generation.objects.select_related("hold", "image").get(pk=job.pk)
     finally:
-        _give_connection_back()
+        _close_connection()
 
 
-def _give_connection_back() -> None:
-    """Before a wait: there are fewer connections than threads."""
+def _close_connection() -> None:
+    """Close the connection before a wait: there are fewer connections than threads."""
     if not connection.in_atomic_block:
         connection.close()
 
 
-def _look_if_possible(job: Generation) -> Generation:
-    """The same, or the job as it was while the database is away: the poller wakes us when it is back."""
+def _read_if_possible(job: Generation) -> Generation:
+    """The row as it is now, or the job as given while the database is away: the poller wakes us when it is back."""
     try:
-        return _look(job)
+        return _read(job)
     except (DatabaseError, InterfaceError) as error:
         logger.warning("database away, still waiting", extra={"error": type(error).__name__})
         return job
@@ -212,7 +212,7 @@ def expire(job: Generation) -> bool:
 
 
 def _expire_if_possible(job: Generation) -> bool:
-    """The same; False also while the database is away, for then the job may be drawn and charged later."""
+    """`expire`; False also while the database is away, for then the job may be drawn and charged later."""
     try:
         return expire(job)
     except (DatabaseError, InterfaceError) as error:

@@ -1,4 +1,4 @@
-"""One call, one image, however often it is sent: which earlier job answers this call too.
+"""One call gets one image, however often it is sent: finds the earlier job that answers it too.
 
 With an Idempotency-Key the job itself is the record: the key stands on its row, unique in the
 organization, written in the transaction that admits it. A job that failed or expired gives the key
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 KEY_HEADER = "Idempotency-Key"
 KEY_LENGTH = 255
-# What the SDKs of OpenAI and others generated alike count their automatic retries in.
+# The SDKs of OpenAI, and others made by the same generator, count their automatic retries here.
 RETRY_HEADER = "x-stainless-retry-count"
 RETRY_WINDOW = timedelta(minutes=10)
 LIFETIME = timedelta(seconds=settings.IMAGE_LIFETIME_SECONDS)
@@ -70,11 +70,11 @@ def find_or_join(request: GenerationRequest) -> Generation | None:
     call = request.call
     if call and call.key is None and call.is_retry and request.api_key:
         return _join(request.api_key, call.body_digest)
-    named = _named(request)
+    named = _job_with_key(request)
     if named and has_lapsed(named):
         unchanged = Generation.objects.filter(pk=named.pk, idempotency_key=named.idempotency_key)
         unchanged.update(idempotency_key=None)
-    return _if_it_answers(named, request)
+    return _usable(named, request)
 
 
 def find(request: GenerationRequest) -> Generation | None:
@@ -83,10 +83,10 @@ def find(request: GenerationRequest) -> Generation | None:
     Raises:
         IdempotencyKeyReused: it has another body.
     """
-    return _if_it_answers(_named(request), request)
+    return _usable(_job_with_key(request), request)
 
 
-def _named(request: GenerationRequest) -> Generation | None:
+def _job_with_key(request: GenerationRequest) -> Generation | None:
     """The organization's job that has the call's key."""
     if request.call is None or request.call.key is None:
         return None
@@ -94,7 +94,12 @@ def _named(request: GenerationRequest) -> Generation | None:
     return jobs.filter(idempotency_key=request.call.key).select_related("hold", "image").first()
 
 
-def _if_it_answers(named: Generation | None, request: GenerationRequest) -> Generation | None:
+def _usable(named: Generation | None, request: GenerationRequest) -> Generation | None:
+    """The named job if it answers this call; None where its key has lapsed.
+
+    Raises:
+        IdempotencyKeyReused: it has another body.
+    """
     if named is None or has_lapsed(named):
         return None
     if request.call and request.call.body_digest != named.body_digest:
@@ -118,7 +123,7 @@ def joinable(api_key: ApiKey, body_digest: str) -> GenerationQuerySet:
         idempotency_key=None,
         joined_at=None,
         answered_at=None,
-        # One without a picture is no help to somebody who still wants one, and cost nothing.
+        # A job that ended without a picture cost nothing, and its caller still wants an image.
         status__in=[*Generation.UNFINISHED, Generation.Status.SUCCEEDED],
     ).order_by("-created_at")
 

@@ -109,7 +109,7 @@ class ContentPolicyViolation(Refusal):
     )
 
 
-# What a caller is told about each endthat is not a picture.
+# What a caller is told about each end that is not a picture.
 REFUSAL_OF: dict[str, type[Refusal]] = {
     Generation.Status.FAILED: GenerationFailed,
     Generation.Status.CANCELED: GenerationCanceled,

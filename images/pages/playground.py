@@ -44,11 +44,11 @@ def playground(request: OrganizationRequest) -> HttpResponse:
         return draw(request)
     if like := request.GET.get("like"):
         jobs = Generation.objects.for_organization(request.organization)
-        return desk(request, form_like(get_object_or_404(jobs, pk=like)))
+        return render_page(request, form_like(get_object_or_404(jobs, pk=like)))
     offered: dict[str, Collection[str]] = {"model": MODELS, "size": SIZES}
     chosen = {name: request.GET.get(name) for name in offered}
     initial = {name: value for name, value in chosen.items() if value in offered[name]}
-    return desk(request, PlaygroundForm(initial=initial))
+    return render_page(request, PlaygroundForm(initial=initial))
 
 
 @requires(Permission.GENERATE)
@@ -56,7 +56,7 @@ def draw(request: OrganizationRequest) -> HttpResponse:
     """Admit what was asked for and show the run, or say next to the form why not."""
     form = PlaygroundForm(request.POST)
     if not form.is_valid():
-        return refused(request, form)
+        return render_refusal(request, form)
     try:
         admitted = admission.admit(
             GenerationRequest(
@@ -74,20 +74,20 @@ def draw(request: OrganizationRequest) -> HttpResponse:
         raise PermissionDenied(str(refusal)) from None
     except Refusal as refusal:
         form.add_error(None, str(refusal))
-        return refused(request, form, out_of_credit=isinstance(refusal, InsufficientQuota))
+        return render_refusal(request, form, out_of_credit=isinstance(refusal, InsufficientQuota))
     if not wants_fragment(request):
         return redirect("playground_run", admitted.job.pk)
-    response = stage(request, admitted.job)
+    response = render_run(request, admitted.job)
     response["HX-Push-Url"] = f"/playground/{admitted.job.pk}"
     return response
 
 
-def refused(
+def render_refusal(
     request: OrganizationRequest, form: PlaygroundForm, *, out_of_credit: bool = False
 ) -> HttpResponse:
     """The form again with what is wrong beside it; what was typed is kept."""
     if not wants_fragment(request):
-        return desk(request, form, status=422, out_of_credit=out_of_credit)
+        return render_page(request, form, status=422, out_of_credit=out_of_credit)
     context = form_context(request, form) | {"out_of_credit": out_of_credit}
     response = render(request, "playground/form.html", context, status=422)
     response["HX-Retarget"] = "#playground-form"
@@ -98,9 +98,9 @@ def refused(
 @require_safe
 @members_only
 def run(request: OrganizationRequest, pk: str) -> HttpResponse:
-    """The desk with one run on it."""
+    """The page with one run on it."""
     job = find(request, pk)
-    return desk(request, form_like(job), job=job)
+    return render_page(request, form_like(job), job=job)
 
 
 @require_safe
@@ -108,7 +108,7 @@ def run(request: OrganizationRequest, pk: str) -> HttpResponse:
 @members_only
 def state(request: OrganizationRequest, pk: str) -> HttpResponse:
     """One run as it is now, for the page to put in place of what it shows."""
-    return stage(request, find(request, pk))
+    return render_run(request, find(request, pk))
 
 
 @require_POST
@@ -118,7 +118,7 @@ def cancel(request: OrganizationRequest, pk: str) -> HttpResponse:
     generation.cancel(find(request, pk))
     if not wants_fragment(request):
         return redirect("playground_run", pk)
-    return stage(request, find(request, pk))
+    return render_run(request, find(request, pk))
 
 
 @require_safe
@@ -129,7 +129,7 @@ def history(request: OrganizationRequest) -> HttpResponse:
     return render(request, "playground/history.html", {"history": last_runs(request)})
 
 
-def desk(
+def render_page(
     request: OrganizationRequest,
     form: PlaygroundForm,
     *,
@@ -137,7 +137,7 @@ def desk(
     status: int = 200,
     out_of_credit: bool = False,
 ) -> HttpResponse:
-    """The whole page."""
+    """The whole page, with a form and at most one run."""
     context = form_context(request, form) | {
         "history": last_runs(request),
         "out_of_credit": out_of_credit,
@@ -146,7 +146,7 @@ def desk(
     return render(request, "playground/page.html", context, status=status)
 
 
-def stage(request: OrganizationRequest, job: Generation) -> HttpResponse:
+def render_run(request: OrganizationRequest, job: Generation) -> HttpResponse:
     """The run and the credit left. Its beginning and its end are events, so that the history follows."""
     context = {"run": run_context(job), "credit": credit_of(request)}
     response = render(request, "playground/stage.html", context)
@@ -156,7 +156,7 @@ def stage(request: OrganizationRequest, job: Generation) -> HttpResponse:
 
 
 def form_context(request: OrganizationRequest, form: PlaygroundForm) -> dict[str, Any]:
-    """What the form shows beside its fields: prices, credit left, and who would draw."""
+    """What the form shows beside its fields: prices, credit left, and the workers of the model."""
     chosen = form["model"].value()
     model = chosen if chosen in MODELS else DEFAULT_MODEL
     prices = pricing.prices_in_force(model)
@@ -174,7 +174,7 @@ def form_context(request: OrganizationRequest, form: PlaygroundForm) -> dict[str
 
 
 def credit_of(request: OrganizationRequest) -> Credit | None:
-    """What the organization may spend."""
+    """The organization's credit row, if it has one."""
     return Credit.objects.filter(organization=request.organization).first()
 
 
@@ -214,5 +214,5 @@ def form_like(job: Generation) -> PlaygroundForm:
 
 
 def wants_fragment(request: HttpRequest) -> bool:
-    """Whether the page's script asks, and not the browser itself."""
+    """Whether the page's script sent the request, and not the browser itself."""
     return request.headers.get("HX-Request") == "true"

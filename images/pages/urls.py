@@ -1,4 +1,4 @@
-"""Addresses of the pages about images. Those of the API stand in `api_urls.py`."""
+"""Addresses of the pages about images. Those of the API are in images/api/urls.py."""
 
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter

@@ -11,7 +11,7 @@ from images.models import Generation, GenerationQuerySet
 from images.queue import signals
 from images.queue.fairness import organizations_in_order
 
-# A forecast is kept for so long, so that a crowd of callers asks once.
+# A forecast is kept for so long, so that a crowd of callers costs one.
 FORECAST_SECONDS = 1.0
 # Encoding and storing a drawn picture, charging for it and waking its caller, generously.
 DELIVERY_SECONDS = 0.5

@@ -32,7 +32,7 @@ DEAD_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
 PERIODIC_TASKS = "ecohash:chores"
 # Redis' own clock, so that hosts need not agree on the time.
 RECORD_RUN = "redis.call('HSET', KEYS[1], ARGV[1], redis.call('TIME')[1])"
-# A caller stands behind most questions.
+# A caller waits for most of these calls.
 REDIS_TIMEOUT_SECONDS = 1
 LISTENING_TIMEOUT_SECONDS = 5
 
@@ -60,12 +60,12 @@ def client() -> redis.Redis:
 
 @cache
 def listener() -> redis.Redis:
-    """The same for whoever waits for what others publish."""
+    """A connection pool for subscribers, who wait longer."""
     return _connect(LISTENING_TIMEOUT_SECONDS)
 
 
 def _connect(timeout_seconds: float) -> redis.Redis:
-    """A pool of connections of which none waits longer than that."""
+    """A connection pool with this timeout for every socket."""
     return redis.Redis.from_url(
         settings.REDIS_URL,
         decode_responses=True,

@@ -27,7 +27,7 @@ from inference.engines.base import (
 
 library_logs.silence_library_logs()
 # Here, not at the first load: the libraries take seconds to import, a checkpoint a fraction of one.
-from diffusers import FluxPipeline  # noqa: E402 - talks while it is imported, so after the hush
+from diffusers import FluxPipeline  # noqa: E402 - talks while it is imported, so after its logs are silenced
 
 WARM_UP_PROMPT = "a red circle"
 # What from_pretrained raises for files that are missing, unreadable, of other shapes or too big.
@@ -207,7 +207,7 @@ def _folder_of(model: str) -> Path:
     folder = Path(model).expanduser()
     if folder.is_dir():
         return folder
-    # The hub would be asked for a mistyped path, and answer with a riddle.
+    # The hub would be asked for a mistyped path, and answer with an error that does not name it.
     if model.startswith(("/", ".", "~")) or model.count("/") != 1:
         message = f"FLUX_MODEL is {model!r}: no such folder, and no hub id (owner/name) either."
         raise EngineUnavailable(message)

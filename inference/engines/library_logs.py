@@ -1,6 +1,6 @@
 """Silence around the model's libraries: prompts stay out of every log, chatter out of the worker's.
 
-Call `hush` before diffusers' or transformers' classes are first touched: they talk while they are
+Call `silence_library_logs` before diffusers' or transformers' classes are first touched: they talk while they are
 imported.
 """
 

@@ -9,8 +9,7 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, Membership
 from billing.ledger import usage
-from images.jobs import generation as life
-from images.jobs import leases
+from images.jobs import generation, leases
 from images.models import Generation
 from tests.cast import Person
 from tests.images import make
@@ -71,7 +70,7 @@ def test_a_newcomer_sees_three_steps_that_follow_the_database(
 
 def test_home_counts_only_what_was_delivered(alice: Person, alice_client: Client) -> None:
     make.succeeded(alice)
-    life.expire(make.queued(alice))
+    generation.expire(make.queued(alice))
     context = alice_client.get("/dashboard").context
     assert (context["today"].images, context["today"].micros) == (1, make.PRICE)
     assert context["success"] == 50.0

@@ -9,8 +9,7 @@ from django.test import Client
 from accounts.callers import NotAMember
 from billing.models import Hold
 from images.catalog import PROMPT_LIMIT
-from images.jobs import admission, leases
-from images.jobs import generation as life
+from images.jobs import admission, generation, leases
 from images.models import Generation
 from images.queue import signals
 from tests.cast import Person
@@ -62,7 +61,7 @@ def test_without_scripts_the_page_loads_itself_again_until_the_run_has_ended(
     refresh = '<noscript><meta http-equiv="refresh"'
     job = make.queued(alice)
     assert refresh in flat(alice_client.get(f"/playground/{job.pk}").content.decode())
-    life.expire(job)
+    generation.expire(job)
     assert refresh not in flat(alice_client.get(f"/playground/{job.pk}").content.decode())
 
 

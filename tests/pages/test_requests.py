@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.test import Client
 from django.utils import timezone
 
-from images.jobs import generation as life
+from images.jobs import generation
 from images.models import Generation, Image
 from tests.cast import Person
 from tests.images import make
@@ -65,7 +65,7 @@ def test_a_failure_is_told_in_words_with_its_exact_cause(
     alice: Person, alice_client: Client
 ) -> None:
     job = make.running(alice)
-    life.give_up(job, Generation.Status.FAILED, "worker_lost")
+    generation.give_up(job, Generation.Status.FAILED, "worker_lost")
     page = alice_client.get(f"/dashboard/requests/{job.pk}").content.decode()
     assert "could not be drawn" in page
     assert "worker_lost" in page
@@ -77,7 +77,7 @@ def test_every_end_without_a_picture_has_its_explanation(
 ) -> None:
     for status in ("failed", "canceled", "expired"):
         job = make.queued(alice)
-        life.give_up(job, Generation.Status(status), "test")
+        generation.give_up(job, Generation.Status(status), "test")
         page = alice_client.get(f"/playground/{job.pk}").content.decode()
         assert "Nothing was charged" in page
 

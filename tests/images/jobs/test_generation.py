@@ -272,7 +272,7 @@ def test_several_may_wait_for_the_same_job(alice: Person) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_no_database_connection_is_held_while_waiting(alice: Person) -> None:
     job = make.queued(alice, deadline_seconds=0.2)
-    generation._look(job)
+    generation._read(job)
     assert connection.connection is None
 
 
