@@ -50,7 +50,7 @@ class OrganizationAdmin(ActionsAdmin):
     )
     readonly_fields = ("images", "revenue", "credit_left", *organizations.FACTS)
     inlines = (MembershipInline, ApiKeyInline)
-    acts = organizations.ACTS
+    admin_actions = organizations.ADMIN_ACTIONS
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Organization]:
         """Each organization with its sums; subqueries, since joins would multiply one another."""

@@ -49,15 +49,15 @@ def _not_refundable(job: Generation) -> str:
 REFUND = AdminAction(
     name="refund",
     label="Refund this image",
-    label_of_several="Refund the chosen images",
+    label_for_many="Refund the chosen images",
     explanation=(
         "What the image cost is given back to whoever paid: as credit, or off the next invoice. The ledger gets "
         "an entry, and the customer reads the reason there. It cannot be taken back. The picture stays."
     ),
     form=ReasonForm,
     describe=lambda job: f"{job} of {job.organization}: {_charge(job)}",
-    do=_refund,
-    why_not=_not_refundable,
+    run=_refund,
+    unavailable_because=_not_refundable,
 )
 
 
@@ -82,7 +82,7 @@ class GenerationAdmin(ActionsAdmin):
     ordering = ("-created_at",)
     inlines = (ImageInline,)
     readonly_fields = ("charge",)
-    acts = (REFUND,)
+    admin_actions = (REFUND,)
 
     @admin.display()
     def charge(self, job: Generation) -> str:

@@ -1,4 +1,4 @@
-"""What staff see of money, and do about it."""
+"""The admin of billing: each module registers pages, and the actions on them."""
 
 from billing.admin import money, payment, usage
 

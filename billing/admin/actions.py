@@ -1,7 +1,7 @@
-"""What staff may do in the admin, though no page can be edited: acts.
+"""Actions that staff take in the admin, where no row can be edited.
 
-Each has a page that says what will happen and, where it gives or stops something, asks why. It is done by
-POST, outside of any transaction, and stands in the history of its row.
+Each has a page that says what will happen and, where it gives or stops something, asks why. A POST runs it,
+outside of any transaction, and records it in the history of its row.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +33,7 @@ MOST_ROWS = 50
 
 
 class ActionForm(forms.Form):
-    """What an act asks: nothing but to be confirmed. Where it is about one row, the form knows it."""
+    """The form of an action that asks for nothing but confirmation; `row` is set where it is about one row."""
 
     def __init__(self, data: Any = None, *, row: Any = None) -> None:
         super().__init__(data)
@@ -41,7 +41,7 @@ class ActionForm(forms.Form):
 
 
 class ReasonForm(ActionForm):
-    """Why."""
+    """The reason for an action."""
 
     reason = forms.CharField(
         max_length=LONGEST_REASON,
@@ -51,7 +51,7 @@ class ReasonForm(ActionForm):
 
 
 class AmountField(DollarField):
-    """Dollars to be given."""
+    """An amount in dollars above zero, as micro-dollars once it is valid."""
 
     def __init__(self) -> None:
         super().__init__(label="Amount in dollars", placeholder="5.00")
@@ -71,68 +71,68 @@ class AmountField(DollarField):
 
 
 class AmountForm(ReasonForm):
-    """How much, and why."""
+    """An amount, and the reason for it."""
 
     amount_micros = AmountField()
     field_order = ("amount_micros", "reason")
 
 
-class NotDone(Exception):
-    """Nothing happened with this row; the text says why."""
+class ActionRefused(Exception):
+    """The action changed nothing of this row; the text says why."""
 
 
-def _never(_row: Any) -> str:
+def _always_available(_row: Any) -> str:
     return ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdminAction:
-    """One thing that may be done with a row: how its page reads, and the verb behind it.
+    """An action on a row: the texts of its page, and the function that it runs.
 
     `explanation` says what will happen; `describe` is a line about the row.
-    `do` is called with the row, `by` (an e-mail address) and what the form asked, and yields a sentence for
-    each thing that it has done. It may raise NotDone, NotRefundable and GatewayError.
-    `why_not` says why it cannot be done with that row, and nothing where it can.
-    `label_of_several` is for the list's menu; without one it is done from the row's own page alone.
-    What is `of_everything` is not about a row (which is None): the list offers it, and pages of rows that need it.
+    `run` is called with the row, `by` (an e-mail address) and what the form asked, and yields a sentence for
+    each thing that it has done. It may raise ActionRefused, NotRefundable and GatewayError.
+    `unavailable_because` says why the action cannot be run on that row; empty where it can.
+    `label_for_many` is for the list's menu; without one only the row's own page offers the action.
+    An action `without_row` is not about a row (which is None): the list offers it, and pages of rows that need it.
     """
 
     name: str
     label: str
     explanation: str
-    do: Callable[..., Iterator[str]]
+    run: Callable[..., Iterator[str]]
     form: type[ActionForm] = ActionForm
     describe: Callable[[Any], str] = str
-    why_not: Callable[[Any], str] = _never
-    label_of_several: str = ""
-    of_everything: bool = False
+    unavailable_because: Callable[[Any], str] = _always_available
+    label_for_many: str = ""
+    without_row: bool = False
 
 
 class ActionsAdmin(ReadOnlyAdmin):
-    """Rows that can be looked at, and acted upon by the verbs of `acts`."""
+    """Rows that can be read, and changed only by the actions of `admin_actions`."""
 
-    acts: tuple[AdminAction, ...] = ()
+    admin_actions: tuple[AdminAction, ...] = ()
 
     def has_action_permission(self, request: HttpRequest) -> bool:
-        """Those who could change the row, were it to be changed."""
+        """Whether Django's permission to change the row is granted: it stands for all actions."""
         codename = get_permission_codename("change", self.opts)
         return request.user.has_perm(f"{self.opts.app_label}.{codename}")
 
     def _allowed(self, request: HttpRequest) -> tuple[AdminAction, ...]:
-        return self.acts if self.has_action_permission(request) else ()
+        return self.admin_actions if self.has_action_permission(request) else ()
 
-    # --- where acts are offered ---------------------------------------------------------------
+    # --- where actions are offered ------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.act_view)
+        view = self.admin_site.admin_view(self.action_view)
         return [path("act/<slug:name>/", view, name=self._url_name("act")), *super().get_urls()]
 
     def _url_name(self, page: str) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_{page}"
 
-    def act_url(self, act: AdminAction, rows: Iterable[Any] = ()) -> str:
-        """Its page."""
-        address = reverse(f"admin:{self._url_name('act')}", args=[act.name])
+    def action_url(self, action: AdminAction, rows: Iterable[Any] = ()) -> str:
+        """The address of the action's page, for those rows."""
+        address = reverse(f"admin:{self._url_name('act')}", args=[action.name])
         asked = urlencode([("pk", row.pk) for row in rows])
         return f"{address}?{asked}" if asked else address
 
@@ -143,72 +143,74 @@ class ActionsAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """The row's page, with what can be done with it now."""
+        """The row's page, with the actions that are available for it now."""
         row = self.get_object(request, unquote(object_id))
         offered = [
-            (act.label, self.act_url(act, [] if act.of_everything else [row]))
-            for act in self._allowed(request)
-            if row and not act.why_not(row)
+            (action.label, self.action_url(action, [] if action.without_row else [row]))
+            for action in self._allowed(request)
+            if row and not action.unavailable_because(row)
         ]
-        context = {"acts": offered, **(extra_context or {})}
+        context = {"offered_actions": offered, **(extra_context or {})}
         return super().change_view(request, object_id, form_url, context)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The list, with what can be done about all of it."""
+        """The list, with the actions that are about no row."""
         offered = [
-            (act.label, self.act_url(act))
-            for act in self._allowed(request)
-            if act.of_everything and not act.why_not(None)
+            (action.label, self.action_url(action))
+            for action in self._allowed(request)
+            if action.without_row and not action.unavailable_because(None)
         ]
-        return super().changelist_view(request, {"acts": offered, **(extra_context or {})})
+        return super().changelist_view(
+            request, {"offered_actions": offered, **(extra_context or {})}
+        )
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """The list's menu."""
+        """The actions of the list's menu, which are run on the chosen rows."""
         return {
-            act.name: (partial(_choose, act), act.name, act.label_of_several)
-            for act in self._allowed(request)
-            if act.label_of_several
+            action.name: (partial(_open_page, action), action.name, action.label_for_many)
+            for action in self._allowed(request)
+            if action.label_for_many
         }
 
-    # --- an act's page ------------------------------------------------------------------------
+    # --- an action's page ---------------------------------------------------------------------
 
-    def act_view(self, request: HttpRequest, name: str) -> HttpResponse:
-        """Say what will happen; do it by POST."""
-        act = next((each for each in self.acts if each.name == name), None)
-        if act is None:
+    def action_view(self, request: HttpRequest, name: str) -> HttpResponse:
+        """Say what will happen; a POST runs the action."""
+        action = next((each for each in self.admin_actions if each.name == name), None)
+        if action is None:
             raise Http404
         if not self.has_action_permission(request):
             raise PermissionDenied
-        rows = [None] if act.of_everything else self._rows(request, act)
-        judged = [(row, act.why_not(row)) for row in rows]
-        able = [row for row, why_not in judged if not why_not]
-        skipped = [(row, why_not) for row, why_not in judged if why_not]
+        rows = [None] if action.without_row else self._rows(request, action)
+        reasons = [(row, action.unavailable_because(row)) for row in rows]
+        able = [row for row, reason in reasons if not reason]
+        skipped = [_about(row, reason) for row, reason in reasons if reason]
         posted = request.POST if request.method == "POST" else None
-        form = act.form(posted, row=able[0] if len(able) == 1 else None)
+        form = action.form(posted, row=able[0] if len(able) == 1 else None)
         back = self._page_of(rows)
         if posted is not None and (not able or form.is_valid()):
-            told = [(messages.WARNING, _about(row, why_not)) for row, why_not in skipped]
+            told = [(messages.WARNING, sentence) for sentence in skipped]
             for row in able:
-                told += self._carry_out(request, act, row, form.cleaned_data)
+                told += self._run(request, action, row, form.cleaned_data)
             _tell(request, told)
             return redirect(back)
         context = {
             **self.admin_site.each_context(request),
-            "title": act.label if len(rows) == 1 else act.label_of_several,
+            "title": action.label if len(rows) == 1 else action.label_for_many,
             "opts": self.opts,
-            "act": act,
-            "lines": [] if act.of_everything else [act.describe(row) for row in able],
-            "skipped": [_about(row, why_not) for row, why_not in skipped],
+            "action": action,
+            "lines": [] if action.without_row else [action.describe(row) for row in able],
+            "skipped": skipped,
             "can_be_done": bool(able),
             "form": form,
             "back": back,
         }
-        return TemplateResponse(request, "admin/act.html", context)
+        return TemplateResponse(request, "admin/action.html", context)
 
-    def _rows(self, request: HttpRequest, act: AdminAction) -> list[Model]:
-        most = MOST_ROWS if act.label_of_several else 1
+    def _rows(self, request: HttpRequest, action: AdminAction) -> list[Model]:
+        most = MOST_ROWS if action.label_for_many else 1
         asked = dict.fromkeys(request.GET.getlist("pk"))
         rows = [row for pk in list(asked)[:most] if (row := self.get_object(request, pk))]
         if not rows:
@@ -216,21 +218,21 @@ class ActionsAdmin(ReadOnlyAdmin):
         return rows
 
     def _page_of(self, rows: list[Any]) -> str:
-        """Where to go afterwards."""
+        """The page to return to: that of the only row, else the list."""
         if len(rows) == 1 and rows[0]:
             return reverse(f"admin:{self._url_name('change')}", args=[quote(rows[0].pk)])
         return reverse(f"admin:{self._url_name('changelist')}")
 
-    def _carry_out(
-        self, request: HttpRequest, act: AdminAction, row: Any, asked: dict[str, Any]
+    def _run(
+        self, request: HttpRequest, action: AdminAction, row: Any, asked: dict[str, Any]
     ) -> list[tuple[int, str]]:
-        """Do it with one row; what came of it, for the messages and for the row's history."""
+        """Run the action on one row; returns its outcome as (message level, sentence), which the history keeps too."""
         told: list[tuple[int, str]] = []
         try:
-            for sentence in act.do(row, by=request.user.get_username(), **asked):
+            for sentence in action.run(row, by=request.user.get_username(), **asked):
                 told.append((messages.SUCCESS, sentence))  # noqa: PERF401 - kept where an error ends it
-        except (NotDone, NotRefundable) as why:
-            told.append((messages.WARNING, _about(row, why)))
+        except (ActionRefused, NotRefundable) as refusal:
+            told.append((messages.WARNING, _about(row, refusal)))
         except GatewayError as error:
             told.append((messages.ERROR, _about(row, f"Nothing is lost; try again. {error}")))
         because = f" ({asked['reason']})" if "reason" in asked else ""
@@ -240,27 +242,27 @@ class ActionsAdmin(ReadOnlyAdmin):
             object_id=row.pk if row else None,
             object_repr=str(row or self.opts.verbose_name_plural)[:200],
             action_flag=CHANGE,
-            change_message=f"{act.label}{because}: {' '.join(sentence for _, sentence in told)}",
+            change_message=f"{action.label}{because}: {' '.join(sentence for _, sentence in told)}",
         )
         return told
 
 
-def _about(row: Any, said: object) -> str:
-    return f"{row}: {said}" if row else str(said)
+def _about(row: Any, text: object) -> str:
+    return f"{row}: {text}" if row else str(text)
 
 
 def _tell(request: HttpRequest, told: list[tuple[int, str]]) -> None:
-    """One message for each level."""
+    """Show one message for each level."""
     for level in sorted({level for level, _ in told}):
         lines = ([sentence] for each, sentence in told if each == level)
         messages.add_message(request, level, format_html_join("", "<div>{}</div>", lines))
 
 
-def _choose(
-    act: AdminAction, page: ActionsAdmin, request: HttpRequest, chosen: QuerySet[Model]
+def _open_page(
+    action: AdminAction, page: ActionsAdmin, request: HttpRequest, chosen: QuerySet[Model]
 ) -> HttpResponse | None:
-    """From the list to the page of the act."""
+    """Redirect from the list's menu to the page of the action."""
     if chosen.count() > MOST_ROWS:
         page.message_user(request, f"Choose at most {MOST_ROWS} rows at once.", messages.ERROR)
         return None
-    return redirect(page.act_url(act, chosen))
+    return redirect(page.action_url(action, chosen))

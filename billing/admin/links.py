@@ -13,7 +13,7 @@ NOTHING = "–"
 
 
 def at_stripe(kind: str, key: str | None) -> str:
-    """The id, linked to where Stripe shows it (`customers`, `subscriptions`, `prices`, `events`).
+    """The id, linked to Stripe's page about it (`kind` is `customers`, `subscriptions`, `prices`, `events`).
 
     The sandbox shows everything on one page.
     """
@@ -28,14 +28,14 @@ def at_stripe(kind: str, key: str | None) -> str:
 
 
 def page_of(row: Model, text: object = None) -> str:
-    """The row, linked to its page."""
-    opts = row._meta  # noqa: SLF001 - Django's documented door
+    """The text, or the row's own, linked to the row's page."""
+    opts = row._meta  # noqa: SLF001 - documented by Django
     address = reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[quote(row.pk)])
     return format_html('<a href="{}">{}</a>', address, text or row)
 
 
 def list_of(model: type[Model], text: str, **where: Any) -> str:
     """The text, linked to a list of those rows."""
-    opts = model._meta  # noqa: SLF001 - Django's documented door
+    opts = model._meta  # noqa: SLF001 - documented by Django
     address = reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist")
     return format_html('<a href="{}?{}">{}</a>', address, urlencode(where), text)

@@ -1,4 +1,4 @@
-"""What staff see of money as it is spent."""
+"""Prices, credit, budgets, holds and the ledger in the admin."""
 
 from django.contrib import admin
 
@@ -13,7 +13,6 @@ class AmountAdmin(ReadOnlyAdmin):
 
     @admin.display(ordering="amount_micros")
     def amount(self, row: Price | Hold | LedgerEntry) -> str:
-        """In dollars."""
         return dollars(row.amount_micros)
 
 
@@ -32,22 +31,18 @@ class CreditAdmin(ReadOnlyAdmin):
 
     @admin.display(ordering="granted_micros")
     def granted(self, credit: Credit) -> str:
-        """In dollars."""
         return dollars(credit.granted_micros)
 
     @admin.display(ordering="pending_micros")
     def pending(self, credit: Credit) -> str:
-        """In dollars."""
         return dollars(credit.pending_micros)
 
     @admin.display(ordering="posted_micros")
     def posted(self, credit: Credit) -> str:
-        """In dollars."""
         return dollars(credit.posted_micros)
 
     @admin.display()
     def remaining(self, credit: Credit) -> str:
-        """In dollars."""
         return dollars(credit.remaining_micros)
 
 
@@ -79,12 +74,10 @@ class BudgetAdmin(ReadOnlyAdmin):
 
     @admin.display(ordering="pending_micros")
     def pending(self, budget: Budget) -> str:
-        """In dollars."""
         return dollars(budget.pending_micros)
 
     @admin.display(ordering="posted_micros")
     def posted(self, budget: Budget) -> str:
-        """In dollars."""
         return dollars(budget.posted_micros)
 
 
@@ -98,17 +91,15 @@ class SpendAlertAdmin(ReadOnlyAdmin):
 
     @admin.display(ordering="percent")
     def share(self, alert: SpendAlert) -> str:
-        """How much of the cap was spent."""
+        """The share of the cap that was spent, in percent."""
         return f"{alert.percent} %"
 
     @admin.display(ordering="cap_micros")
     def cap(self, alert: SpendAlert) -> str:
-        """In dollars."""
         return dollars(alert.cap_micros)
 
     @admin.display(ordering="spent_micros")
     def spent(self, alert: SpendAlert) -> str:
-        """In dollars, when the alert was made."""
         return dollars(alert.spent_micros)
 
 
@@ -131,7 +122,7 @@ class HoldAdmin(AmountAdmin):
 
     @admin.display()
     def image(self, hold: Hold) -> str:
-        """Its page."""
+        """The image's id, linked to its page."""
         generation = getattr(hold, "generation", None)
         return page_of(generation) if generation else NOTHING
 

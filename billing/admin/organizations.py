@@ -1,4 +1,4 @@
-"""How an organisation stands with its payments, and what staff may do about it: parts of its page."""
+"""The payments of an organization on its page of the admin, and the actions that staff can take there."""
 
 from collections.abc import Iterator
 from typing import Any, cast
@@ -14,7 +14,7 @@ from django.utils.html import format_html
 
 from accounts.models import Organization
 from billing import refunds
-from billing.admin.actions import AdminAction, AmountForm, NotDone, ReasonForm
+from billing.admin.actions import ActionRefused, AdminAction, AmountForm, ReasonForm
 from billing.admin.links import NOTHING, at_stripe, list_of, page_of
 from billing.amounts import dollars
 from billing.ledger import holds, month_to_date, period_to_date
@@ -29,7 +29,7 @@ def _row_of(organization: Organization) -> Subscription | None:
     return getattr(organization, "subscription", None)
 
 
-# --- acts -----------------------------------------------------------------------------------------
+# --- actions --------------------------------------------------------------------------------------
 
 
 def _refundable(organization: Organization) -> str:
@@ -48,7 +48,7 @@ def _refund(
 
 
 def where_to(refund: Refund) -> str:
-    """The end of a sentence about it."""
+    """Where the refund went, as the end of a sentence about it."""
     is_credit = refund.entry.credit == Account.CUSTOMER_CREDIT
     return " as credit" if is_credit else ", off the next invoice"
 
@@ -65,7 +65,7 @@ def _grant(
             created_at__gt=timezone.now() - refunds.SAME_AGAIN,
         )
         if just_now.exists():
-            raise NotDone(
+            raise ActionRefused(
                 "That credit was given for that reason a moment ago. If it is meant twice, say so in the reason."
             )
         holds.grant(organization=organization, amount_micros=amount_micros, reason=reason)
@@ -80,7 +80,7 @@ def _freeze(organization: Organization, *, by: str, reason: str) -> Iterator[str
 
 
 class UnfreezeForm(ReasonForm):
-    """Which reasons are gone: those that the page showed, not one that came since."""
+    """Which of the reasons that the page showed are gone; one that was added since stays."""
 
     gone = forms.MultipleChoiceField(
         label="No longer a reason",
@@ -104,7 +104,7 @@ def _unfreeze(organization: Organization, *, gone: list[str], **_: Any) -> Itera
     if goes_on:
         yield f"Work of {organization} goes on."
     else:
-        raise NotDone("It stays stopped, for another reason stands.")
+        raise ActionRefused("It stays stopped, for another reason stands.")
 
 
 def _not_frozen(organization: Organization) -> str:
@@ -112,7 +112,7 @@ def _not_frozen(organization: Organization) -> str:
     return "" if row and row.frozen_at else "Nothing stops its work."
 
 
-ACTS = (
+ADMIN_ACTIONS = (
     AdminAction(
         name="refund",
         label="Refund an amount",
@@ -123,7 +123,7 @@ ACTS = (
         ),
         form=AmountForm,
         describe=_refundable,
-        do=_refund,
+        run=_refund,
     ),
     AdminAction(
         name="grant",
@@ -133,7 +133,7 @@ ACTS = (
             "an entry, and the customer reads the reason there. It cannot be taken back."
         ),
         form=AmountForm,
-        do=_grant,
+        run=_grant,
     ),
     AdminAction(
         name="stop",
@@ -143,15 +143,15 @@ ACTS = (
             "look after its money get a mail, and so does staff. The reason is for staff."
         ),
         form=ReasonForm,
-        do=_freeze,
+        run=_freeze,
     ),
     AdminAction(
         name="go-on",
         label="Let work go on",
         explanation="New images are accepted again, as soon as no reason against it is left.",
         form=UnfreezeForm,
-        do=_unfreeze,
-        why_not=_not_frozen,
+        run=_unfreeze,
+        unavailable_because=_not_frozen,
     ),
 )
 
@@ -169,14 +169,14 @@ def _count(number: int, noun: str) -> str:
 
 @admin.display(description="Subscription")
 def subscription(organization: Organization) -> str:
-    """Its status, which leads to its page."""
+    """Its status, linked to its page."""
     row = _row_of(organization)
     return page_of(row, row.get_status_display()) if row else "No subscription"
 
 
 @admin.display(description="At Stripe")
 def ids(organization: Organization) -> str:
-    """Customer and subscription."""
+    """The ids of customer and subscription, linked to Stripe."""
     row = _row_of(organization)
     if row is None or not row.customer_id:
         return NOTHING
@@ -189,7 +189,7 @@ def ids(organization: Organization) -> str:
 
 @admin.display(description="Period")
 def period(organization: Organization) -> str:
-    """What the running one has come to."""
+    """The current billing period: its days, images and amount so far."""
     row = _row_of(organization)
     so_far = period_to_date.of(row) if row else None
     if so_far is None:
@@ -200,7 +200,7 @@ def period(organization: Organization) -> str:
 
 @admin.display(description="Trouble")
 def trouble(organization: Organization) -> str:
-    """What keeps it from working, or soon will."""
+    """What stops its work, or soon will: one line each."""
     row = _row_of(organization)
     if row is None:
         return NOTHING
@@ -215,7 +215,7 @@ def trouble(organization: Organization) -> str:
 
 @admin.display(description="This month")
 def month(organization: Organization) -> str:
-    """Against the cap."""
+    """What is spent and held in this calendar month, and the cap."""
     now = month_to_date.of(organization)
     cap = "no limit" if now.cap_micros is None else f"a limit of {dollars(now.cap_micros)}"
     return f"{dollars(now.spent_micros)} spent and {dollars(now.held_micros)} held, of {cap}"
@@ -223,7 +223,7 @@ def month(organization: Organization) -> str:
 
 @admin.display(description="Given back")
 def given_back(organization: Organization) -> str:
-    """All refunds."""
+    """The sum and number of its refunds, linked to their list."""
     found = organization.refunds.aggregate(
         number=Count("pk"),
         sum=Sum("entry__amount_micros"),
@@ -238,7 +238,7 @@ def given_back(organization: Organization) -> str:
 
 @admin.display(description="Not billed yet")
 def unsent(organization: Organization) -> str:
-    """Use that Stripe has not taken."""
+    """Images that Stripe has not counted yet, and why."""
     is_open = batching.open_use().filter(organization=organization).count()
     batches = UsageBatch.objects.for_organization(organization)
     doubtful = Sum("quantity", filter=Q(state__in=comparing.DOUBTFUL))
@@ -247,18 +247,18 @@ def unsent(organization: Organization) -> str:
         "waiting to be sent": batches.unsent().aggregate(sum=Sum("quantity"))["sum"],
         "rejected or unknown": batches.aggregate(sum=doubtful)["sum"],
     }
-    told = [f"{_count(images, 'image')} {which}" for which, images in found.items() if images]
-    text = ", ".join(told) or "Nothing"
+    parts = [f"{_count(images, 'image')} {which}" for which, images in found.items() if images]
+    text = ", ".join(parts) or "Nothing"
     return list_of(UsageBatch, text, organization__id__exact=organization.pk)
 
 
 @admin.display(description="More")
 def more(organization: Organization) -> str:
-    """Lists of what is the organisation's."""
+    """Links to the organization's ledger and mails."""
     where = {"organization__id__exact": organization.pk}
     ledger_, mails = list_of(LedgerEntry, "Ledger", **where), list_of(Notice, "Mails", **where)
     return format_html("{} · {}", ledger_, mails)
 
 
-# Functions that mypy takes for no fields of an admin.
+# Any: mypy does not take functions for fields of an admin.
 FACTS: tuple[Any, ...] = (subscription, ids, period, trouble, month, given_back, unsent, more)

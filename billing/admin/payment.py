@@ -1,4 +1,4 @@
-"""What staff see of payment: subscriptions, prices at Stripe, its events, mails and refunds."""
+"""Subscriptions, prices at Stripe, its events, mails and refunds in the admin."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts.admin import ReadOnlyAdmin, ReadOnlyInline
 from billing import webhook_events
-from billing.admin.actions import ActionsAdmin, AdminAction, NotDone
+from billing.admin.actions import ActionRefused, ActionsAdmin, AdminAction
 from billing.admin.links import NOTHING, at_stripe
 from billing.amounts import dollars, dollars_of_cents
 from billing.gateway.errors import StripeAway
@@ -23,24 +23,24 @@ from billing.models import (
 from billing.subscriptions import syncing
 
 
-def _look(row: Subscription, **_: Any) -> Iterator[str]:
+def _sync(row: Subscription, **_: Any) -> Iterator[str]:
     if not row.customer_id:
-        raise NotDone("There is no customer at Stripe to look at.")
+        raise ActionRefused("There is no customer at Stripe to look at.")
     row = syncing.sync(row)
     yield f"At Stripe it is {row.get_status_display()}; that is written down here now."
 
 
-LOOK = AdminAction(
+SYNC = AdminAction(
     name="look",
     label="Look at Stripe now",
-    label_of_several="Look at Stripe now",
+    label_for_many="Look at Stripe now",
     explanation="Stripe is asked how the subscription is, and our row follows. This is safe at any time.",
-    do=_look,
+    run=_sync,
 )
 
 
 class SubscriptionItemInline(ReadOnlyInline):
-    """The prices that Stripe has confirmed."""
+    """The prices that Stripe has confirmed for the subscription."""
 
     model = SubscriptionItem
     fields = ("price", "item_id")
@@ -79,26 +79,25 @@ class SubscriptionAdmin(ActionsAdmin):
     )
     readonly_fields = ("customer", "subscription", "past_due_reserved", "stopped_because")
     inlines = (SubscriptionItemInline,)
-    acts = (LOOK,)
+    admin_actions = (SYNC,)
 
     @admin.display(ordering="customer_id")
     def customer(self, row: Subscription) -> str:
-        """Its id, which leads to Stripe."""
+        """The id, linked to Stripe."""
         return at_stripe("customers", row.customer_id)
 
     @admin.display(ordering="subscription_id")
     def subscription(self, row: Subscription) -> str:
-        """The same."""
+        """The id, linked to Stripe."""
         return at_stripe("subscriptions", row.subscription_id)
 
     @admin.display(description="Spent and held when it became past due")
     def past_due_reserved(self, row: Subscription) -> str:
-        """In dollars."""
         return dollars(row.past_due_reserved_micros if row.past_due_since else None)
 
     @admin.display(description="Stopped because", ordering="frozen_at")
     def stopped_because(self, row: Subscription) -> str:
-        """Each reason."""
+        """The reasons, in one line."""
         return "; ".join(row.frozen_because) or NOTHING
 
 
@@ -113,16 +112,15 @@ class MeteredPriceAdmin(ReadOnlyAdmin):
 
     @admin.display(ordering="price__amount_micros")
     def amount(self, row: MeteredPrice) -> str:
-        """In dollars."""
         return dollars(row.price.amount_micros)
 
     @admin.display(ordering="stripe_price_id", description="Price at Stripe")
     def at_stripe(self, row: MeteredPrice) -> str:
-        """Its id, which leads there."""
+        """The id, linked to Stripe."""
         return at_stripe("prices", row.stripe_price_id)
 
 
-def _work(event: WebhookEvent, **_: Any) -> Iterator[str]:
+def _process(event: WebhookEvent, **_: Any) -> Iterator[str]:
     rows = WebhookEvent.objects.filter(pk=event.pk)
     rows.update(processed_at=None, taken_until=None, not_before=timezone.now())
     done = webhook_events.process(event)
@@ -132,15 +130,15 @@ def _work(event: WebhookEvent, **_: Any) -> Iterator[str]:
     yield f"{event}: {event.outcome}."
 
 
-WORK = AdminAction(
+PROCESS = AdminAction(
     name="work",
     label="Work on it now",
-    label_of_several="Work on the chosen events now",
+    label_for_many="Work on the chosen events now",
     explanation=(
         "What the event is about is looked up at Stripe as it is now, and our rows follow. This is safe for an "
         "event that was worked on before: nothing is charged, given or mailed a second time."
     ),
-    do=_work,
+    run=_process,
 )
 
 
@@ -155,11 +153,11 @@ class WebhookEventAdmin(ActionsAdmin):
         *("tries", "not_before", "taken_until", "processed_at", "outcome"),
     )
     readonly_fields = ("event",)
-    acts = (WORK,)
+    admin_actions = (PROCESS,)
 
     @admin.display()
     def event(self, row: WebhookEvent) -> str:
-        """Its id, which leads to Stripe."""
+        """The id, linked to Stripe."""
         return at_stripe("events", row.event_id)
 
 
@@ -173,7 +171,7 @@ class NoticeAdmin(ReadOnlyAdmin):
 
     @admin.display(description="For", ordering="organization")
     def readers(self, notice: Notice) -> str:
-        """Those who look after the money of an organisation, or staff."""
+        """The organization whose billing contacts get the mail, or staff."""
         return str(notice.organization or "Staff")
 
 
@@ -192,21 +190,19 @@ class RefundAdmin(ReadOnlyAdmin):
 
     @admin.display(ordering="entry__amount_micros")
     def amount(self, refund: Refund) -> str:
-        """In dollars."""
         return dollars(refund.entry.amount_micros)
 
     @admin.display(ordering="entry__credit")
     def back_to(self, refund: Refund) -> str:
-        """Whose money it is now."""
+        """Where the refunded money went."""
         is_credit = refund.entry.credit == "customer_credit"
         return "Credit" if is_credit else "The next invoice"
 
     @admin.display(ordering="entry__reason")
     def reason(self, refund: Refund) -> str:
-        """As the customer reads it."""
+        """The reason that the customer reads."""
         return refund.entry.reason
 
     @admin.display(description="Credit on the balance at Stripe")
     def on_the_balance(self, refund: Refund) -> str:
-        """In whole cents."""
         return dollars_of_cents(refund.cents) if refund.cents else NOTHING

@@ -1,7 +1,7 @@
-"""What staff see of use as Stripe is told of it, and what to do where it did not arrive.
+"""Reports of use to Stripe in the admin, and the actions for reports that did not arrive.
 
-There is no button that sends a refused batch again: Stripe may have counted it, and then it would be billed
-twice. The comparison with Stripe's totals knows, and sends again what is provably missing.
+No action sends a refused batch again: Stripe may have counted it, and then it would be billed twice. The
+comparison with Stripe's totals can tell, and sends again what is provably missing.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from django.template.defaultfilters import pluralize
 from django.utils import timezone
 
 from accounts.admin import ReadOnlyInline
-from billing.admin.actions import ActionsAdmin, AdminAction, NotDone
+from billing.admin.actions import ActionRefused, ActionsAdmin, AdminAction
 from billing.admin.links import list_of
 from billing.models import Hold, SendingPause, UsageAttempt, UsageBatch
 from billing.reporting import batching, comparing, sending
@@ -27,20 +27,20 @@ def _not_sealed(batch: UsageBatch) -> str:
 def _try_now(batch: UsageBatch, **_: Any) -> Iterator[str]:
     sealed = UsageBatch.objects.filter(pk=batch.pk, state=UsageBatch.State.SEALED)
     if not sealed.update(not_before=timezone.now()):
-        raise NotDone("It was taken up in the meantime.")
+        raise ActionRefused("It was taken up in the meantime.")
     yield f"{batch}: it is sent within seconds, unless reporting is paused."
 
 
 TRY_NOW = AdminAction(
     name="try-now",
     label="Try now",
-    label_of_several="Try the chosen batches now",
+    label_for_many="Try the chosen batches now",
     explanation=(
         "A batch that waits for its next attempt is sent within seconds. It is the same event under the same "
         "identifier, so Stripe counts it once, whatever became of earlier attempts."
     ),
-    do=_try_now,
-    why_not=_not_sealed,
+    run=_try_now,
+    unavailable_because=_not_sealed,
 )
 
 
@@ -50,7 +50,7 @@ def _not_doubtful(batch: UsageBatch | None) -> str:
     return "Only a rejected or unknown batch calls for it."
 
 
-def _mend(_row: None, **_: Any) -> Iterator[str]:
+def _repair(_row: None, **_: Any) -> Iterator[str]:
     batching.seal()
     done = False
     for sentence in comparing.repair():
@@ -60,7 +60,7 @@ def _mend(_row: None, **_: Any) -> Iterator[str]:
         yield "Compared. Nothing could be proven wrong, so nothing was changed."
 
 
-MEND = AdminAction(
+REPAIR = AdminAction(
     name="mend",
     label="Compare with Stripe and mend",
     explanation=(
@@ -70,14 +70,14 @@ MEND = AdminAction(
         "last 15 minutes are left out, for Stripe adds up with a lag. This may take a while, and does the same "
         "as manage.py reconcile --fix."
     ),
-    do=_mend,
-    why_not=_not_doubtful,
-    of_everything=True,
+    run=_repair,
+    unavailable_because=_not_doubtful,
+    without_row=True,
 )
 
 
 class AttemptInline(ReadOnlyInline):
-    """Each call that was made."""
+    """The calls to Stripe that were made for a batch."""
 
     model = UsageAttempt
     fields = ("started_at", "ended_at", "outcome", "detail", "idempotency_key")
@@ -99,11 +99,11 @@ class UsageBatchAdmin(ActionsAdmin):
     )
     readonly_fields = ("images", "identifier")
     inlines = (AttemptInline,)
-    acts = (TRY_NOW, MEND)
+    admin_actions = (TRY_NOW, REPAIR)
 
     @admin.display(description="Images", ordering="quantity")
     def images(self, batch: UsageBatch) -> str:
-        """How many, and which."""
+        """The number of images, linked to their holds."""
         return list_of(
             Hold,
             f"{batch.quantity} image{pluralize(batch.quantity)}",
@@ -127,9 +127,9 @@ RESUME = AdminAction(
         "Use is reported to Stripe again, with the key that it refused before. If Stripe refuses it again, "
         "reporting stops again; nothing is lost either way. Another STRIPE_SECRET_KEY ends a pause by itself."
     ),
-    do=_resume,
-    why_not=_not_paused,
-    of_everything=True,
+    run=_resume,
+    unavailable_because=_not_paused,
+    without_row=True,
 )
 
 
@@ -137,4 +137,4 @@ RESUME = AdminAction(
 class SendingPauseAdmin(ActionsAdmin):
     list_display = ("since", "detail")
     fields = ("since", "detail", "key_digest")
-    acts = (RESUME,)
+    admin_actions = (RESUME,)

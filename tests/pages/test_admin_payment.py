@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from accounts.models import Organization
 from billing import refunds
-from billing.admin.actions import ActionsAdmin, AdminAction, NotDone
+from billing.admin.actions import ActionRefused, ActionsAdmin, AdminAction
 from billing.admin.usage import TRY_NOW
 from billing.ledger import trial
 from billing.models import (
@@ -48,7 +48,9 @@ OURS = [
     for model, page in admin.site._registry.items()
     if model.__module__.startswith(("accounts.", "billing.", "images.", "ecohash."))
 ]
-ACTS = [(model, act) for model, page in OURS for act in getattr(page, "acts", ())]
+ADMIN_ACTIONS = [
+    (model, action) for model, page in OURS for action in getattr(page, "admin_actions", ())
+]
 WHY = "Because of the storm"
 
 
@@ -89,7 +91,7 @@ def page_of(row: Model) -> str:
     return f"{list_page(type(row))}{quote(row.pk)}/change/"
 
 
-def act_page(model: type[Model], name: str, *rows: Model) -> str:
+def action_page(model: type[Model], name: str, *rows: Model) -> str:
     return f"{list_page(model)}act/{name}/?{urlencode([('pk', row.pk) for row in rows])}"
 
 
@@ -103,7 +105,7 @@ def do(
     client: Client, name: str, *rows: Model, model: type[Model] | None = None, **asked: Any
 ) -> str:
     """Read the act's page, then do it; returns what the next page says."""
-    page = act_page(model or type(rows[0]), name, *rows)
+    page = action_page(model or type(rows[0]), name, *rows)
     assert client.get(page).status_code == 200
     answer = client.post(page, asked, follow=True)
     assert answer.redirect_chain, text(answer)
@@ -197,44 +199,46 @@ def test_the_links_of_an_organizations_page_lead_to_its_lists(
     assert world.pk in text(staff.get(images))
 
 
-# --- who may act ----------------------------------------------------------------------------------
+# --- who may act -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("model", "act"), ACTS, ids=lambda part: getattr(part, "name", ""))
-def test_strangers_and_members_get_no_act(
-    model: type[Model], act: AdminAction, alice: Person, alice_client: Client, client: Client
+@pytest.mark.parametrize(
+    ("model", "action"), ADMIN_ACTIONS, ids=lambda part: getattr(part, "name", "")
+)
+def test_strangers_and_members_get_no_action(
+    model: type[Model], action: AdminAction, alice: Person, alice_client: Client, client: Client
 ) -> None:
-    page = act_page(model, act.name, alice.organization)
+    page = action_page(model, action.name, alice.organization)
     for browser in (client, alice_client):
         for answer in (browser.get(page), browser.post(page, {"reason": WHY})):
             assert answer.status_code == 302
             assert "/login" in answer["Location"]
 
 
-def test_staff_who_may_only_look_get_no_act(
+def test_staff_who_may_only_look_get_no_action(
     world: Generation, alice: Person, alice_client: Client
 ) -> None:
     alice.user.is_staff = True
     alice.user.save()
     alice.user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
-    for model, act in ACTS:
+    for model, action in ADMIN_ACTIONS:
         row = model._default_manager.first()
-        page = act_page(model, act.name, row)
+        page = action_page(model, action.name, row)
         assert alice_client.get(page).status_code == 403
         assert alice_client.post(page, {"reason": WHY}).status_code == 403
         for shown in (alice_client.get(page_of(row)), alice_client.get(list_page(model))):
             assert shown.status_code == 200
             assert "/act/" not in shown.content.decode()
-            assert act.label_of_several not in text(shown) or not act.label_of_several
+            assert action.label_for_many not in text(shown) or not action.label_for_many
 
 
 @pytest.mark.parametrize(
-    ("model", "act"),
-    [pair for pair in ACTS if pair[1].form.base_fields],
+    ("model", "action"),
+    [pair for pair in ADMIN_ACTIONS if pair[1].form.base_fields],
     ids=lambda part: getattr(part, "name", ""),
 )
 def test_what_gives_or_stops_something_asks_why(
-    model: type[Model], act: AdminAction, world: Generation, subscriber: Person, staff: Client
+    model: type[Model], action: AdminAction, world: Generation, subscriber: Person, staff: Client
 ) -> None:
     freezing.freeze(syncing.get_or_create(subscriber.organization), because="dispute dp_1")
     row = world if model is Generation else subscriber.organization
@@ -244,7 +248,7 @@ def test_what_gives_or_stops_something_asks_why(
     )
     for reason in ("", "   "):
         asked = {"amount_micros": "0.01", "gone": "dispute dp_1", "reason": reason}
-        answer = staff.post(act_page(model, act.name, row), asked)
+        answer = staff.post(action_page(model, action.name, row), asked)
         assert answer.status_code == 200
         assert "Say why." in text(answer)
     after = (
@@ -254,20 +258,20 @@ def test_what_gives_or_stops_something_asks_why(
     assert before == after
 
 
-def test_a_look_at_an_acts_page_does_nothing(
+def test_a_look_at_an_actions_page_does_nothing(
     world: Generation, subscriber: Person, staff: Client
 ) -> None:
     tables = (LedgerEntry, Refund, Subscription, UsageBatch, WebhookEvent, SendingPause, LogEntry)
     before = [list(table.objects.order_by("pk").values()) for table in tables]
-    for model, act in ACTS:
+    for model, action in ADMIN_ACTIONS:
         row = world if model is Generation else model._default_manager.first()
-        assert staff.get(act_page(model, act.name, row)).status_code == 200
+        assert staff.get(action_page(model, action.name, row)).status_code == 200
     assert before == [list(table.objects.order_by("pk").values()) for table in tables]
 
 
 def test_what_does_not_exist_is_not_found(world: Generation, staff: Client) -> None:
     for page in (
-        act_page(Generation, "refund"),
+        action_page(Generation, "refund"),
         f"{list_page(Generation)}act/refund/?pk=gen_none",
         f"{list_page(UsageBatch)}act/try-now/?pk=no-uuid",
         f"{list_page(Generation)}act/delete/?pk={world.pk}",
@@ -280,7 +284,7 @@ def test_what_does_not_exist_is_not_found(world: Generation, staff: Client) -> N
 
 def test_an_image_is_refunded_from_its_page(world: Generation, staff: Client) -> None:
     shown = staff.get(page_of(world)).content.decode()
-    page = act_page(Generation, "refund", world)
+    page = action_page(Generation, "refund", world)
     assert f'href="{page}"' in shown
     assert f"{world} of sue's organization: $0.010, paid by subscription" in text(staff.get(page))
     said = do(staff, "refund", world, reason=WHY)
@@ -315,7 +319,7 @@ def test_several_are_refunded_from_the_list_and_what_is_skipped_is_said(
 
 def test_a_page_where_nothing_can_be_done_has_no_button(alice: Person, staff: Client) -> None:
     queued = make.queued(alice)
-    page = act_page(Generation, "refund", queued)
+    page = action_page(Generation, "refund", queued)
     shown = staff.get(page)
     assert "This cannot be done" in text(shown)
     assert 'type="submit"' not in shown.content.decode().split('id="content"')[1]
@@ -327,9 +331,9 @@ def test_a_refund_that_another_was_faster_with_is_said(
     world: Generation, staff: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page: Any = admin.site._registry[Generation]
-    [act] = page.acts
-    late = AdminAction(**{**vars(act), "why_not": lambda _row: ""})
-    monkeypatch.setattr(page, "acts", (late,))
+    [action] = page.admin_actions
+    late = AdminAction(**{**vars(action), "unavailable_because": lambda _row: ""})
+    monkeypatch.setattr(page, "admin_actions", (late,))
     refunds.refund_image(hold=world.hold, reason="First", by="x@example.com")
     assert "This image was refunded before." in do(staff, "refund", world, reason=WHY)
 
@@ -347,7 +351,7 @@ def test_too_many_at_once_are_refused(
 
 
 def test_an_amount_is_refunded(world: Generation, subscriber: Person, staff: Client) -> None:
-    page = act_page(Organization, "refund", subscriber.organization)
+    page = action_page(Organization, "refund", subscriber.organization)
     assert "$0.010 of invoices and $0.00 of credit can be given back" in text(staff.get(page))
     for amount, words in (("", "Say how much."), ("0", "above zero"), ("x", "in dollars")):
         asked = {"amount_micros": amount, "reason": WHY}
@@ -381,7 +385,7 @@ def test_new_work_is_stopped_and_goes_on(alice: Person, staff: Client) -> None:
     row.refresh_from_db()
     mine = f"by stella@example.com: {WHY}"
     assert row.frozen_because == ["dispute dp_1", mine]
-    page = act_page(Organization, "go-on", alice.organization)
+    page = action_page(Organization, "go-on", alice.organization)
     assert mine in text(staff.get(page))
     assert "Choose at least one." in text(staff.post(page, {"reason": WHY}))
     said = do(staff, "go-on", alice.organization, gone=[mine], reason="Paid")
@@ -398,7 +402,7 @@ def test_a_reason_that_came_since_the_page_was_read_keeps_it_stopped(
 ) -> None:
     row = syncing.get_or_create(alice.organization)
     freezing.freeze(row, because="fraud warning 1")
-    page = act_page(Organization, "go-on", alice.organization)
+    page = action_page(Organization, "go-on", alice.organization)
     staff.get(page)
     freezing.freeze(row, because="dispute dp_1")
     staff.post(page, {"gone": ["fraud warning 1"], "reason": "Looked"})
@@ -434,8 +438,8 @@ def test_only_a_batch_that_waits_is_tried_now(
 def test_a_batch_that_the_sender_has_just_taken_is_left_to_it(world: Generation) -> None:
     batch = UsageBatch.objects.get()
     UsageBatch.objects.update(state="accepted")
-    with pytest.raises(NotDone, match="in the meantime"):
-        list(TRY_NOW.do(batch))
+    with pytest.raises(ActionRefused, match="in the meantime"):
+        list(TRY_NOW.run(batch))
 
 
 def test_comparing_with_stripe_confirms_what_was_counted(subscriber: Person, staff: Client) -> None:
@@ -451,7 +455,7 @@ def test_comparing_with_stripe_confirms_what_was_counted(subscriber: Person, sta
     assert LogEntry.objects.count() == 2
 
 
-def test_while_stripe_is_away_acts_say_so_and_nothing_is_lost(
+def test_while_stripe_is_away_actions_say_so_and_nothing_is_lost(
     world: Generation, subscriber: Person, staff: Client, settings: Any, one_try: None
 ) -> None:
     event = WebhookEvent.objects.filter(type="customer.subscription.created").get()
@@ -507,7 +511,7 @@ def test_stripe_is_looked_at(
 
 
 def test_every_act_is_at_a_page_that_can_be_looked_at(db: None) -> None:
-    assert {type(page) for model, page in OURS if getattr(page, "acts", ())} <= set(
+    assert {type(page) for model, page in OURS if getattr(page, "admin_actions", ())} <= set(
         ActionsAdmin.__subclasses__()
     )
-    assert len(ACTS) == len({(model, act.name) for model, act in ACTS})
+    assert len(ADMIN_ACTIONS) == len({(model, action.name) for model, action in ADMIN_ACTIONS})
