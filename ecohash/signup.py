@@ -27,7 +27,7 @@ from accounts.keys import keys
 from accounts.models import Membership, Organization, User
 from accounts.sign_in import attempts, devices, mailboxes
 from accounts.sign_in.bounded import EMAIL_LIMIT
-from billing.ledger import holds, trial
+from billing.ledger import grants, trial
 from billing.models import Credit, LedgerEntry
 
 # Each is a transaction of its own, and other tasks wait behind them.
@@ -58,7 +58,7 @@ def sign_up(
             name=organization_name or name_of_organization(user.email)
         )
         Membership.objects.create(organization=organization, user=user, role=Membership.Role.OWNER)
-        holds.create_credit(organization=organization, trial_credit_micros=micros or 0)
+        grants.create_credit(organization=organization, trial_credit_micros=micros or 0)
         if by_setting and micros:
             trial.note_granted(organization=organization, email=user.email)
     return organization

@@ -17,7 +17,7 @@ from billing import refunds
 from billing.admin.actions import ActionRefused, AdminAction, AmountForm, ReasonForm
 from billing.admin.links import NOTHING, at_stripe, list_of, page_of
 from billing.amounts import dollars
-from billing.ledger import holds, month_to_date, period_to_date
+from billing.ledger import grants, month_to_date, period_to_date
 from billing.models import LedgerEntry, Notice, Refund, Subscription, UsageBatch
 from billing.reporting import batching, comparing
 from billing.subscriptions import freezing, syncing
@@ -68,7 +68,7 @@ def _grant(
             raise ActionRefused(
                 "That credit was given for that reason a moment ago. If it is meant twice, say so in the reason."
             )
-        holds.grant(organization=organization, amount_micros=amount_micros, reason=reason)
+        grants.grant(organization=organization, amount_micros=amount_micros, reason=reason)
     yield f"{dollars(amount_micros)} of credit given to {organization} by {by}."
 
 

@@ -1,6 +1,6 @@
-"""Monthly caps and images in flight, for an organisation and for each of its keys.
+"""Monthly caps and images in flight, for an organization and for each of its keys.
 
-Test and reservation are one conditional UPDATE of each budget row, the organisation's first and then
+Test and reservation are one conditional UPDATE of each budget row, the organization's first and then
 the key's: in this order everywhere, so that two transactions never wait for each other.
 """
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class InsufficientQuota(Refusal):
-    """No money for this image. The text of each kind says which money."""
+    """No money for this image; each subclass says which."""
 
     status = 429
     type = "insufficient_quota"
     code = "insufficient_quota"
-    # Its clients retry 429 by habit; here waiting does not help.
+    # Clients retry a 429 by default; here waiting does not help.
     headers = {"x-should-retry": "false"}
     text = (
         "Your organization has no credit left for this image. Nothing was charged. "
@@ -54,7 +54,7 @@ class SpendLimitReached(InsufficientQuota):
 
 
 class TooManyInFlight(Refusal):
-    """As many images are in work as may be; `limit` says how many. Whoever raises it on adds Retry-After."""
+    """`limit` images are in work, as many as may be at once. The caller adds Retry-After."""
 
     status = 429
     type = "rate_limit_error"
@@ -71,9 +71,9 @@ class TooManyInFlight(Refusal):
 
 @dataclass(frozen=True)
 class Reservation:
-    """What a hold must remember of the budgets that admitted it.
+    """What a hold keeps of the budgets that admitted it.
 
-    `spent_micros` is what the organisation has spent and held, this image included; `caps` are pairs of
+    `spent_micros` is what the organization has spent and held, this image included; `caps` are pairs of
     such a sum and the most that it may be, for each cap that there is.
     """
 
@@ -93,7 +93,7 @@ def reserve(
 ) -> Reservation:
     """Count one more image in work in both budgets. Call it inside a transaction.
 
-    Organisation and key must have been read in it, so that caps and limits are those in force.
+    Organization and key must have been read in it, so that caps and limits are those in force.
 
     Raises:
         SpendLimitReached, TooManyInFlight: roll back, for one of the two rows may be changed.
@@ -102,7 +102,7 @@ def reserve(
         _reserve(
             Budget.objects.of_organization(organization),
             organization=organization,
-            line_id=None,
+            family_id=None,
             month=this_month(),
             amount_micros=amount_micros,
             cap_micros=organization.monthly_cap_micros,
@@ -117,7 +117,7 @@ def reserve(
             _reserve(
                 Budget.objects.of_key(api_key),
                 organization=organization,
-                line_id=api_key.line_id,
+                family_id=api_key.line_id,
                 month=month,
                 amount_micros=amount_micros,
                 cap_micros=api_key.monthly_cap_micros,
@@ -141,7 +141,7 @@ def _reserve(
     rows: BudgetQuerySet,
     *,
     organization: Organization,
-    line_id: int | None,
+    family_id: int | None,
     month: date,
     amount_micros: int,
     cap_micros: int | None,
@@ -159,49 +159,51 @@ def _reserve(
     while not fits.update(**more):
         budget = rows.filter(month__gte=month).first()
         if budget is None:
-            _open_month(rows, organization=organization.pk, line=line_id, month=month)
+            _start_month(rows, organization=organization.pk, family_id=family_id, month=month)
         elif cap_micros is not None and budget.reserved_micros + amount_micros > cap_micros:
             raise SpendLimitReached(budget)
         elif in_flight is not None and budget.in_flight >= in_flight:
-            raise TooManyInFlight(in_flight, of_key=line_id is not None)
+            raise TooManyInFlight(in_flight, of_key=family_id is not None)
         # Else what stood in the way ended between the two looks: there is room now.
     return rows.get()
 
 
-def _open_month(rows: BudgetQuerySet, *, organization: int, line: int | None, month: date) -> None:
-    """Begin the month, or the budget itself on its first use; does nothing where both exist."""
+def _start_month(
+    rows: BudgetQuerySet, *, organization: int, family_id: int | None, month: date
+) -> None:
+    """Start the month, or create the budget on its first use; does nothing where both exist."""
     if rows.filter(month__lt=month).update(
         month=month, pending_micros=0, posted_micros=0, exhausted_at=None
     ):
         return
     if rows.exists():
         return
-    if line is None:
-        _begin(organization=organization, month=month)
+    if family_id is None:
+        _create_organization_budget(organization=organization, month=month)
     else:
-        _begin_line(organization=organization, line=line, month=month)
+        _create_key_budget(organization=organization, family_id=family_id, month=month)
 
 
-def _begin(*, organization: int, month: date) -> None:
-    """The organisation's row; holds from before there were budgets count from the first day."""
-    # One at a time, before any hold is locked: two who each locked some would wait for each other.
+def _create_organization_budget(*, organization: int, month: date) -> None:
+    """Create the organization's row, counting the holds that were made before it."""
+    # One transaction at a time, before any hold is locked: two that each locked some would wait for each other.
     Organization.objects.select_for_update(no_key=True).get(pk=organization)
     if Budget.objects.filter(organization=organization, api_key=None).exists():
         return
     holds = Hold.objects.filter(organization=organization)
-    # Whoever ends one of them meanwhile finds no row to count it in, so nobody may until ours is there.
+    # A hold that ended meanwhile would find no row to count in, so none may end until ours is there.
     list(holds.pending().order_by("pk").select_for_update(no_key=True).values_list("pk"))
     Budget.objects.create(organization_id=organization, month=month, **sums_of(holds, month))
 
 
-def _begin_line(*, organization: int, line: int, month: date) -> None:
-    """A key line's row, which takes over the holds that were made before it."""
+def _create_key_budget(*, organization: int, family_id: int, month: date) -> None:
+    """Create the row of a key's rotation family, which takes over the holds that were made before it."""
     budget, made = Budget.objects.get_or_create(
-        organization_id=organization, api_key_id=line, defaults={"month": month}
+        organization_id=organization, api_key_id=family_id, defaults={"month": month}
     )
     if not made:
         return
-    keys = ApiKey.objects.filter(Q(pk=line) | Q(root=line))
+    keys = ApiKey.objects.filter(Q(pk=family_id) | Q(root=family_id))
     counted = Q(state=Hold.State.PENDING) | Q(state=Hold.State.CAPTURED, month=month)
     older = Hold.objects.filter(counted, api_key__in=keys, key_budget=None)
     # One that is ending at this moment is left out: its transaction may wait for ours.
@@ -211,7 +213,7 @@ def _begin_line(*, organization: int, line: int, month: date) -> None:
 
 
 def sums_of(holds: HoldQuerySet, month: date) -> dict[str, int]:
-    """What a budget of that month says of these holds."""
+    """The sums of these holds in a budget of that month, by the budget's field."""
     pending = Q(state=Hold.State.PENDING)
     sums = holds.aggregate(
         pending_micros=Sum("amount_micros", filter=pending & Q(month=month)),
@@ -234,9 +236,9 @@ def settle(hold: Hold, *, captured: bool) -> None:
         for name, value in of_this_month.items()
     }
     of_organization = Budget.objects.filter(organization=hold.organization_id, api_key=None)
-    # As the row says: a key line that began after this hold was read has taken it over.
-    of_line = Budget.objects.filter(pk__in=Hold.objects.filter(pk=hold.pk).values("key_budget"))
-    for rows in (of_organization, of_line):
+    # As the row says: a key's budget that was created after this hold was read has taken it over.
+    of_family = Budget.objects.filter(pk__in=Hold.objects.filter(pk=hold.pk).values("key_budget"))
+    for rows in (of_organization, of_family):
         rows.update(in_flight=F("in_flight") - 1, **changes)
 
 
@@ -248,18 +250,23 @@ def note_exhausted(budget: Budget) -> None:
     unmarked = rows.filter(month=budget.month, exhausted_at=None)
     with transaction.atomic():
         # The refused transaction may have begun the month, or the row, and taken it back. The
-        # organisation's row comes first, as in `reserve`: a key's is never a month ahead of it.
+        # organization's row comes first, as in `reserve`: a key's is never a month ahead of it.
         if budget.api_key_id:
             own = Budget.objects.filter(organization=budget.organization_id, api_key=None)
-            _open_month(own, organization=budget.organization_id, line=None, month=budget.month)
-        _open_month(
-            rows, organization=budget.organization_id, line=budget.api_key_id, month=budget.month
+            _start_month(
+                own, organization=budget.organization_id, family_id=None, month=budget.month
+            )
+        _start_month(
+            rows,
+            organization=budget.organization_id,
+            family_id=budget.api_key_id,
+            month=budget.month,
         )
         unmarked.update(exhausted_at=timezone.now())
 
 
 def set_cap(*, organization: Organization, cap_micros: int | None) -> None:
-    """Set the most that the organisation may spend in a calendar month (UTC); None lifts it.
+    """Set the most that the organization may spend in a calendar month (UTC); None lifts it.
 
     From the next image on. One below what is spent is allowed: new images wait for the next month.
     """

@@ -1,5 +1,7 @@
-"""The verbs that move money. Each is safe to run twice; `hold`, `capture` and `release` join the
-caller's transaction, because a job and its money change together or not at all.
+"""Holds: the price of an image is reserved before the work, and then captured or released.
+
+Each function joins the caller's transaction, because a job and its money change together or not at all.
+`capture` and `release` are safe to run twice.
 """
 
 from contextlib import suppress
@@ -14,40 +16,6 @@ from billing.ledger.budgets import InsufficientQuota, SpendLimitReached, TooMany
 from billing.models import Credit, Hold, LedgerEntry, Price, Subscription
 
 __all__ = ["InsufficientQuota", "SpendLimitReached", "TooManyInFlight"]
-
-# Entries never change, so neither may the words: trial.py looks for them.
-TRIAL_REASON = "Trial credit at sign-up"
-
-
-def create_credit(*, organization: Organization, trial_credit_micros: int) -> Credit:
-    """A new organisation's credit row, with its trial credit when that is above zero."""
-    with transaction.atomic():
-        credit = Credit.objects.create(organization=organization)
-        if trial_credit_micros:
-            grant(
-                organization=organization,
-                amount_micros=trial_credit_micros,
-                reason=TRIAL_REASON,
-            )
-            credit.refresh_from_db()
-    return credit
-
-
-def grant(*, organization: Organization, amount_micros: int, reason: str) -> LedgerEntry:
-    """Give an organisation prepaid credit; the reason is what staff and owner will read."""
-    with transaction.atomic():
-        Credit.objects.get_or_create(organization=organization)
-        Credit.objects.filter(organization=organization).update(
-            granted_micros=F("granted_micros") + amount_micros
-        )
-        return LedgerEntry.objects.create(
-            organization=organization,
-            kind=LedgerEntry.Kind.GRANT,
-            debit=LedgerEntry.Account.PROMOTIONS,
-            credit=LedgerEntry.Account.CUSTOMER_CREDIT,
-            amount_micros=amount_micros,
-            reason=reason,
-        )
 
 
 def place(*, organization: Organization, api_key: ApiKey | None, price: Price) -> Hold:
@@ -66,31 +34,33 @@ def place(*, organization: Organization, api_key: ApiKey | None, price: Price) -
     organization = Organization.objects.select_related("subscription").get(pk=organization.pk)
     subscription: Subscription | None = getattr(organization, "subscription", None)
     payers.refuse_frozen(subscription)
-    if _covering(organization, price.amount_micros).exists():
-        # Undone alone: where another call takes the last of the credit, a subscription may pay.
+    if _credit_covering(organization, price.amount_micros).exists():
+        # A savepoint: where another call takes the last of the credit, the subscription may still pay.
         with suppress(CreditTaken), transaction.atomic(savepoint=subscription is not None):
-            return _hold_on_credit(organization, api_key, price)
-    return _hold_on_subscription(organization, api_key, subscription, price)
+            return _place_on_credit(organization, api_key, price)
+    return _place_on_subscription(organization, api_key, subscription, price)
 
 
 class CreditTaken(Exception):
-    """Between a look at the credit and its reservation another call took what was left."""
+    """Another call took what was left of the credit after it was read and before it was reserved."""
 
 
-def _covering(organization: Organization, amount_micros: int) -> QuerySet[Credit]:
-    """The organisation's credit row, if it covers that amount."""
+def _credit_covering(organization: Organization, amount_micros: int) -> QuerySet[Credit]:
+    """The organization's credit row, if it covers that amount."""
     needed = F("pending_micros") + F("posted_micros") + amount_micros
     return Credit.objects.filter(organization=organization, granted_micros__gte=needed)
 
 
-def _hold_on_credit(organization: Organization, api_key: ApiKey | None, price: Price) -> Hold:
+def _place_on_credit(organization: Organization, api_key: ApiKey | None, price: Price) -> Hold:
     amount = price.amount_micros
     reserved = budgets.reserve(organization=organization, api_key=api_key, amount_micros=amount)
-    if not _covering(organization, amount).update(pending_micros=F("pending_micros") + amount):
+    if not _credit_covering(organization, amount).update(
+        pending_micros=F("pending_micros") + amount
+    ):
         raise CreditTaken
     credit = Credit.objects.get(organization=organization)
     own = (credit.pending_micros + credit.posted_micros, credit.granted_micros)
-    return _record(
+    return _create_hold(
         organization=organization,
         api_key=api_key,
         price=price,
@@ -100,7 +70,7 @@ def _hold_on_credit(organization: Organization, api_key: ApiKey | None, price: P
     )
 
 
-def _hold_on_subscription(
+def _place_on_subscription(
     organization: Organization,
     api_key: ApiKey | None,
     subscription: Subscription | None,
@@ -110,7 +80,7 @@ def _hold_on_subscription(
     amount = price.amount_micros
     reserved = budgets.reserve(organization=organization, api_key=api_key, amount_micros=amount)
     grace = payers.grace_cap(organization.subscription, reserved)
-    return _record(
+    return _create_hold(
         organization=organization,
         api_key=api_key,
         price=price,
@@ -120,7 +90,7 @@ def _hold_on_subscription(
     )
 
 
-def _record(
+def _create_hold(
     *,
     organization: Organization,
     api_key: ApiKey | None,
@@ -129,7 +99,7 @@ def _record(
     payer: Hold.Payer,
     payers_caps: list[tuple[int, int]],
 ) -> Hold:
-    """The hold, with the tightest of the caps that admitted it."""
+    """Create the hold, with the tightest of the caps that admitted it."""
     reserved_micros, cap_micros = min(
         [*payers_caps, *reserved.caps],
         key=lambda cap: cap[1] - cap[0],
@@ -151,7 +121,7 @@ def _record(
 def capture(hold: Hold) -> bool:
     """Charge for a delivered image; False where the hold had ended before. Inside a transaction.
 
-    What the subscription pays is reported to Stripe from the hold itself: see metering.py.
+    What the subscription pays is reported to Stripe from the hold itself: see reporting/batching.py.
     """
     if not _end(hold, Hold.State.CAPTURED):
         return False
@@ -173,7 +143,7 @@ def capture(hold: Hold) -> bool:
 
 
 def account_of(hold: Hold) -> LedgerEntry.Account:
-    """Where an image is paid from: what we owe the customer, or what the customer owes us."""
+    """The account that pays for the image: what we owe the customer, or what the customer owes us."""
     if hold.payer == Hold.Payer.CREDIT:
         return LedgerEntry.Account.CUSTOMER_CREDIT
     return LedgerEntry.Account.RECEIVABLE

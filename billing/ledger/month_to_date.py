@@ -1,4 +1,4 @@
-"""Where an organisation or a key stands in the current month: what is spent and held, against its cap."""
+"""What an organization or a key has spent and held in the current month, and its cap."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class MonthToDate:
 
     @property
     def percent(self) -> int:
-        """How much of the cap is taken, 0 to 100; 100 where the cap is nothing."""
+        """How much of the cap is taken, 0 to 100; 100 where the cap is zero or there is none."""
         if not self.cap_micros:
             return 100
         return min(100, 100 * self.reserved_micros // self.cap_micros)
@@ -52,10 +52,10 @@ class MonthToDate:
 
 
 def of(organization: Organization) -> MonthToDate:
-    """What the organisation's own budget says now, as the next image would find it."""
+    """What the organization's own budget says now, as the next image would find it."""
     budget = Budget.objects.of_organization(organization).first()
     if budget is None:
-        # No image was admitted since there are budgets.
+        # The budget is created with the first image.
         month = budgets.this_month()
         holds = Hold.objects.filter(organization=organization)
         budget = Budget(month=month, **budgets.sums_of(holds, month))
@@ -63,13 +63,13 @@ def of(organization: Organization) -> MonthToDate:
 
 
 def of_key(key: ApiKey) -> MonthToDate:
-    """The same of a key, together with those that it was rotated from or to."""
+    """The current month of a key, together with those that it was rotated from or to."""
     budget = Budget.objects.of_key(key).first() or Budget(month=budgets.this_month())
     return _read(budget, key.monthly_cap_micros)
 
 
 def _read(budget: Budget, cap_micros: int | None) -> MonthToDate:
-    """A row may still stand in an older month: then nothing of this one is spent."""
+    """The month as the row says; a row of an older month says that nothing of this one is spent."""
     month = budgets.this_month()
     current = budget.month >= month
     return MonthToDate(

@@ -1,7 +1,7 @@
 """Who pays for an image: credit while it covers the price, else the subscription if it may; or nobody.
 
-What is said here of a subscription is what the last look at Stripe left in our own row: admission never
-waits for Stripe, and goes on within the caps while Stripe is away.
+A subscription is read from our own row, as of the last sync with Stripe: admission never waits for Stripe,
+and goes on within the caps while Stripe is away.
 """
 
 from django.conf import settings
@@ -32,7 +32,7 @@ class NoSubscription(InsufficientQuota):
 
 
 class NoCardsTaken(InsufficientQuota):
-    """The same, where this installation has no Stripe account."""
+    """The credit is used up, and this installation takes no cards."""
 
     text = (
         "Your organization has no credit left for this image. Nothing was charged. "
@@ -41,7 +41,7 @@ class NoCardsTaken(InsufficientQuota):
 
 
 class SubscriptionPaused(InsufficientQuota):
-    """By Stripe, as at the end of a trial without a card, or by staff there."""
+    """The subscription was paused at Stripe, as at the end of a trial without a card."""
 
     text = (
         "Your organization has no credit left and its subscription is paused. Nothing was charged. "
@@ -50,7 +50,7 @@ class SubscriptionPaused(InsufficientQuota):
 
 
 class SubscriptionEnded(InsufficientQuota):
-    """It was canceled, or never came to be."""
+    """The subscription was canceled, or its first payment was not completed."""
 
     text = (
         "Your organization has no credit left and no active subscription. Nothing was charged. "
@@ -68,7 +68,7 @@ class PaymentOverdue(InsufficientQuota):
 
 
 class GraceLimitReached(InsufficientQuota):
-    """A payment failed, and what may be spent until it is mended is spent."""
+    """A payment failed, and the lower limit that holds until it is paid is reached."""
 
     def __init__(self, cap_micros: int) -> None:
         super().__init__(
@@ -79,7 +79,7 @@ class GraceLimitReached(InsufficientQuota):
 
 
 class SizeNotSubscribed(InsufficientQuota):
-    """Stripe has not confirmed a price for this size yet; the next look adds it, within minutes."""
+    """Stripe has not confirmed a price for this size yet; the next sync adds it, within minutes."""
 
     text = (
         "This size is being added to your subscription. Nothing was charged. Please try again in a minute, "
@@ -99,7 +99,7 @@ REFUSAL_OF: dict[str, type[InsufficientQuota]] = {
 
 
 def refuse_frozen(subscription: Subscription | None) -> None:
-    """Let those pass whose payments nobody disputes.
+    """Refuse new work of a frozen organization.
 
     Raises:
         AccountFrozen

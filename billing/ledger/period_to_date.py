@@ -1,4 +1,4 @@
-"""The running billing period of a subscription so far, from our own ledger: what the next invoice will be about."""
+"""The current billing period of a subscription so far, from our own ledger: what the next invoice will bill."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from django.utils import timezone
 from billing.ledger.usage import Spend
 from billing.models import LedgerEntry, Subscription
 
-# A forecast from less than that says more about the hour than about the month.
+# A forecast from less time would follow the hour of the day.
 ENOUGH = timedelta(days=1)
 PAID_BY_SUBSCRIPTION = Q(kind=LedgerEntry.Kind.CAPTURE, debit=LedgerEntry.Account.RECEIVABLE)
 GIVEN_BACK = Q(kind=LedgerEntry.Kind.REFUND, credit=LedgerEntry.Account.RECEIVABLE)

@@ -1,4 +1,4 @@
-"""Trial credit: once for a mailbox, and a few times a day for a network. Staff can grant credit to whom it is refused."""
+"""Trial credit: once for a mailbox, and a few times a day for a network. Where it is refused, staff can grant credit."""
 
 import hashlib
 import hmac
@@ -12,10 +12,10 @@ from django.db.models import F
 from accounts.http.addresses import Address, neighbourhood
 from accounts.models import Organization
 from accounts.sign_in import mailboxes
-from billing.ledger import holds
+from billing.ledger import grants
 from billing.models import Credit, LedgerEntry, Trial, TrialNetwork
 
-# Whoever rents one machine has neighbours in these, and can often take their addresses.
+# A customer of a hosting provider can often take other addresses inside these.
 WIDE_PREFIX = {4: 24, 6: 48}
 NETWORKS_KEPT = timedelta(days=7)
 
@@ -23,7 +23,7 @@ Outcome = Trial.Outcome
 
 
 class NetworkUsedUp(Exception):
-    """The network had its trial credits of the day."""
+    """The network has had all trial credits of the day."""
 
 
 def decide(*, organization: Organization, email: str, address: Address | None) -> Trial | None:
@@ -39,19 +39,19 @@ def decide(*, organization: Organization, email: str, address: Address | None) -
         decided = Trial.objects.filter(organization=organization).first()
         if decided:
             return decided
-        if _had_it_at_sign_up(organization):
+        if _granted_at_sign_up(organization):
             return note_granted(organization=organization, email=email)
         return _decide(organization, email, address)
 
 
 def note_granted(*, organization: Organization, email: str) -> Trial:
     """Remember that the organization had trial credit in another way, and that the mailbox had it too."""
-    mailbox = None if _used(email) else _digest(email)
+    mailbox = None if _mailbox_used(email) else _mailbox_digest(email)
     try:
         with transaction.atomic():
-            return _note(organization, Outcome.GRANTED, mailbox)
+            return _record(organization, Outcome.GRANTED, mailbox)
     except IntegrityError:
-        return _note(organization, Outcome.GRANTED, None)
+        return _record(organization, Outcome.GRANTED, None)
 
 
 def remove_old_networks() -> int:
@@ -62,33 +62,33 @@ def remove_old_networks() -> int:
 
 
 def _decide(organization: Organization, email: str, address: Address | None) -> Trial:
-    if _used(email):
-        return _note(organization, Outcome.MAILBOX_USED, _digest(email))
+    if _mailbox_used(email):
+        return _record(organization, Outcome.MAILBOX_USED, _mailbox_digest(email))
     try:
         with transaction.atomic():
             _count_networks(address)
-            trial = _note(organization, Outcome.GRANTED, _digest(email))
-            holds.grant(
+            trial = _record(organization, Outcome.GRANTED, _mailbox_digest(email))
+            grants.grant(
                 organization=organization,
                 amount_micros=settings.TRIAL_CREDIT_MICROS,
-                reason=holds.TRIAL_REASON,
+                reason=grants.TRIAL_REASON,
             )
     except NetworkUsedUp:
-        return _note(organization, Outcome.NETWORK_USED_UP, _digest(email))
+        return _record(organization, Outcome.NETWORK_USED_UP, _mailbox_digest(email))
     except IntegrityError:
         # The constraint decides where two accounts of one mailbox are verified at once.
-        return _note(organization, Outcome.MAILBOX_USED, _digest(email))
+        return _record(organization, Outcome.MAILBOX_USED, _mailbox_digest(email))
     return trial
 
 
-def _had_it_at_sign_up(organization: Organization) -> bool:
+def _granted_at_sign_up(organization: Organization) -> bool:
     """Whether an earlier release granted it before the address was verified."""
     entries = LedgerEntry.objects.for_organization(organization)
-    return entries.filter(kind=LedgerEntry.Kind.GRANT, reason=holds.TRIAL_REASON).exists()
+    return entries.filter(kind=LedgerEntry.Kind.GRANT, reason=grants.TRIAL_REASON).exists()
 
 
-def _used(email: str) -> bool:
-    """Whether the mailbox had it, by what it is called under any of the peppers."""
+def _mailbox_used(email: str) -> bool:
+    """Whether the mailbox had trial credit; its digest under any of the peppers counts."""
     if not settings.TRIAL_ONE_PER_MAILBOX:
         return False
     return Trial.objects.filter(
@@ -96,12 +96,12 @@ def _used(email: str) -> bool:
     ).exists()
 
 
-def _digest(email: str) -> str | None:
-    """What the constraint holds apart; None, of which there may be many, where the operator wants no such rule."""
+def _mailbox_digest(email: str) -> str | None:
+    """The mailbox's digest, which is unique; None, which is not, where the operator has turned the rule off."""
     return mailboxes.digests(email)[0] if settings.TRIAL_ONE_PER_MAILBOX else None
 
 
-def _note(organization: Organization, outcome: Trial.Outcome, mailbox: str | None) -> Trial:
+def _record(organization: Organization, outcome: Trial.Outcome, mailbox: str | None) -> Trial:
     return Trial.objects.create(organization=organization, outcome=outcome, mailbox=mailbox)
 
 

@@ -1,4 +1,4 @@
-"""What an organisation spent, by day, size and key. The ledger is asked, so the sums are the charges."""
+"""What an organization spent, by day, size and key: sums over the ledger's charges."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Period:
 
     @property
     def days(self) -> list[date]:
-        """Each day of it."""
+        """The days, first to last."""
         return [self.start + timedelta(days=n) for n in range((self.end - self.start).days)]
 
 
@@ -44,7 +44,7 @@ class Spend:
 
 
 @dataclass(frozen=True)
-class Used:
+class UsageRow:
     """One line of a report: images delivered from `start` to before `end`, and what they cost.
 
     `key` is None for the playground, and where the report is not by key; `size` is empty likewise.
@@ -67,7 +67,7 @@ GROUPS = {
 
 
 def month(year: int, number: int) -> Period:
-    """A calendar month."""
+    """The calendar month as a period."""
     start = date(year, number, 1)
     return Period(start, start + timedelta(days=monthrange(year, number)[1]))
 
@@ -105,7 +105,7 @@ def report(
     end: datetime,
     bucket: str,
     group_by: Collection[str],
-) -> list[Used]:
+) -> list[UsageRow]:
     """Charges by UTC hour or day (`BUCKETS`), split by any of `GROUPS`; what is empty is left out.
 
     In order of time, then key and size. The first and the last bucket end where the span does.
@@ -120,7 +120,7 @@ def report(
         .order_by("bucket", *columns)
     )
     return [
-        Used(
+        UsageRow(
             start=max(row["bucket"], start),
             end=min(row["bucket"] + BUCKETS[bucket], end),
             key=_key(row),
@@ -133,13 +133,13 @@ def report(
 
 
 def _key(row: dict[str, Any]) -> ApiKey | None:
-    """The key of a report's row: enough of it to recognise."""
+    """The key of a report's row: enough of it to recognize."""
     pk, name, prefix, last_four = (row.get(column, "") for column in GROUPS["key"])
     return ApiKey(pk=pk, name=name, prefix=prefix, last_four=last_four) if pk else None
 
 
 def total(organization: Organization, period: Period) -> Spend:
-    """All of it."""
+    """The images of the whole period and what they cost."""
     sums = charges(organization, period).aggregate(images=Count("pk"), micros=Sum("amount_micros"))
     return Spend("all", sums["images"], sums["micros"] or 0)
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from django.http import HttpResponse
 
 from billing.amounts import MICROS_PER_DOLLAR
-from billing.ledger.usage import Used
+from billing.ledger.usage import UsageRow
 
 # A spreadsheet runs a cell that begins with one of these.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -15,7 +15,7 @@ COLUMNS = ("start", "end", "key", "key_hint", "size", "images", "cost_micros", "
 PLAYGROUND = "Playground"
 
 
-def answer(rows: Iterable[Used], *, group_by: Iterable[str], filename: str) -> HttpResponse:
+def answer(rows: Iterable[UsageRow], *, group_by: Iterable[str], filename: str) -> HttpResponse:
     """A download with a header row. Key and size are empty where they were not asked for."""
     response = HttpResponse(content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{filename}"'
@@ -25,7 +25,7 @@ def answer(rows: Iterable[Used], *, group_by: Iterable[str], filename: str) -> H
     return response
 
 
-def cells(row: Used, *, by_key: bool) -> list[str | int]:
+def cells(row: UsageRow, *, by_key: bool) -> list[str | int]:
     """The cells of one row, in the order of COLUMNS."""
     name, hint = (row.key.name, row.key.hint) if row.key else (PLAYGROUND if by_key else "", "")
     return [

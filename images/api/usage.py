@@ -76,7 +76,7 @@ class UsageTable(ApiView):
         return usage_csv.answer(rows_of(request, query), group_by=query.group_by, filename=filename)
 
 
-def rows_of(request: Request, query: UsageQuery) -> list[usage.Used]:
+def rows_of(request: Request, query: UsageQuery) -> list[usage.UsageRow]:
     """The rows of the ledger for this span, split as the query says."""
     return usage.report(
         caller_key(request).organization,
@@ -87,7 +87,7 @@ def rows_of(request: Request, query: UsageQuery) -> list[usage.Used]:
     )
 
 
-def describe(row: usage.Used, group_by: list[str]) -> dict[str, Any]:
+def describe(row: usage.UsageRow, group_by: list[str]) -> dict[str, Any]:
     """A row as the API's object; key and size are there when they were asked for."""
     parts: dict[str, Any] = {}
     if "key" in group_by:

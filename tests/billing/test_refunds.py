@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.models import Membership
 from billing import refunds
-from billing.ledger import holds
+from billing.ledger import grants
 from billing.models import Credit, LedgerEntry, Notice, Price, Refund, Subscription
 from billing.refunds import NotRefundable, refund_amount, refund_image
 from billing.reporting import comparing
@@ -200,7 +200,7 @@ def test_two_at_once_do_not_give_the_same_money_back(alice: Person) -> None:
 def test_an_amount_comes_off_the_invoice_where_that_was_charged_and_else_is_credit(
     subscriber: Person,
 ) -> None:
-    holds.grant(organization=subscriber.organization, amount_micros=20_000, reason="A gift")
+    grants.grant(organization=subscriber.organization, amount_micros=20_000, reason="A gift")
     buy(subscriber, images=4)
     refund_amount(organization=subscriber.organization, amount_micros=15_000, reason="One", by="x")
     refund_amount(organization=subscriber.organization, amount_micros=15_000, reason="Two", by="x")

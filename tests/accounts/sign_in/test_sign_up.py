@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import Membership, Organization, User
-from billing.ledger import holds
+from billing.ledger import grants
 from billing.models import Credit
 from ecohash.signup import create_account, remove_unverified
 from ecohash.signup import sign_up as sign_up_user
@@ -182,4 +182,4 @@ def test_nobody_signs_in_to_what_was_removed(db: None) -> None:
 
 def test_credit_at_sign_up_is_called_what_the_ledger_knows(alice: Person) -> None:
     """Entries of earlier releases are found by these words."""
-    assert holds.TRIAL_REASON == "Trial credit at sign-up"
+    assert grants.TRIAL_REASON == "Trial credit at sign-up"

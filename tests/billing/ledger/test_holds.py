@@ -3,7 +3,7 @@
 import pytest
 from django.db import IntegrityError, transaction
 
-from billing.ledger import holds, pricing
+from billing.ledger import grants, holds, pricing
 from billing.models import Credit, Hold, LedgerEntry
 from tests.at_once import at_once
 from tests.cast import Person, make_owner
@@ -29,7 +29,7 @@ def test_trial_credit_is_granted_and_booked(alice: Person) -> None:
 
 
 def test_a_grant_adds_to_the_credit(alice: Person) -> None:
-    holds.grant(organization=alice.organization, amount_micros=1_000, reason="Sorry for Tuesday")
+    grants.grant(organization=alice.organization, amount_micros=1_000, reason="Sorry for Tuesday")
     assert credit_of(alice).granted_micros == 501_000
     assert LedgerEntry.objects.filter(reason="Sorry for Tuesday", amount_micros=1_000).exists()
 

@@ -10,7 +10,7 @@ from django.apps import apps
 from django.test import Client
 
 from accounts.models import Membership, Organization, User
-from billing.ledger import holds, trial
+from billing.ledger import grants, trial
 from billing.models import Credit, LedgerEntry, Trial, TrialNetwork
 from ecohash.signup import create_account
 from tests.accounts.entrance import PASSWORD, join, link_of, sign_up
@@ -92,7 +92,7 @@ def decide(number: int, address: str) -> str:
     user = User.objects.create_user(f"{number}@example.com")
     organization = Organization.objects.create(name=str(number))
     Membership.objects.create(organization=organization, user=user, role="owner")
-    holds.create_credit(organization=organization, trial_credit_micros=0)
+    grants.create_credit(organization=organization, trial_credit_micros=0)
     email = user.email
     found = trial.decide(organization=organization, email=email, address=ip_address(address))
     assert bool(granted(organization)) == (found.outcome == "granted")
@@ -158,7 +158,7 @@ def test_who_has_none_reads_why_and_what_to_do(db: None, path: str) -> None:
     assert "No trial credit was added, because your mailbox has had it before" in page
     assert "add a card" in page
     assert "There is no credit" not in page.split("<section")[0]
-    holds.grant(organization=organization, amount_micros=20_000, reason="By hand")
+    grants.grant(organization=organization, amount_micros=20_000, reason="By hand")
     assert "No trial credit" not in client.get(path).content.decode()
 
 
@@ -232,7 +232,7 @@ def of_an_earlier_release(email: str, *, verified: bool) -> Organization:
     EmailAddress.objects.create(user=user, email=email, primary=True, verified=verified)
     organization = Organization.objects.create(name=email)
     Membership.objects.create(organization=organization, user=user, role="owner")
-    holds.create_credit(organization=organization, trial_credit_micros=500_000)
+    grants.create_credit(organization=organization, trial_credit_micros=500_000)
     return organization
 
 

@@ -9,7 +9,7 @@ from hypothesis.stateful import rule
 
 from accounts.keys import keys
 from accounts.models import ApiKey, Organization
-from billing.ledger import budgets, holds, pricing
+from billing.ledger import budgets, grants, pricing
 from billing.models import Subscription
 from billing.subscriptions import syncing
 from images.catalog import FLUX_SCHNELL
@@ -52,7 +52,7 @@ class OwnerChanges(BaseMachine):
     def grant(self, number: int, amount: int, cut: int | None) -> None:
         organization = self.organization(number)
         done, _ = self.attempt_at(
-            lambda: holds.grant(organization=organization, amount_micros=amount, reason="test"),
+            lambda: grants.grant(organization=organization, amount_micros=amount, reason="test"),
             cut,
             rolled_back=False,
         )
