@@ -1,6 +1,6 @@
-"""The standing chores of money, run by beat; each is safe to run twice.
+"""The periodic tasks of billing, sent by beat; each is safe to run twice.
 
-Those named `billing.stripe.*` wait for Stripe and have a worker of their own.
+Those named `billing.stripe.*` call Stripe and have a worker of their own.
 """
 
 import logging
@@ -25,7 +25,7 @@ LINES_TOLD = 50
 
 @shared_task(name="billing.alert")
 def alert() -> None:
-    """Mail those who come near their spend limit, and note whose trial has ended."""
+    """Mail organizations that come near their spend limit, and note mails about ended trials."""
     spend_alerts.alert()
     notices.note_ended_trials()
 
@@ -38,13 +38,13 @@ def notify() -> None:
 
 @shared_task(name="billing.seal")
 def seal() -> None:
-    """Put what was used in batches."""
+    """Seal captured images into batches."""
     batching.seal()
 
 
 @shared_task(name="billing.stripe.send")
 def send() -> None:
-    """Report batches to Stripe."""
+    """Report batches of use to Stripe."""
     sending.send_due()
 
 
@@ -62,13 +62,13 @@ def refund() -> None:
 
 @shared_task(name="billing.stripe.inbox")
 def read_inbox() -> None:
-    """Work on webhooks that wait."""
+    """Process the webhook events that wait."""
     webhook_events.work()
 
 
 @shared_task(name="billing.stripe.event")
 def process_event(event_id: str) -> None:
-    """Work on one webhook, as soon as it has come."""
+    """Process one webhook event as soon as it is stored."""
     event = WebhookEvent.objects.filter(event_id=event_id, processed_at=None).first()
     if event:
         webhook_events.process(event)
@@ -76,20 +76,20 @@ def process_event(event_id: str) -> None:
 
 @shared_task(name="billing.stripe.keep")
 def keep() -> None:
-    """Bring new prices to subscriptions, and look at those that nothing was heard of."""
-    _if_stripe_is_there(syncing.refresh_subscriptions)
+    """Bring new prices to subscriptions, and sync those whose period has ended."""
+    _run_if_configured(syncing.refresh_subscriptions)
 
 
 @shared_task(name="billing.stripe.compare")
 def compare(organization_id: int) -> None:
-    """Compare one organisation's books with Stripe's; staff get what differs."""
+    """Compare one organization's books with Stripe's; staff get a mail of the differences."""
     tell_staff(
         comparing.compare(organization=organization_id), of=f"organization {organization_id}"
     )
 
 
 def tell_staff(differences: Iterable[str], *, of: str) -> None:
-    """One mail for a day and a subject, where there is anything to tell."""
+    """Note one mail a day and subject to staff, if there are differences."""
     found = list(differences)
     if found:
         notices.note(
@@ -100,11 +100,11 @@ def tell_staff(differences: Iterable[str], *, of: str) -> None:
         )
 
 
-def _if_stripe_is_there(chore: Callable[[], Any]) -> None:
-    """Run it where Stripe is set up; while Stripe is away, the next round makes up for it."""
+def _run_if_configured(task: Callable[[], Any]) -> None:
+    """Run the task where Stripe is configured; while Stripe is away, the next run makes up for it."""
     if not gateway.is_configured():
         return
     try:
-        chore()
+        task()
     except GatewayError as error:
         logger.warning("stripe away", extra={"detail": str(error)})

@@ -52,7 +52,7 @@ def subscribe(person: Person, sandbox: StripeSandbox, card: str = GOOD_CARD) -> 
 
 
 def make_subscriber(name: str, sandbox: StripeSandbox) -> Person:
-    """The owner of an organisation whose trial is used up and who has added a card."""
+    """The owner of an organization whose trial is used up and who has added a card."""
     person = make_owner(name, credit_micros=0)
     subscribe(person, sandbox)
     return person

@@ -26,7 +26,7 @@ class ReportOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class ReportAnswer:
-    """An outcome, and Stripe's words."""
+    """The outcome of a report, and Stripe's message."""
 
     outcome: ReportOutcome
     detail: str = ""
@@ -41,7 +41,7 @@ def send(
     timestamp: datetime,
     idempotency_key: str,
 ) -> ReportAnswer:
-    """Report that many images once. Never repeated in here: who calls keeps count of the attempts."""
+    """Report that many images once. It is not repeated here: the caller counts the attempts."""
     try:
         with calling() as client:
             client.v1.billing.meter_events.create(
@@ -59,7 +59,7 @@ def send(
 
 
 def outcome_of(error: GatewayError) -> ReportOutcome:
-    """Which of the answers an error of the gateway's was."""
+    """The outcome that an error of the gateway stands for."""
     if isinstance(error, StripeKeyRefused):
         return ReportOutcome.KEY_REFUSED
     if isinstance(error, StripeRefused):

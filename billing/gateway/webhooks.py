@@ -14,7 +14,7 @@ from billing.gateway.client import calling
 TOLERANCE_SECONDS = 300
 
 
-# What the inbox holds of an event; Stripe's own are shorter.
+# The lengths of WebhookEvent's columns; Stripe's values are shorter.
 LONGEST = {"id": 255, "type": 100, "object_id": 255}
 
 
@@ -24,7 +24,7 @@ class Unverified(Exception):
 
 @dataclass(frozen=True)
 class Event:
-    """What is kept of an event: it says that something happened to an object, which is asked for afresh."""
+    """What we keep of an event: that something happened to an object, whose state we then read at Stripe."""
 
     id: str
     type: str
@@ -70,7 +70,7 @@ def _signed_with(secret: str, body: bytes, signature: str) -> bool:
 
 
 def _event_of(body: Any) -> Event:
-    """Both forms: a snapshot has the object, a thin one says where it is."""
+    """The event in either form: a snapshot contains the object, a thin one refers to it."""
     if body["object"] == "v2.core.event":
         related = body.get("related_object") or {}
         created = datetime.fromisoformat(body["created"])
@@ -82,7 +82,7 @@ def _event_of(body: Any) -> Event:
 
 
 def _kept(event: Event) -> Event:
-    """The event, if the inbox can hold it."""
+    """The event, if our table can hold it."""
     for name, longest in LONGEST.items():
         text = getattr(event, name)
         if not isinstance(text, str) or len(text) > longest or "\0" in text:

@@ -164,7 +164,7 @@ def _reserve(
             raise SpendLimitReached(budget)
         elif in_flight is not None and budget.in_flight >= in_flight:
             raise TooManyInFlight(in_flight, of_key=family_id is not None)
-        # Else what stood in the way ended between the two looks: there is room now.
+        # Else the image that was in the way ended meanwhile: try again.
     return rows.get()
 
 
@@ -236,7 +236,7 @@ def settle(hold: Hold, *, captured: bool) -> None:
         for name, value in of_this_month.items()
     }
     of_organization = Budget.objects.filter(organization=hold.organization_id, api_key=None)
-    # As the row says: a key's budget that was created after this hold was read has taken it over.
+    # As the row says now: a key's budget that was created after this hold was read has taken it over.
     of_family = Budget.objects.filter(pk__in=Hold.objects.filter(pk=hold.pk).values("key_budget"))
     for rows in (of_organization, of_family):
         rows.update(in_flight=F("in_flight") - 1, **changes)

@@ -130,7 +130,7 @@ def subscribed_price(subscription: Subscription | None, price: Price) -> Price:
 def grace_cap(subscription: Subscription, reserved: Reservation) -> tuple[int, int] | None:
     """(spent and held, the most allowed) while a payment is past due; None while none is.
 
-    Call it in the transaction that reserved: it holds the organisation's budget row, so nobody else can
+    Call it in the transaction that reserved: it holds the organization's budget row, so nobody else can
     spend in between.
 
     Raises:

@@ -121,8 +121,8 @@ def _count_networks(address: Address | None) -> None:
             continue
         row, _ = TrialNetwork.objects.get_or_create(network=_network_digest(network), day=day)
         # One UPDATE: a look and a write after it would let many at once through.
-        room = TrialNetwork.objects.filter(pk=row.pk, granted__lt=limit)
-        if not room.update(granted=F("granted") + 1):
+        available = TrialNetwork.objects.filter(pk=row.pk, granted__lt=limit)
+        if not available.update(granted=F("granted") + 1):
             raise NetworkUsedUp
 
 

@@ -96,7 +96,7 @@ class Migration(migrations.Migration):
                     "api_key",
                     models.OneToOneField(
                         blank=True,
-                        help_text="The first key of a line of rotations; empty: the organisation's own.",
+                        help_text="The first key of a rotation family; empty: the organization's own.",
                         null=True,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="budget",

@@ -1,4 +1,4 @@
-"""The tables of money: what is spent (`money`), who had trial credit (`trial`), how it is paid (`payment`) and what Stripe is told (`usage`)."""
+"""The tables of billing: spending (`money`), trial credit (`trial`), payment (`payment`), reports of use to Stripe (`usage`)."""
 
 from billing.models.money import (
     AppendOnly,

@@ -1,6 +1,6 @@
-"""Money as it is spent: prices, what an organisation may spend, holds on it, and the ledger.
+"""Prices, credit, monthly budgets, holds and the ledger.
 
-Amounts are whole micro-dollars (`_micros`): $0.020 is 20,000. What must always hold is a constraint here.
+Amounts are whole micro-dollars (`_micros`): $0.020 is 20,000. Rules about one row are constraints here.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ else:
 
 
 class Immutable(Exception):
-    """A row that must never change was about to."""
+    """The code tried to change or delete a row that must never change."""
 
 
 class AppendOnlyQuerySet(models.QuerySet[Any]):
-    """Rows are added and read. On PostgreSQL a trigger refuses the same to everyone else."""
+    """Refuses to change and delete rows. On PostgreSQL a trigger refuses it to other programs too."""
 
     def update(self, **_kwargs: Any) -> NoReturn:
         raise Immutable(f"{self.model.__name__} rows are never changed: add a new one.")
@@ -34,7 +34,7 @@ class AppendOnlyQuerySet(models.QuerySet[Any]):
 
 
 class AppendOnly(models.Model):
-    """A row that is written once."""
+    """Rows that are never changed nor deleted."""
 
     class Meta:
         abstract = True
@@ -49,7 +49,7 @@ class AppendOnly(models.Model):
 
 
 class Price(AppendOnly):
-    """What one image of a model and size costs from a moment on. A change is a new version."""
+    """The price of one image of a model and size from `effective_from` on. A change is a new version."""
 
     model = models.CharField(max_length=64)
     size = models.CharField(max_length=16)
@@ -71,7 +71,7 @@ class Price(AppendOnly):
 
 
 class Credit(models.Model):
-    """An organisation's prepaid money: what was granted, what is held, what was spent.
+    """An organization's prepaid money: what was granted, what is held, what was spent.
 
     Work is admitted by one conditional UPDATE of this row, so that parallel calls cannot overdraw it.
     """
@@ -112,20 +112,20 @@ class BudgetQuerySet(models.QuerySet["Budget"]):
     """Reads of budgets."""
 
     def of_organization(self, organization: Organization) -> Self:
-        """The organisation's own row, where it has begun one."""
+        """The organization's own row; empty before its first image."""
         return self.filter(organization=organization, api_key=None)
 
     def of_key(self, key: ApiKey) -> Self:
-        """The row of the key's line of rotations, where it has begun one."""
+        """The row of the key's rotation family; empty before its first image."""
         return self.filter(api_key=key.line_id)
 
 
 class Budget(models.Model):
-    """What one organisation, or one of its keys, has in work and has spent in a calendar month (UTC).
+    """What one organization, or one of its keys, has in work and has spent in a calendar month (UTC).
 
-    The sums belong to `month` and start anew with the next one; `in_flight` counts pending holds of
+    The sums belong to `month` and restart at zero with the next one; `in_flight` counts pending holds of
     any month. All three change in the transactions that begin and end holds, and nowhere else.
-    The caps and limits that they are compared with stand on the organisation and on the key.
+    The caps and limits that they are compared with are fields of the organization and the key.
     """
 
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="budgets")
@@ -135,7 +135,7 @@ class Budget(models.Model):
         null=True,
         blank=True,
         related_name="budget",
-        help_text="The first key of a line of rotations; empty: the organisation's own.",
+        help_text="The first key of a rotation family; empty: the organization's own.",
     )
     month = models.DateField(help_text="Its first day.")
     pending_micros = models.BigIntegerField(default=0)
@@ -170,7 +170,7 @@ class Budget(models.Model):
 
 
 class SpendAlert(models.Model):
-    """A share of a monthly cap was reached: one mail for each month, cap and share."""
+    """A mail that `percent` of a monthly cap is spent: one for each month, cap and percentage."""
 
     budget = models.ForeignKey(Budget, models.PROTECT, related_name="alerts")
     month = models.DateField()

@@ -1,6 +1,6 @@
-"""How an organisation pays: what we keep of Stripe's objects, the inbox of its webhooks, mails and refunds.
+"""How an organization pays: ids of Stripe's objects, subscriptions, webhook events, mails and refunds.
 
-Few ids and one status; whatever else a page shows of Stripe is asked for when it is shown.
+We keep ids and one status; whatever else a page shows of Stripe is read there when it is shown.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 else:
     TypedModelMeta = object
 
-# What a failed payment leaves: so many days, and so much more to spend, until the card is mended.
+# After a failed payment, work goes on for that long and that much more, until the invoice is paid.
 GRACE = timedelta(days=7)
 GRACE_ALLOWANCE_MICROS = 5_000_000
-# Stripe promises that no id is longer, and asks for this room: https://docs.stripe.com/upgrades
+# Stripe promises that no id is longer: https://docs.stripe.com/upgrades
 STRIPE_ID_LENGTH = 255
 
 
@@ -57,10 +57,10 @@ class MeteredPrice(models.Model):
 
 
 class Subscription(models.Model):
-    """An organisation's standing with Stripe, as of the last look; `none` before its first card.
+    """An organization's subscription as of the last sync with Stripe; `none` before its first card.
 
-    `version` counts the looks that were written: a look that began before another one ended is thrown
-    away and taken again, so that an older state never overwrites a newer one.
+    `version` counts the syncs that were written: an answer that was asked for before the last write is
+    dropped and asked for again, so that an older state never overwrites a newer one.
     """
 
     class Status(models.TextChoices):
@@ -77,7 +77,7 @@ class Subscription(models.Model):
         CANCELED = "canceled"
 
     SERVED: ClassVar = (Status.TRIALING, Status.ACTIVE)
-    # Stripe goes on counting and billing for these.
+    # Stripe counts use for these and bills it.
     LIVE: ClassVar = (*SERVED, Status.PAST_DUE, Status.UNPAID, Status.PAUSED)
 
     organization = models.OneToOneField(
@@ -143,7 +143,7 @@ class Subscription(models.Model):
 
     @property
     def grace_ends_at(self) -> datetime | None:
-        """Until when a failed payment leaves work possible; None while no payment has failed."""
+        """The moment from which a failed payment stops new work; None while no payment has failed."""
         return self.past_due_since + GRACE if self.past_due_since else None
 
     def grace_cap_micros(self, month: date) -> int:
@@ -160,7 +160,7 @@ class Subscription(models.Model):
 
 
 class SubscriptionItem(models.Model):
-    """A price version that Stripe has confirmed as part of the subscription: only then is it held at."""
+    """A price version that Stripe has confirmed as part of the subscription: images are held at no other."""
 
     subscription = models.ForeignKey(Subscription, models.CASCADE, related_name="items")
     price = models.ForeignKey(Price, models.PROTECT, related_name="subscription_items")
@@ -178,7 +178,7 @@ class SubscriptionItem(models.Model):
 
 
 class WebhookEvent(models.Model):
-    """The inbox: each event of Stripe's once, whatever it is sent. What it means is looked up afresh."""
+    """An event from Stripe, stored once however often it is sent. What it means is read at Stripe."""
 
     event_id = models.CharField(max_length=255, unique=True)
     type = models.CharField(max_length=100)
@@ -206,9 +206,9 @@ class WebhookEvent(models.Model):
 
 
 class Notice(models.Model):
-    """One mail about money: to those who look after an organisation's, or to staff (no organisation).
+    """One mail about money: to the billing contacts of an organization, or to staff (no organization).
 
-    Unique by kind and subject, so that what happened once is told once, however often it is noticed.
+    Unique by kind and subject, so that one occurrence is one mail, however often it is noted.
     """
 
     organization = models.ForeignKey(
@@ -226,7 +226,7 @@ class Notice(models.Model):
         verbose_name_plural = "mails about money"
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["organization", "kind", "subject"], name="notice_once"),
-            # A missing organisation differs from every other missing one, so staff's need their own.
+            # NULL differs from every other NULL, so mails to staff need a constraint of their own.
             models.UniqueConstraint(
                 fields=["kind", "subject"],
                 condition=Q(organization=None),
@@ -245,7 +245,7 @@ class Refund(models.Model):
     """Money given back: its ledger entry and, where the subscription had paid, a credit at Stripe.
 
     `cents` is what the customer's balance at Stripe is still to be given, or was: Stripe knows no
-    fractions of a cent, so it is rounded up over all refunds of the organisation together.
+    fractions of a cent, so it is rounded up over all refunds of the organization together.
     """
 
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="refunds")

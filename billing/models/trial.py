@@ -1,4 +1,4 @@
-"""Who has had trial credit. These rows outlive the organization, so that nobody has it again by starting anew."""
+"""Who has had trial credit. These rows outlive the organization, so that a new organization does not get it again."""
 
 from __future__ import annotations
 

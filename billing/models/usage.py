@@ -1,6 +1,6 @@
-"""What Stripe is told of use: sealed batches of captured images, and each attempt to send one.
+"""Use as it is reported to Stripe: sealed batches of captured images, and each attempt to send one.
 
-    sealed → sending → accepted → confirmed        and, where it did not go that way: rejected, unknown, voided
+    sealed → sending → accepted → confirmed        else: rejected, unknown, voided
 
 Use that is in no batch yet is open: captured holds that the subscription pays, without a `usage_batch`.
 """
@@ -45,10 +45,10 @@ class UsageBatchQuerySet(models.QuerySet["UsageBatch"]):
 
 
 class UsageBatch(models.Model):
-    """Images of one organisation at one price, captured in one billing period: one meter event.
+    """Images of one organization at one price, captured in one billing period: one meter event.
 
     Its content never changes (PostgreSQL refuses it by trigger); its state does, by compare-and-set.
-    The id is random: one from a sequence, reused after a restore, would read as sent already.
+    The id is random: after a restore a sequence would reuse ids that Stripe takes for sent already.
     """
 
     class State(models.TextChoices):
@@ -141,13 +141,13 @@ class UsageBatch(models.Model):
 
     @property
     def identifier(self) -> str:
-        """By which Stripe tells a repeat from new use."""
+        """The event's identifier, by which Stripe tells a repeat from new use."""
         again = f":{self.identifier_number}" if self.identifier_number > 1 else ""
         return f"eco:{settings.ECOHASH_ENV}:{self.pk}{again}"
 
     @property
     def idempotency_key(self) -> str:
-        """Of the next attempt."""
+        """The idempotency key of the next attempt."""
         return f"{self.identifier}:{self.key_number}"
 
 
@@ -172,7 +172,7 @@ class UsageAttempt(models.Model):
 
 
 class SendingPause(models.Model):
-    """Sending stands still since Stripe refused the key itself; one row, or none.
+    """Sending is paused since Stripe refused the API key; one row, or none.
 
     It ends with another key, or when staff resume it (`manage.py resume_sending`, or the admin).
     """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 WIDTH = 720
 HEIGHT = 160
 GAP = 0.28  # of each bar's share
-SHORTEST = 2  # so that one image beside a thousand still shows
+SHORTEST = 2  # units of HEIGHT, so that one image beside a thousand is visible
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""From captured images to sealed batches, each of which Stripe is told of once. Sending is in sender.py.
+"""Seals captured images into batches, each of which is reported to Stripe once; sending.py reports them.
 
-A batch belongs to one organisation and one price, and its images were captured in one billing period.
+A batch belongs to one organization and one price, and its images were captured in one billing period.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from django.db import transaction
 from accounts.models import Organization
 from billing.models import Hold, HoldQuerySet, Subscription, UsageBatch
 
-# More images than that in a minute are two batches: one UPDATE should not lock a day's worth of rows.
+# The most images of a batch: one UPDATE should not lock a day's worth of rows.
 LARGEST = 5_000
 
 
@@ -22,7 +22,7 @@ def open_use() -> HoldQuerySet:
 
 
 def seal(organization: Organization | int | None = None) -> int:
-    """Put all open use (of one organisation, or of all) in batches; returns how many. Safe to run twice at once."""
+    """Put all open use (of one organization, or of all) in batches; returns how many. Safe to run twice at once."""
     use = open_use()
     if organization is not None:
         use = use.filter(organization=organization)
@@ -37,7 +37,7 @@ def seal(organization: Organization | int | None = None) -> int:
 
 
 def by_period(use: HoldQuerySet, organization_id: int) -> Iterator[HoldQuerySet]:
-    """The same, cut where a billing period ends: as it was announced, even before Stripe says so."""
+    """Split use where a billing period ends: at the announced moment, even before Stripe confirms it."""
     row = Subscription.objects.filter(pk=organization_id).first()
     cuts = sorted(filter(None, {row.period_start, row.period_end})) if row else []
     for start, end in zip([None, *cuts], [*cuts, None], strict=True):
@@ -51,7 +51,7 @@ def by_period(use: HoldQuerySet, organization_id: int) -> Iterator[HoldQuerySet]
 
 @transaction.atomic
 def _seal_some(use: HoldQuerySet, organization_id: int, price_id: int) -> bool:
-    """One batch of the oldest; False where nothing is left, or somebody else is sealing it."""
+    """Seal one batch of the oldest; False where nothing is left, or another process is sealing it."""
     free = use.order_by("ended_at", "pk").select_for_update(skip_locked=True, no_key=True)
     rows = list(free.values_list("pk", "ended_at")[:LARGEST])
     if not rows:

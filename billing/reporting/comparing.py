@@ -1,6 +1,6 @@
 """The books against Stripe's: batches = what its meters counted = the lines of its invoices.
 
-Each difference is one sentence. `mend` sends again what is provably missing there, and takes back what is
+Each difference is one sentence. `repair` sends again what is provably missing there, and takes back what is
 provably counted twice; where the figures leave a choice it changes nothing.
 """
 
@@ -33,7 +33,7 @@ Differences = Iterator[str]
 
 
 def compare(*, organization: int | None = None, lag: timedelta = LAG) -> Differences:
-    """I6: all differences (of one organisation, or of all), one sentence each; none where the books agree.
+    """I6: all differences (of one organization, or of all), one sentence each; none where the books agree.
 
     Not inside a transaction.
     """
@@ -57,7 +57,7 @@ def _tried() -> UsageBatchQuerySet:
 
 
 def _unfinished(batches: UsageBatchQuerySet) -> Differences:
-    """What is told to nobody, though it should have been."""
+    """Batches that Stripe should have counted, and has not as far as we know."""
     for batch in batches.filter(state__in=DOUBTFUL).order_by("sealed_at"):
         yield (
             f"I6 batch {batch.pk} of organization {batch.organization_id} is {batch.state}: "
@@ -72,7 +72,7 @@ def _unfinished(batches: UsageBatchQuerySet) -> Differences:
 
 
 def _count(group: UsageBatchQuerySet, lag: timedelta) -> confirming.Count | None:
-    """Both figures of one meter, up to what the lag may still hide; None while something is under way."""
+    """Stripe's and our count of one meter, without what the lag may hide; None while a batch is being sent."""
     settled = group.filter(timestamp__gte=timezone.now() - BACK, timestamp__lt=timezone.now() - lag)
     window = settled.aggregate(first=Min("timestamp"), last=Max("timestamp"))
     if window["first"] is None or group.filter(state=UsageBatch.State.SENDING).exists():
@@ -135,11 +135,11 @@ def _lines(customer_id: str) -> Iterator[invoices.InvoiceLine]:
                 yield from invoices.lines_of(invoice.id)
 
 
-# --- mending --------------------------------------------------------------------------------------
+# --- repairing ------------------------------------------------------------------------------------
 
 
 def repair(*, lag: timedelta = LAG) -> Iterator[str]:
-    """Do what is provable; a sentence for each thing done. Stripe's totals decide, never a guess.
+    """Repair what is provable by Stripe's totals; yields a sentence for each thing done.
 
     Raises:
         GatewayError
@@ -148,10 +148,10 @@ def repair(*, lag: timedelta = LAG) -> Iterator[str]:
         return
     for group in confirming.groups_of(_tried()):
         if found := _count(group, lag):
-            yield from _mend_group(found)
+            yield from _repair_group(found)
 
 
-def _mend_group(found: confirming.Count) -> Iterator[str]:
+def _repair_group(found: confirming.Count) -> Iterator[str]:
     doubtful = list(found.batches.filter(state__in=DOUBTFUL).order_by("sealed_at"))
     missing = found.ours - found.at_stripe
     if missing == 0:
@@ -170,8 +170,8 @@ def _mend_group(found: confirming.Count) -> Iterator[str]:
 
 
 def _counted_twice(found: confirming.Count, surplus: int) -> UsageBatch | None:
-    """An event of ours that is exactly the surplus: its images stand there under an identifier that we
-    do not know any more, as after a restore of the database.
+    """An event of ours that is exactly the surplus: its images are counted there under an identifier that
+    we do not know any more, as after a restore of the database.
     """
     recent = timezone.now() - TAKEN_BACK_WITHIN
     taken = found.batches.taken().filter(quantity=surplus, accepted_at__gte=recent)
@@ -179,7 +179,7 @@ def _counted_twice(found: confirming.Count, surplus: int) -> UsageBatch | None:
 
 
 def _send_again(batch: UsageBatch) -> str:
-    """Under another identifier: Stripe refuses one that it has seen, also where it threw the event away."""
+    """Send again under another identifier: Stripe refuses one that it has seen, even of a dropped event."""
     row = batch.organization.subscription
     UsageBatch.objects.filter(pk=batch.pk, state=batch.state).update(
         state=UsageBatch.State.SEALED,

@@ -18,7 +18,7 @@ from billing.mails import notices
 from billing.models import UsageAttempt, UsageBatch, UsageBatchQuerySet
 
 MINUTE = timedelta(minutes=1)
-# Stripe adds up with a lag of minutes; a day later it is no lag any more.
+# Stripe adds up with a lag of minutes; hours later something else is wrong.
 LAG_ALARM = timedelta(hours=6)
 
 
@@ -34,12 +34,12 @@ class Count:
 
     @property
     def agrees(self) -> bool:
-        """Whether the two are the same."""
+        """Whether both figures are the same."""
         return self.at_stripe == self.ours
 
 
 def confirm(seconds: float = 10.0) -> int:
-    """Confirm accepted batches whose meter's total matches; returns how many. At most for that long."""
+    """Confirm accepted batches whose meter's total matches, for at most that long; returns how many."""
     if not gateway.is_configured():
         return 0
     until = time.monotonic() + seconds
@@ -55,16 +55,16 @@ def confirm(seconds: float = 10.0) -> int:
             customer_id=group["customer_id"],
         )
         try:
-            confirmed += _prove_group(mine, group["since"])
+            confirmed += _confirm_group(mine, group["since"])
         except GatewayError:
             break
     return confirmed
 
 
-def _prove_group(mine: UsageBatchQuerySet, since: datetime) -> int:
+def _confirm_group(mine: UsageBatchQuerySet, since: datetime) -> int:
     unproven = mine.filter(state=UsageBatch.State.ACCEPTED)
     window = unproven.aggregate(first=Min("timestamp"), last=Max("timestamp"))
-    # What is under way may be counted at Stripe already, or not.
+    # A batch that is being sent may be counted at Stripe already, or not.
     if window["first"] is None or mine.filter(state=UsageBatch.State.SENDING).exists():
         return 0
     seen = list(unproven.values_list("pk", flat=True))
@@ -86,7 +86,7 @@ def _prove_group(mine: UsageBatchQuerySet, since: datetime) -> int:
 
 
 def count(mine: UsageBatchQuerySet, first: datetime, last: datetime) -> Count:
-    """Both figures of one organisation, price and customer, from the minute of `first` to that of `last`.
+    """Both figures of one organization, price and customer, from the minute of `first` to that of `last`.
 
     Raises:
         GatewayError
@@ -151,7 +151,7 @@ def _reject(idempotency_key: str, code: str) -> int:
 
 
 def groups_of(batches: UsageBatchQuerySet) -> Iterator[UsageBatchQuerySet]:
-    """The same, one part for each organisation, price and customer at Stripe."""
+    """The batches in parts, one for each organization, price and customer at Stripe."""
     keys = batches.order_by().values_list("organization", "price", "customer_id").distinct()
     for organization, price, customer_id in list(keys):
         yield UsageBatch.objects.metered().filter(

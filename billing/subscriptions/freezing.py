@@ -1,4 +1,4 @@
-"""Freezing stops an organization's new work, whoever would pay for it, until every reason is gone."""
+"""Freezing: all new work of an organization is refused until every reason for it is gone."""
 
 from django.db import transaction
 from django.utils import timezone

@@ -1,4 +1,4 @@
-"""What a key has spent, for its page: `{% load spend %}`, `{% spend_of key as spend %}`."""
+"""What a key has spent this month: `{% load spend %}`, `{% spend_of key as spend %}`."""
 
 from django import template
 

@@ -106,7 +106,7 @@ def test_an_image_is_given_back_once_to_two_at_once(payer: str, request: Any) ->
 
 @pytest.mark.django_db(transaction=True)
 def test_images_given_back_while_others_are_drawn_wait_for_nobody_for_ever(alice: Person) -> None:
-    """Both want the credit: the refund has locked the organisation first, the others have not."""
+    """Both want the credit: the refund has locked the organization first, the others have not."""
     held = [make.succeeded(alice).hold for _ in range(3)]
     running = [make.running(alice) for _ in range(2)]
     pictures = [make.stored(job) for job in running]

@@ -14,7 +14,7 @@ from billing.models import Hold, Refund
 
 
 class Command(BaseCommand):
-    """The same verbs as in the admin."""
+    """Gives money back as the admin's actions do."""
 
     help = "Give back what one image cost, or an amount, to an organization."
 
@@ -36,7 +36,7 @@ class Command(BaseCommand):
 
 
 def give_back(options: dict[str, Any]) -> Refund:
-    """What was asked for.
+    """Make the refund that the options describe.
 
     Raises:
         CommandError, NotRefundable
@@ -57,7 +57,7 @@ def give_back(options: dict[str, Any]) -> Refund:
 
 
 def hold_of(generation_id: str) -> Hold:
-    """What was reserved for that image."""
+    """The hold of that image."""
     hold = Hold.objects.filter(generation__pk=generation_id).first()
     if hold is None:
         raise CommandError(f"There is no image {generation_id}.")
@@ -65,7 +65,7 @@ def hold_of(generation_id: str) -> Hold:
 
 
 def organization_of(email: str) -> Organization:
-    """The one that this person owns."""
+    """The organization that this person owns."""
     owned = Organization.objects.filter(
         memberships__user__email__iexact=email, memberships__role="owner"
     )

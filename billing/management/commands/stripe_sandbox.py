@@ -1,4 +1,4 @@
-"""`manage.py stripe_sandbox`: become the Stripe server of this machine, which takes no real money."""
+"""`manage.py stripe_sandbox`: run the Stripe sandbox of this machine, which takes no real money."""
 
 import os
 import sys
@@ -27,7 +27,7 @@ class Command(BaseCommand):
 
 
 def environment() -> dict[str, str]:
-    """What the server reads; it knows nothing of our settings."""
+    """The environment of the sandbox, which does not read our settings."""
     return {
         "DJANGO_SETTINGS_MODULE": "tools.stripe_sandbox.settings",
         "ECOHASH_ENV": settings.ECOHASH_ENV,

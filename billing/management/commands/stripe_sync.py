@@ -1,4 +1,4 @@
-"""`manage.py stripe_sync`: make Stripe know what is sold; finds what is there, and says what it did."""
+"""`manage.py stripe_sync`: make products, meters, prices and the portal at Stripe, where they are missing."""
 
 from typing import Any
 

@@ -50,7 +50,7 @@ def limit(whose: str, person: Person, **limits: Any) -> None:
 
 
 def of_organization(person: Person) -> tuple[int, int, int]:
-    """(pending, posted, in flight) of the organisation's row."""
+    """(pending, posted, in flight) of the organization's row."""
     budget = Budget.objects.of_organization(person.organization).get()
     return budget.pending_micros, budget.posted_micros, budget.in_flight
 
@@ -381,7 +381,7 @@ def test_who_reached_the_cap_is_told_so_before_being_told_to_wait(alice: Person)
 
 
 def test_a_changed_limit_holds_from_the_next_image_on(alice: Person) -> None:
-    """Although the caller's organisation and key were read before."""
+    """Although the caller's organization and key were read before."""
     hold_for(alice)
     budgets.set_cap(
         organization=Organization.objects.get(pk=alice.organization.pk), cap_micros=PRICE

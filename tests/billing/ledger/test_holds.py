@@ -101,7 +101,7 @@ def test_released_money_can_be_held_again(db: None) -> None:
         hold_for(person)
 
 
-def test_one_organisation_never_pays_for_another(alice: Person, charlie: Person) -> None:
+def test_one_organization_never_pays_for_another(alice: Person, charlie: Person) -> None:
     holds.capture(hold_for(alice))
     assert credit_of(charlie).remaining_micros == 500_000
 
