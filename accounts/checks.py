@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import Error, register
 
-from accounts.keys import leaks
+from accounts.keys import leak_signatures
 
 
 @register()
@@ -28,8 +28,8 @@ def public_keys_of_leak_reports(**_kwargs: Any) -> list[Error]:
     if not settings.LEAK_REPORT_PUBLIC_KEYS:
         return []
     try:
-        leaks.public_keys()
-    except leaks.UnusablePublicKeys as error:
+        leak_signatures.public_keys()
+    except leak_signatures.InvalidPublicKeys as error:
         return [
             Error(
                 f"LEAK_REPORT_PUBLIC_KEYS names a file that cannot be used. {error}",

@@ -102,7 +102,7 @@ class Organization(models.Model):
 
 
 class Membership(models.Model):
-    """A user's place in an organisation."""
+    """A user's role in an organisation."""
 
     class Role(models.TextChoices):
         OWNER = "owner"
@@ -136,14 +136,14 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return self.filter(organization=organization).order_by("-created_at", "-pk")
 
     def live(self) -> Self:
-        """Those that still open the door: neither revoked nor suspended nor expired."""
+        """Those that still work: neither revoked nor suspended nor expired."""
         unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
         return self.filter(unexpired, revoked_at=None, suspended_at=None)
 
-    def count_lines(self) -> int:
-        """How many these are where a key and those that it was rotated to count as one."""
-        lines = self.order_by().annotate(line=Coalesce("root_id", "pk"))
-        return lines.values("line").distinct().count()
+    def count_families(self) -> int:
+        """How many rotation families these keys belong to."""
+        rows = self.order_by().annotate(family=Coalesce("root_id", "pk"))
+        return rows.values("family").distinct().count()
 
     def ended_last(self) -> Self:
         """Those that are revoked or expired last, and within both groups the newest first.
@@ -208,13 +208,13 @@ class ApiKey(models.Model):
         return f"{self.name} ({self.hint})"
 
     @property
-    def line_id(self) -> int:
-        """Whose limits and spending it shares: the first key of its line of rotations."""
+    def family_id(self) -> int:
+        """The number of the first key of its rotation family, which shares limits and spending."""
         return self.root_id or self.pk
 
     @property
     def is_live(self) -> bool:
-        """Whether it still opens the door."""
+        """Whether it still works: neither revoked nor suspended nor expired."""
         expired = self.expires_at is not None and self.expires_at <= timezone.now()
         return not (self.revoked_at or self.suspended_at or expired)
 

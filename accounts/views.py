@@ -23,7 +23,8 @@ from django.views.decorators.http import require_http_methods
 from accounts.access import OrganizationRequest, members_only
 from accounts.forms import KeyForm, KeySettingsForm, RotationForm
 from accounts.keys import keys as api_keys
-from accounts.keys import leaks
+from accounts.keys import leak_reports, leak_signatures, leaks, rotation
+from accounts.keys.status import KeyNotUsable, status_of, successor_of, with_status
 from accounts.models import ApiKey, Organization
 from accounts.permissions import Permission, may, require, requires
 
@@ -54,7 +55,7 @@ def make_key(request: OrganizationRequest) -> HttpResponse:
             expires_at=form.cleaned_data["expires_at"],
             **form.terms(),
         )
-    except api_keys.TooManyKeys as refusal:
+    except api_keys.KeyLimitReached as refusal:
         form.add_error(None, str(refusal))
         return key_list(request, form, status=422)
     return render(request, "dashboard/keys/made.html", {"key": key, "secret": secret})
@@ -65,7 +66,7 @@ def key_list(request: OrganizationRequest, form: KeyForm, status: int = 200) -> 
     after = request.GET.get("after", "")
     page = key_page_after(request.organization, after)
     context = {
-        "keys": api_keys.with_status(page[:PAGE_LENGTH]),
+        "keys": with_status(page[:PAGE_LENGTH]),
         "next": page[PAGE_LENGTH - 1].pk if len(page) > PAGE_LENGTH else None,
         "first_page": not after,
         "form": form,
@@ -97,8 +98,8 @@ def key_of(request: OrganizationRequest, pk: int) -> ApiKey:
 
 def facts_of(key: ApiKey) -> dict[str, Any]:
     """What the pages of one key have in common."""
-    successor = api_keys.successor_of(key)
-    status = api_keys.status_of(key, rotated=successor is not None)
+    successor = successor_of(key)
+    status = status_of(key, rotated=successor is not None)
     return {"key": key, "successor": successor, "status": status}
 
 
@@ -125,7 +126,7 @@ def change_key(request: OrganizationRequest, found: ApiKey) -> HttpResponse:
             expires_at=form.cleaned_data["expires_at"],
             **form.terms(),
         )
-    except api_keys.KeyIsOver as over:
+    except KeyNotUsable as over:
         messages.error(request, f"Nothing was changed. {over}")
         return redirect("key", found.pk)
     messages.success(request, f"“{changed.name}” is changed. It holds from the next call on.")
@@ -155,12 +156,12 @@ def rotate_key(request: OrganizationRequest, pk: int) -> HttpResponse:
         context = facts_of(old) | {
             "form": form,
             "usable": old.is_live,
-            "expires_at": api_keys.expiry_after_rotation(old, now=timezone.now()),
+            "expires_at": rotation.expiry_after_rotation(old, now=timezone.now()),
         }
         return render(request, "dashboard/keys/rotate.html", context, status=status)
     try:
-        new, secret = api_keys.rotate(key=old, overlap=form.chosen, created_by=request.user)
-    except (api_keys.KeyIsOver, api_keys.TooManyKeys) as refusal:
+        new, secret = rotation.rotate(key=old, overlap=form.chosen, created_by=request.user)
+    except (KeyNotUsable, api_keys.KeyLimitReached) as refusal:
         messages.error(request, f"No new key was made. {refusal}")
         return redirect("key", old.pk)
     old.refresh_from_db()
@@ -196,12 +197,12 @@ def leaked_keys(request: HttpRequest) -> HttpResponse:
         return HttpResponseNotAllowed(["POST"])
     try:
         body = request.read(settings.BODY_LIMIT_BYTES + 1)
-        leaks.verify(
+        leak_signatures.verify(
             body,
             key_identifier=request.headers.get("Github-Public-Key-Identifier", ""),
             signature=request.headers.get("Github-Public-Key-Signature", ""),
         )
-        reports = leaks.read(body)
-    except leaks.Unaccepted as refusal:
+        findings = leak_reports.parse(body)
+    except leak_reports.ReportRejected as refusal:
         return JsonResponse({"error": str(refusal)}, status=refusal.status)
-    return JsonResponse([leaks.answer(report) for report in reports], safe=False)
+    return JsonResponse([leaks.answer(finding) for finding in findings], safe=False)

@@ -127,7 +127,7 @@ def _counted(organization: Organization, api_key: ApiKey | None) -> list[_Counte
     owners = [("organization", organization.pk, limits_of(organization))]
     if api_key:
         # A key and those that it was rotated to share theirs.
-        owners.append(("key", api_key.line_id, limits_of_key(api_key)))
+        owners.append(("key", api_key.family_id, limits_of_key(api_key)))
     counted = []
     for owner, number, limits in owners:
         per_minute: list[tuple[Kind, int | None, int]] = [

@@ -117,7 +117,7 @@ def reserve(
             _reserve(
                 Budget.objects.of_key(api_key),
                 organization=organization,
-                family_id=api_key.line_id,
+                family_id=api_key.family_id,
                 month=month,
                 amount_micros=amount_micros,
                 cap_micros=api_key.monthly_cap_micros,

@@ -117,7 +117,7 @@ class BudgetQuerySet(models.QuerySet["Budget"]):
 
     def of_key(self, key: ApiKey) -> Self:
         """The row of the key's rotation family; empty before its first image."""
-        return self.filter(api_key=key.line_id)
+        return self.filter(api_key=key.family_id)
 
 
 class Budget(models.Model):

@@ -12,7 +12,8 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.keys import keys, leaks
+from accounts.keys import keys, leaks, rotation
+from accounts.keys.leak_reports import Finding
 from accounts.models import ApiKey, Membership, Organization, User
 from billing.ledger import budgets, holds, pricing
 from billing.models import Budget, Credit, Hold
@@ -92,7 +93,7 @@ def revoke(*, key: int) -> None:
 
 
 def report_leak(*, secret: str) -> None:
-    report = leaks.Report(token=secret, type="ecohash_api_key", place="example.com/leak")
+    report = Finding(token=secret, type="ecohash_api_key", place="example.com/leak")
     leaks.answer(report)
 
 
@@ -101,7 +102,7 @@ def expire(*, key: int) -> None:
 
 
 def rotate(*, key: int) -> None:
-    keys.rotate(key=ApiKey.objects.get(pk=key), overlap=timedelta(0), created_by=None)
+    rotation.rotate(key=ApiKey.objects.get(pk=key), overlap=timedelta(0), created_by=None)
 
 
 def narrow(*, key: int, **terms: Any) -> None:

@@ -25,7 +25,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts import base62
-from accounts.keys import keys
+from accounts.keys import key_format, keys
 from accounts.limits import buckets
 from accounts.models import ApiKey, Organization
 from billing.models import Credit
@@ -45,8 +45,8 @@ Found = list[str]
 
 def canary() -> str:
     """A text with a key's form and checksum."""
-    body = base62.random(keys.RANDOM_LENGTH)
-    return f"{keys.PREFIX}{body}{keys.checksum(body)}"
+    body = base62.random(key_format.RANDOM_LENGTH)
+    return f"{key_format.PREFIX}{body}{key_format.checksum(body)}"
 
 
 @dataclass

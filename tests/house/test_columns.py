@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection, models, transaction
 from accounts import base62
 from accounts.forms import LIMIT_LIMIT, KeyForm
 from accounts.http import request_id
-from accounts.keys import keys, leaks
+from accounts.keys import key_format, leak_reports
 from accounts.models import ApiKey, Organization, User
 from accounts.sign_in import bounded
 from billing.admin.actions import AmountField
@@ -47,8 +47,8 @@ LONGEST: dict[str, str] = {
     "accounts.ApiKey.name": "x" * (KeyForm.base_fields["name"].max_length or 0),  # type: ignore[attr-defined]
     "accounts.ApiKey.prefix": "eco_Ab12",
     "accounts.ApiKey.last_four": "wxyz",
-    "accounts.ApiKey.digest": keys.digest("x", "x"),
-    "accounts.ApiKey.suspended_because": f"Found in public at {'x' * leaks.LONGEST_PLACE}",
+    "accounts.ApiKey.digest": key_format.digest("x", "x"),
+    "accounts.ApiKey.suspended_because": f"Found in public at {'x' * leak_reports.LONGEST_PLACE}",
     "images.Generation.id": new_generation_id(),
     "images.Generation.request_id": request_id.new(),
     "images.Generation.model": MODELS,

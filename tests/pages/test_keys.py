@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts.keys import keys
+from accounts.keys import keys, rotation
 from accounts.models import ApiKey, Membership
 from billing.ledger import holds, pricing
 from tests.cast import Person
@@ -301,7 +301,7 @@ def test_the_page_of_a_key_counts_what_its_whole_line_has_spent(
 ) -> None:
     price = pricing.price_of(model="flux-1-schnell", size="1024x1024")
     holds.place(organization=alice.organization, api_key=alice.key, price=price)
-    new, _ = keys.rotate(key=alice.key, overlap=timedelta(0), created_by=None)
+    new, _ = rotation.rotate(key=alice.key, overlap=timedelta(0), created_by=None)
     page = alice_client.get(f"/dashboard/keys/{new.pk}").content.decode()
     assert "$0.020 spent" in page and "by it and the keys before it" in page
 

@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.test import Client
 
-from accounts.keys import keys, leaks
+from accounts.keys import keys, leak_signatures
 from accounts.models import Membership
 from tests.cast import Person
 
@@ -190,5 +190,5 @@ def test_only_p_256_keys_are_taken(settings) -> None:
     Path(settings.LEAK_REPORT_PUBLIC_KEYS).write_text(
         document(ec.generate_private_key(ec.SECP384R1()))
     )
-    with pytest.raises(leaks.UnusablePublicKeys):
-        leaks.public_keys()
+    with pytest.raises(leak_signatures.InvalidPublicKeys):
+        leak_signatures.public_keys()

@@ -7,7 +7,8 @@ from django.conf import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from accounts.keys import keys
+from accounts.keys import keys, rotation
+from accounts.keys.status import KeyNotUsable
 from accounts.models import ApiKey, Organization
 from billing.ledger import budgets, grants, pricing
 from billing.models import Subscription
@@ -80,7 +81,7 @@ class OwnerChanges(BaseMachine):
                 monthly_cap_micros=cap,
                 images_in_flight=limit,
             )
-        except keys.KeyIsOver:
+        except KeyNotUsable:
             return
         seen["key changed"] += 1
         self.true.lines[key.line] = Owner(cap, limit)
@@ -89,10 +90,10 @@ class OwnerChanges(BaseMachine):
         """The new key spends from the same budget as the old one."""
         old = self.key(number)
         try:
-            row, secret = keys.rotate(
+            row, secret = rotation.rotate(
                 key=ApiKey.objects.get(pk=old.pk), overlap=overlap, created_by=None
             )
-        except (keys.KeyIsOver, keys.TooManyKeys):
+        except (KeyNotUsable, keys.KeyLimitReached):
             return
         seen["rotated"] += 1
         if not overlap:
