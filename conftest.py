@@ -58,6 +58,23 @@ def prepare_django() -> None:
     del os.environ["DJANGO_SETTINGS_MODULE"]
 
 
+def prepare_static_files() -> None:
+    """Every test client builds the middleware anew: the static files are looked up for the first one."""
+    from whitenoise.middleware import WhiteNoiseMiddleware
+
+    look_up = WhiteNoiseMiddleware.add_files_from_finders
+    found: dict[tuple[str, Any], dict[str, Any]] = {}
+
+    def add_files(middleware: Any) -> None:
+        place = (middleware.static_prefix, middleware.static_root)
+        if place not in found:
+            look_up(middleware)
+            found[place] = middleware.files
+        middleware.files = dict(found[place])
+
+    WhiteNoiseMiddleware.add_files_from_finders = add_files
+
+
 def prepare_hypothesis() -> None:
     """The same examples in every run; `HYPOTHESIS_PROFILE=thorough` looks for new ones, for an hour."""
     shared: Any = {
@@ -76,6 +93,7 @@ def prepare_hypothesis() -> None:
 # Here and not in a hook: the folders' own conftests, loaded next, import models.
 prepare_environment()
 prepare_django()
+prepare_static_files()
 prepare_hypothesis()
 
 from tests.cast import alice, bob, charlie, unfunded  # noqa: E402 - needs the settings
