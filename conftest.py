@@ -3,6 +3,7 @@
 Each process of a parallel run has its own. `--postgres` starts one PostgreSQL for all of them.
 """
 
+import gc
 import logging
 import os
 import sys
@@ -134,6 +135,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def full(request: pytest.FixtureRequest) -> bool:
     """Whether attacks run at full size (`make test-attacks FULL=1`) or in a form short enough for CI."""
     return bool(request.config.getoption("--full"))
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 # See tests/attacks/conftest.py; the two platforms have about as much to do.
