@@ -166,6 +166,11 @@ def test_the_watchdog_ends_a_process_whose_work_thread_stands_still(alice: Perso
     assert worker.ended_for == ["the work thread stands still"]
 
 
+@pytest.fixture(autouse=True)
+def _quick_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference.worker.TICK_SECONDS", 0.05)
+
+
 def watch(worker: Worker) -> None:
     """Run its watchdog until it ends the process."""
 
@@ -181,8 +186,9 @@ def watch(worker: Worker) -> None:
 
 @pytest.fixture
 def open_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
-    """One that works in threads of its own, as in a Celery process, with frequent heartbeats."""
+    """One that works in threads of its own, as in a Celery process, with short pauses."""
     monkeypatch.setattr(signals, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr("inference.worker.POLL_SECONDS", 0.1)
     worker = Worker(BlankEngine())
     worker.warm()
     worker.open()
