@@ -52,8 +52,9 @@ def prepare_django() -> None:
     root: Any = settings.LOGGING["root"]
     root["handlers"] = []
     django.setup()
-    # With none at all, Python would print warnings by itself.
+    # With none at all, Python would print warnings by itself. Importing ecohash.wsgi sets Django up again.
     logging.getLogger().addHandler(logging.NullHandler())
+    settings.LOGGING_CONFIG = None
     # Processes of a parallel run inherit the environment: with this name in it, pytest-django would
     # load the settings, with our folder and our Redis, before they come to make their own.
     del os.environ["DJANGO_SETTINGS_MODULE"]
