@@ -150,7 +150,8 @@ class Stage:
             {
                 place
                 for place, text in self.everywhere()
-                if any(needle in text.lower() for needle in small)
+                for lower in [text.lower()]
+                if any(needle in lower for needle in small)
             }
         )
 
