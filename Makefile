@@ -32,7 +32,7 @@ test: .venv/dev.stamp ## run the tests that need nothing but this checkout
 
 .PHONY: test-flows
 test-flows: .venv/dev.stamp ## start the whole platform as `make up` does, and use it
-	@$(PYTEST) -m flows
+	@$(PYTEST) -m flows tests/flows
 
 .PHONY: test-services
 test-services: .venv/dev.stamp ## run the money and job tests on PostgreSQL, and those of real services
@@ -40,20 +40,20 @@ test-services: .venv/dev.stamp ## run the money and job tests on PostgreSQL, and
 
 .PHONY: test-browser
 test-browser: .venv/dev.stamp ## run the journeys in a real browser (needs Chromium)
-	@$(PYTEST) -m browser
+	@$(PYTEST) -m browser tests/browser
 
 .PHONY: test-faults
 test-faults: .venv/dev.stamp ## kill processes while they work, then check the books
-	@$(PYTEST) -m faults
+	@$(PYTEST) -m faults tests/faults
 
 .PHONY: test-attacks
 test-attacks: .venv/dev.stamp ## attack the running platform as a stranger would (short; FULL=1 for the whole measure)
-	@$(PYTEST) -m attacks $(if $(FULL),--full -s,-n $(WORKERS))
+	@$(PYTEST) -m attacks tests/attacks $(if $(FULL),--full -s,-n $(WORKERS))
 
 .PHONY: test-gate
 test-gate: .venv/dev.stamp ## send crowds through limits, caps and repeated calls, on SQLite and on PostgreSQL
-	@$(PYTEST) -m gate
-	@$(PYTEST) --postgres -m gate
+	@$(PYTEST) -m gate tests/flows
+	@$(PYTEST) --postgres -m gate tests/flows
 
 .PHONY: coverage
 coverage: .venv/dev.stamp ## run the tests and show the lines that none reaches
