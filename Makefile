@@ -10,9 +10,9 @@ PYTHON := $(BIN)/python
 # -qq: errors only; pip's warnings about its own configuration are nobody's business here.
 PIP := $(PYTHON) -m pip install -qq --disable-pip-version-check --no-input
 PACKAGES := accounts billing images inference ecohash tools
-# Two processes halve the time on two cores; each has its own Redis, database and VAR_DIR.
+# Three processes keep two cores busy while tests wait; each has its own Redis, database and VAR_DIR.
 PYTEST := $(PYTHON) -m pytest
-WORKERS ?= 2
+WORKERS ?= 3
 
 .PHONY: help
 help: ## show this list
@@ -36,7 +36,7 @@ test-flows: .venv/dev.stamp ## start the whole platform as `make up` does, and u
 
 .PHONY: test-services
 test-services: .venv/dev.stamp ## run the money and job tests on PostgreSQL, and those of real services
-	@$(PYTEST) --postgres -m "services or not (attacks or browser or faults or flows or gate)" tests/accounts tests/billing tests/images tests/services
+	@$(PYTEST) -n $(WORKERS) --postgres -m "services or not (attacks or browser or faults or flows or gate)" tests/accounts tests/billing tests/images tests/services
 
 .PHONY: test-browser
 test-browser: .venv/dev.stamp ## run the journeys in a real browser (needs Chromium)
@@ -44,11 +44,11 @@ test-browser: .venv/dev.stamp ## run the journeys in a real browser (needs Chrom
 
 .PHONY: test-faults
 test-faults: .venv/dev.stamp ## kill processes while they work, then check the books
-	@$(PYTEST) -m faults tests/faults
+	@$(PYTEST) -n 2 -m faults tests/faults
 
 .PHONY: test-attacks
 test-attacks: .venv/dev.stamp ## attack the running platform as a stranger would (short; FULL=1 for the whole measure)
-	@$(PYTEST) -m attacks tests/attacks $(if $(FULL),--full -s,-n $(WORKERS))
+	@$(PYTEST) -m attacks tests/attacks $(if $(FULL),--full -s,-n 2)
 
 .PHONY: test-gate
 test-gate: .venv/dev.stamp ## send crowds through limits, caps and repeated calls, on SQLite and on PostgreSQL

@@ -155,7 +155,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """In a parallel run a file stays in one process, and all that draws with torch in the same one.
 
     Two torch jobs on two cores take several times as long as one after the other. What has the most
-    tests begins first; the invariants are one test of minutes, so they begin with their neighbours.
+    tests begins first; the invariants are one long test, so they begin with a file of many.
     Attacks stay with the platform that they share.
     """
     from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
@@ -167,7 +167,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
                 return "tests/attacks/conftest.py::slow_platform"
             if file.startswith("tools/miniature/"):
                 return "tests/inference/"
-            together = ("tests/inference/", "tests/images/", "tests/attacks/")
+            if file == "tests/images/jobs/test_invariants.py":
+                return "tests/images/api/test_api_errors.py"
+            together = ("tests/inference/", "tests/attacks/")
             return next((folder for folder in together if file.startswith(folder)), file)
 
     return Scheduler(config, log)
