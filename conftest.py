@@ -62,7 +62,7 @@ def prepare_django() -> None:
 
 def prepare_static_files() -> None:
     """Every test client builds the middleware anew: the static files are looked up for the first one."""
-    from whitenoise.middleware import WhiteNoiseMiddleware
+    from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 
     look_up = WhiteNoiseMiddleware.add_files_from_finders
     found: dict[tuple[str, Any], dict[str, Any]] = {}
