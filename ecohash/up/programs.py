@@ -100,7 +100,7 @@ def gpu_workers() -> list[Program]:
 
 
 def devices() -> list[str]:
-    """For each GPU worker the device that it alone may see; nothing to choose where there is one."""
+    """CUDA_VISIBLE_DEVICES for each of a model's GPU workers; empty where there is only one."""
     count = settings.GPU_WORKERS
     if count < 2:  # noqa: PLR2004 - one worker takes what CUDA offers first
         return [""] * count

@@ -115,6 +115,8 @@ class Exchange:
             body = b"".join(chunks)
             chunks.close()
         status, headers = begun
+        # Python 3.13 has the newer name of 413.
+        status = status.replace("Content Too Large", "Request Entity Too Large")
         lines = [f"{name}: {masked(name, value, names)}" for name, value in headers]
         return "\n".join([status, *lines, "", masked("", text_of(body), names)])
 
