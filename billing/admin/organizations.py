@@ -139,7 +139,7 @@ ADMIN_ACTIONS = (
         name="stop",
         label="Stop new work",
         explanation=(
-            "New images are refused, whoever would pay for them; images in work are still delivered. Those who "
+            "New images are refused, whoever would pay for them; images in progress are still delivered. Those who "
             "look after its money get a mail, and so does staff. The reason is for staff."
         ),
         form=ReasonForm,

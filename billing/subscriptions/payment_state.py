@@ -146,7 +146,7 @@ class PaymentState:
                 return Banner(
                     headline="New pictures are stopped,",
                     sentence="because a payment is disputed or was reported as fraud, or the operators of this "
-                    "service stopped them. Pictures in work are still delivered, and nothing more is charged. If "
+                    "service stopped them. Images in progress are still delivered, and nothing more is charged. If "
                     "you did not ask for this, write to whoever runs this service; work goes on once it is "
                     "cleared up.",
                 )

@@ -42,7 +42,7 @@ def programs() -> list[Program]:
     found += gpu_workers()
     if settings.STRIPE_SANDBOX:
         found.append(Program("sandbox", python("sandbox", "manage.py", "stripe_sandbox"), SERVERS))
-    gunicorn = ("-m", "gunicorn", "-c", "python:ecohash.web.gunicorn_conf", "ecohash.wsgi")
+    gunicorn = ("-m", "gunicorn", "-c", "python:ecohash.gunicorn_conf", "ecohash.wsgi")
     task_seconds = settings.DEFAULT_QUEUE_TASK_SECONDS + 10
     found += [
         Program(

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.platform import Platform
 
-# A stopping web process waits for its callers so long and five seconds more: see ecohash/web/gunicorn_conf.py.
+# A stopping web process waits for its callers so long and five seconds more: see ecohash/gunicorn_conf.py.
 IMAGE_TIMEOUT_SECONDS = 3
 
 

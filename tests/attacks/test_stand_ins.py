@@ -28,7 +28,7 @@ pytestmark = pytest.mark.attacks
 PATIENCE_SECONDS = 60
 CELERY = ("-m", "celery", "--quiet", "--app", "ecohash")
 PROCESSES = {
-    "web": ("-m", "gunicorn", "-c", "python:ecohash.web.gunicorn_conf", "ecohash.wsgi"),
+    "web": ("-m", "gunicorn", "-c", "python:ecohash.gunicorn_conf", "ecohash.wsgi"),
     "default": (*CELERY, "worker", "--queues", "default", "--concurrency", "1"),
     "stripe": (*CELERY, "worker", "--queues", "stripe", "--concurrency", "1"),
     "gpu": (*CELERY, "worker", "--pool", "solo", "--queues", FLUX_SCHNELL.queue),

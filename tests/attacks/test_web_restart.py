@@ -15,7 +15,7 @@ from tests.platform import Platform
 pytestmark = pytest.mark.attacks
 
 CALLERS = 36
-# As in ecohash/web/gunicorn_conf.py: a stopping worker's callers may wait so long.
+# As in ecohash/gunicorn_conf.py: a stopping worker's callers may wait so long.
 GRACE_SECONDS = IMAGE_TIMEOUT_SECONDS + 5
 # Longer, so that threads still wait when their process has to end.
 DEADLINE_SECONDS = 2 * GRACE_SECONDS

@@ -74,7 +74,7 @@ def test_the_web_server_does_not_start_with_a_wrong_setting(tmp_path: Path) -> N
         "STRIPE_SECRET_KEY": "pk_test_abc",
         "STRIPE_WEBHOOK_SECRET": "whsec_abc",
     }
-    words = ["-m", "gunicorn", "-c", "python:ecohash.web.gunicorn_conf", "ecohash.wsgi"]
+    words = ["-m", "gunicorn", "-c", "python:ecohash.gunicorn_conf", "ecohash.wsgi"]
     done = subprocess.run(
         [sys.executable, *words],
         cwd=servers.ROOT,

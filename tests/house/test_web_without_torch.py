@@ -27,7 +27,7 @@ from django.urls import get_resolver
 call_command("check")
 get_resolver()._populate()
 assert Client(SERVER_NAME="127.0.0.1").get("/v1/models").status_code == 401
-import ecohash.web.gunicorn_conf
+import ecohash.gunicorn_conf
 print("started")
 """
 

@@ -136,7 +136,7 @@ def test_the_page_counts_what_is_spent_and_held(alice: Person, alice_client: Cli
     make.running(alice)
     page = alice_client.get(BILLING).content.decode()
     assert "<strong>$0.020</strong> of $0.040" in page
-    assert "$0.010 of it held for pictures in work" in page
+    assert "$0.010 of it held for images in progress" in page
     assert '<progress max="100" value="50"' in page
     assert "The limit is reached" not in page
 

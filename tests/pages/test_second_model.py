@@ -14,6 +14,7 @@ from inference.engines.blank import BlankEngine
 from inference.loading import build_engine
 from tests.calls import GENERATIONS, call, generate
 from tests.cast import Person
+from tests.html import flat
 from tests.images.make import books
 from tests.working import working
 
@@ -68,7 +69,7 @@ def test_it_is_listed(alice: Person) -> None:
 
 def test_the_playground_offers_it_with_its_prices(alice_client: Client) -> None:
     shown = alice_client.get("/playground", {"model": SECOND.id, "size": "512x512"})
-    page = shown.content.decode()
+    page = flat(shown.content.decode())
     assert CHOICE in page
     assert f'<option value="{SECOND.id}" selected>{SECOND.title}</option>' in page
     assert "$0.003" in page and "$0.010" not in page
@@ -80,7 +81,7 @@ def test_the_playground_draws_with_it(alice: Person, alice_client: Client) -> No
     job = Generation.objects.get()
     assert (job.model, job.hold.amount_micros) == (SECOND.id, 3_000)
     generation.expire(job)
-    page = alice_client.get(f"/playground/{job.pk}").content.decode()
+    page = flat(alice_client.get(f"/playground/{job.pk}").content.decode())
     assert f'<input type="hidden" name="model" value="{SECOND.id}">' in page
 
 

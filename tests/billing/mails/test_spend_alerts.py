@@ -110,7 +110,7 @@ def test_a_keys_mail_names_the_key_and_its_page(alice: Person, settings) -> None
     spend_alerts.alert()
     [message] = mail.outbox
     assert message.subject.endswith("key Laptop")
-    assert f'the API key "Laptop" ({alice.key.hint})' in message.body
+    assert f'The API key "Laptop" ({alice.key.hint})' in message.body
     assert "New images with this key are refused with insufficient_quota" in message.body
     assert f"{settings.BASE_URL}/dashboard/keys/{alice.key.pk}\n" in message.body
 

@@ -63,7 +63,7 @@ def serving(folder: Path, limit_files: Callable[[], None] | None = None) -> Iter
         "WEB_CONCURRENCY": "1",
         "DATABASE_URL": "",
     }
-    words = ["-m", "gunicorn", "-c", "python:ecohash.web.gunicorn_conf", "ecohash.wsgi"]
+    words = ["-m", "gunicorn", "-c", "python:ecohash.gunicorn_conf", "ecohash.wsgi"]
     with (folder / "web.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, *words],

@@ -1,4 +1,4 @@
-"""How gunicorn serves the web tier: `gunicorn -c python:ecohash.web.gunicorn_conf ecohash.wsgi`.
+"""How gunicorn serves the web tier: `gunicorn -c python:ecohash.gunicorn_conf ecohash.wsgi`.
 
 One thread waits for each request in flight, so the figures follow from the file handles that the
 process may open; see the settings' `WAITING_LIMIT`.
