@@ -178,11 +178,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @pytest.fixture(autouse=True)
 def _empty_redis() -> None:
     """No worker, bell, limit or answer about health of one test reaches the next."""
-    from accounts.limits import buckets
+    from accounts.limits import circuits
     from ecohash.web import health
     from images.queue import estimates, signals
 
     signals.client().flushall()
     estimates.clear_forecasts()
     health.forget()
-    buckets.circuit.worked()
+    circuits.redis_circuit.worked()

@@ -11,6 +11,7 @@ from accounts.http.addresses import Address, caller_address, neighbourhood
 from accounts.http.refusals import Refusal
 from accounts.keys import keys
 from accounts.limits import buckets
+from accounts.limits.gcra import Bucket
 from accounts.models import ApiKey
 
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
@@ -99,7 +100,7 @@ def refused(request: Request, refusal: Refusal) -> Refusal:
     return TooManyFailures(buckets.retry_after(outcome.wait_seconds))
 
 
-def bucket_of_failures(address: Address | None) -> buckets.Bucket:
+def bucket_of_failures(address: Address | None) -> Bucket:
     """What counts the failed calls from around that address."""
     name = f"failures:{neighbourhood(address)}"
-    return buckets.Bucket(name, settings.FAILED_AUTHENTICATIONS_PER_MINUTE, FAILURES_ALONE)
+    return Bucket(name, settings.FAILED_AUTHENTICATIONS_PER_MINUTE, FAILURES_ALONE)

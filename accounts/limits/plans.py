@@ -1,4 +1,4 @@
-"""How much an organisation and each of its keys may ask for: the installation's defaults, or their own."""
+"""How much an organization and each of its keys may ask for: the installation's defaults, or their own."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from accounts.models import ApiKey, Organization
 
 @dataclass(frozen=True)
 class Limits:
-    """Figures for one organisation or one key line; None means no limit."""
+    """Figures for one organization or one rotation family of keys; None means no limit."""
 
     requests_per_minute: int | None
     images_per_minute: int | None
@@ -20,7 +20,7 @@ NONE = Limits(None, None, None)
 
 
 def limits_of(organization: Organization) -> Limits:
-    """What all calls of the organisation together may do."""
+    """What all calls of the organization together may do."""
     if organization.limits_lifted:
         return NONE
     return Limits(

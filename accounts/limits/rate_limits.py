@@ -1,4 +1,4 @@
-"""Requests and images a minute, of an organisation and of each of its keys, and the headers that tell them."""
+"""Requests and images a minute, of an organization and of each of its keys, and the headers that tell them."""
 
 import math
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from typing import Literal
 
 from accounts.http.refusals import Refusal
 from accounts.limits import buckets
-from accounts.limits.buckets import Bucket, Level, TakeResult
+from accounts.limits.gcra import Bucket, Level, TakeResult
 from accounts.limits.plans import limits_of, limits_of_key
 from accounts.models import ApiKey, Organization
 
-# What one process lets each organisation and key have in a minute while Redis is away.
+# What one process lets each organization and key have in a minute while Redis is away.
 REQUESTS_ALONE = 60
 IMAGES_ALONE = 30
 # What the headers say where nothing is limited: programs expect a number there.
@@ -22,7 +22,7 @@ Kind = Literal["requests", "images"]
 
 @dataclass(frozen=True)
 class RateLimitStatus:
-    """What a caller has left: the tighter of organisation and key; None where neither has a limit."""
+    """What a caller has left: the tighter of organization and key; None where neither has a limit."""
 
     requests: Level | None
     images: Level | None
@@ -41,7 +41,7 @@ class RateLimitStatus:
 
 
 class RateLimitExceeded(Refusal):
-    """A bucket is empty; `standing` is what the headers say."""
+    """A bucket is empty; `rate_limit_status` is what the headers say."""
 
     status = 429
     type = "rate_limit_error"
@@ -54,7 +54,7 @@ class RateLimitExceeded(Refusal):
         limit: int,
         of_key: bool,
         wait_seconds: float,
-        standing: RateLimitStatus,
+        rate_limit_status: RateLimitStatus,
     ) -> None:
         seconds = buckets.retry_after(wait_seconds)
         whose = "this API key" if of_key else "your organization"
@@ -63,7 +63,7 @@ class RateLimitExceeded(Refusal):
             f"Please try again in {seconds} second{'' if seconds == 1 else 's'}."
         )
         self.headers = {"Retry-After": str(seconds)}
-        self.standing = standing
+        self.rate_limit_status = rate_limit_status
 
 
 @dataclass(frozen=True)
@@ -78,25 +78,25 @@ class _Counted:
 def take(
     *, organization: Organization, api_key: ApiKey | None, requests: int = 1, images: int = 0
 ) -> RateLimitStatus:
-    """Take from the buckets of the organisation and of the key's line, in one step: all or none.
+    """Take from the buckets of the organization and of the key's rotation family, in one step: all or none.
 
-    `api_key` is None for the playground, which has the organisation's limits only.
+    `api_key` is None for the playground, which has the organization's limits only.
 
     Raises:
         RateLimitExceeded: there is not enough in one of them; none was touched.
     """
     counted = _counted(organization, api_key)
     outcome = buckets.take(_wanted(counted, requests, images))
-    standing = _standing(counted, outcome)
+    rate_limit_status = _status_of(counted, outcome)
     if outcome.refused is None:
-        return standing
+        return rate_limit_status
     empty = counted[outcome.refused]
     raise RateLimitExceeded(
         kind=empty.kind,
         limit=outcome.levels[outcome.refused].limit,
         of_key=empty.of_key,
         wait_seconds=outcome.wait_seconds,
-        standing=standing,
+        rate_limit_status=rate_limit_status,
     )
 
 
@@ -110,7 +110,7 @@ def give_back(
 ) -> RateLimitStatus:
     """Return what was taken for work that was then refused for another reason."""
     counted = _counted(organization, api_key)
-    return _standing(counted, buckets.give_back(_wanted(counted, requests, images)))
+    return _status_of(counted, buckets.give_back(_wanted(counted, requests, images)))
 
 
 def duration(seconds: float) -> str:
@@ -146,7 +146,7 @@ def _wanted(counted: list[_Counted], requests: int, images: int) -> list[tuple[B
     return [(one.bucket, tokens[one.kind]) for one in counted]
 
 
-def _standing(counted: list[_Counted], outcome: TakeResult) -> RateLimitStatus:
+def _status_of(counted: list[_Counted], outcome: TakeResult) -> RateLimitStatus:
     def tightest(kind: Kind) -> Level | None:
         levels = [
             level for one, level in zip(counted, outcome.levels, strict=True) if one.kind == kind

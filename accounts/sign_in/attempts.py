@@ -18,6 +18,7 @@ from django.http import HttpRequest
 
 from accounts.http.addresses import caller_address, neighbourhood
 from accounts.limits import buckets
+from accounts.limits.gcra import Bucket, Wanted
 from accounts.models import User
 from accounts.sign_in import devices, mailboxes
 
@@ -31,7 +32,7 @@ TOO_MANY = (
 class Attempt:
     """One that may look at the password; its tokens are taken."""
 
-    taken: buckets.Wanted
+    taken: Wanted
 
     def succeeded(self) -> None:
         """The password was right: only failures count."""
@@ -45,19 +46,19 @@ def begin(request: HttpRequest, email: str) -> Attempt | None:
     account = f"user:{users[0].pk}" if users else mailboxes.digests(email)[0]
     device = devices.of(request, users[0]) if users and devices.has_any(request) else None
     if device:
-        attempt = _take([buckets.Bucket(f"sign-in:device:{device}", 10, 5, minutes=720)])
+        attempt = _take([Bucket(f"sign-in:device:{device}", 10, 5, minutes=720)])
         if attempt:
             return attempt
     network = neighbourhood(caller_address(request.META))
     return _take(
         [
-            buckets.Bucket(f"sign-in:account:{account}:{network}", 5, 3, minutes=5),
-            buckets.Bucket(f"sign-in:network:{network}", 30, 10, minutes=10),
-            buckets.Bucket(f"sign-in:account:{account}", 100, 20, minutes=24 * 60),
+            Bucket(f"sign-in:account:{account}:{network}", 5, 3, minutes=5),
+            Bucket(f"sign-in:network:{network}", 30, 10, minutes=10),
+            Bucket(f"sign-in:account:{account}", 100, 20, minutes=24 * 60),
         ]
     )
 
 
-def _take(wanted: list[buckets.Bucket]) -> Attempt | None:
+def _take(wanted: list[Bucket]) -> Attempt | None:
     taken = [(bucket, 1) for bucket in wanted]
     return Attempt(taken) if buckets.take(taken).refused is None else None

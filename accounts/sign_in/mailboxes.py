@@ -8,6 +8,7 @@ from typing import Literal
 from django.conf import settings
 
 from accounts.limits import buckets
+from accounts.limits.gcra import Bucket
 
 Kind = Literal["sign-up", "reset"]
 
@@ -86,9 +87,9 @@ def may_write(email: str, *, kind: Kind, known: bool) -> bool:
     mailbox = f"mail:{'known' if known else 'stranger'}:{digests(email)[0]}"
     outcome = buckets.take(
         [
-            (buckets.Bucket(f"{mailbox}:{kind}:minute", PER_MINUTE, PER_MINUTE), 1),
-            (buckets.Bucket(f"{mailbox}:{kind}", PER_HOUR, PER_HOUR, MINUTES_IN_AN_HOUR), 1),
-            (buckets.Bucket(mailbox, PER_DAY, PER_DAY, MINUTES_IN_A_DAY), 1),
+            (Bucket(f"{mailbox}:{kind}:minute", PER_MINUTE, PER_MINUTE), 1),
+            (Bucket(f"{mailbox}:{kind}", PER_HOUR, PER_HOUR, MINUTES_IN_AN_HOUR), 1),
+            (Bucket(mailbox, PER_DAY, PER_DAY, MINUTES_IN_A_DAY), 1),
         ]
     )
     return outcome.refused is None

@@ -13,6 +13,7 @@ from django.shortcuts import render
 
 from accounts.http.addresses import caller_address, neighbourhood
 from accounts.limits import buckets
+from accounts.limits.gcra import Bucket
 from accounts.models import User
 from accounts.sign_in import devices
 
@@ -29,12 +30,12 @@ class PageLimit:
     alone: int
     minutes: int
 
-    def bucket(self, request: HttpRequest) -> buckets.Bucket:
+    def bucket(self, request: HttpRequest) -> Bucket:
         """What counts this request."""
         who = neighbourhood(caller_address(request.META))
         if self.per == "user" and request.user.is_authenticated:
             who = f"user:{request.user.pk}"
-        return buckets.Bucket(f"page:{self.name}:{who}", self.amount, self.alone, self.minutes)
+        return Bucket(f"page:{self.name}:{who}", self.amount, self.alone, self.minutes)
 
 
 def sign_up() -> PageLimit:

@@ -10,7 +10,7 @@ from django.views.decorators.csrf import csrf_exempt
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
-from accounts.limits.buckets import asking, broker_circuit
+from accounts.limits.circuits import asking, broker_circuit
 from billing import webhook_events
 from billing.gateway import webhooks
 from billing.tasks import process_event

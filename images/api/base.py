@@ -52,7 +52,7 @@ class ApiView(APIView):
     scope: ClassVar[str | None] = None
     # The caller's key and the rate limits as last read; None until the key is known.
     key: ApiKey | None = None
-    standing: RateLimitStatus | None = None
+    rate_limit_status: RateLimitStatus | None = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         method = (request.method or "").lower()
@@ -72,14 +72,14 @@ class ApiView(APIView):
             RateLimitExceeded: there is none left.
         """
         key = caller_key(self.request)
-        self.standing = rate_limits.take(organization=key.organization, api_key=key)
+        self.rate_limit_status = rate_limits.take(organization=key.organization, api_key=key)
 
     def handle_exception(self, exc: Exception) -> Any:
         if isinstance(exc, InvalidApiKey):
             # The key was live when the call began; its limits are not told any more.
             self.key = None
         # A refusal by the rate limits has just read them.
-        self.standing = getattr(exc, "standing", None) or self.standing
+        self.rate_limit_status = getattr(exc, "rate_limit_status", None) or self.rate_limit_status
         return super().handle_exception(exc)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
@@ -93,10 +93,10 @@ class ApiView(APIView):
         if self.key is None:
             return {}
         try:
-            standing = self.standing or rate_limits.look(
+            rate_limit_status = self.rate_limit_status or rate_limits.look(
                 organization=self.key.organization, api_key=self.key
             )
-            return standing.headers()
+            return rate_limit_status.headers()
         except Exception:
             # The picture may be drawn and paid for: it must not be lost for want of a header.
             logger.exception("rate limit headers left out")

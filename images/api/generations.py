@@ -52,7 +52,7 @@ class ImageGenerations(ApiView):
             if admitted is None:
                 # Any other gets a job of its own, where the rate limits and the money suffice.
                 admitted = admission.admit(generation_request)
-            self.standing = admitted.standing
+            self.rate_limit_status = admitted.rate_limit_status
             try:
                 # Its own job has the call's deadline; another's may have more time.
                 seconds = generation_request.deadline_seconds if admitted.shared else None

@@ -19,10 +19,10 @@ class KeyDetail(ApiView):
     """What a caller may know of the key that it holds; any live key may ask."""
 
     def get(self, request: Request) -> HttpResponseBase:
-        return JsonResponse(describe(caller_key(request), self.standing))
+        return JsonResponse(describe(caller_key(request), self.rate_limit_status))
 
 
-def describe(key: ApiKey, standing: RateLimitStatus | None) -> dict[str, Any]:
+def describe(key: ApiKey, status: RateLimitStatus | None) -> dict[str, Any]:
     """The key as an object. Times are Unix seconds, money is in micros; null is no limit, or never."""
     organization = key.organization
     of_key, of_organization = month_to_date.of_key(key), month_to_date.of(organization)
@@ -42,8 +42,8 @@ def describe(key: ApiKey, standing: RateLimitStatus | None) -> dict[str, Any]:
             "organization": _limits(limits_of(organization)),
         },
         "remaining": {
-            "requests": standing.requests.remaining if standing and standing.requests else None,
-            "images": standing.images.remaining if standing and standing.images else None,
+            "requests": status.requests.remaining if status and status.requests else None,
+            "images": status.images.remaining if status and status.images else None,
         },
         "in_flight": {"key": of_key.in_flight, "organization": of_organization.in_flight},
         "spend": {

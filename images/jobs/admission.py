@@ -26,7 +26,7 @@ class Admitted:
 
     job: Generation
     shared: bool
-    standing: RateLimitStatus
+    rate_limit_status: RateLimitStatus
 
 
 def share_earlier(request: GenerationRequest) -> Admitted | None:
@@ -48,11 +48,11 @@ def share_earlier(request: GenerationRequest) -> Admitted | None:
     if job is None:
         return None
     try:
-        standing = LimitSubject(request.organization, api_key).take(requests=1)
+        status = LimitSubject(request.organization, api_key).take(requests=1)
     except rate_limits.RateLimitExceeded:
         idempotency.release_join(job)
         raise
-    return Admitted(job, shared=True, standing=standing)
+    return Admitted(job, shared=True, rate_limit_status=status)
 
 
 def admit(request: GenerationRequest) -> Admitted:
@@ -65,22 +65,22 @@ def admit(request: GenerationRequest) -> Admitted:
         IdempotencyKeyReused, RateLimitExceeded, and whatever `generation.admit` refuses.
     """
     subject = LimitSubject(request.organization, request.api_key)
-    standing = subject.take(requests=1, images=1)
+    status = subject.take(requests=1, images=1)
     try:
-        return Admitted(_admit(request), shared=False, standing=standing)
+        return Admitted(_admit(request), shared=False, rate_limit_status=status)
     except callers.REFUSALS:
         subject.give_back(requests=1, images=1)
         raise
     except Refusal as refusal:
         # Before anything else, for the next statement may refuse too.
-        standing = subject.give_back(images=1)
+        status = subject.give_back(images=1)
         # Another call with this key may have taken the last of the money, or the last free place.
         if job := idempotency.find(request):
-            return Admitted(job, shared=True, standing=standing)
+            return Admitted(job, shared=True, rate_limit_status=status)
         if isinstance(refusal, InsufficientQuota):
             subject.give_back(requests=1)
         elif isinstance(refusal, TooManyInFlight):
-            seconds = _seconds_until_free(refusal, subject, standing)
+            seconds = _seconds_until_free(refusal, subject, status)
             refusal.headers = {"Retry-After": str(retry_after(seconds))}
         raise
 
@@ -117,7 +117,7 @@ class LimitSubject:
 
 
 def _seconds_until_free(
-    refusal: TooManyInFlight, subject: LimitSubject, standing: RateLimitStatus
+    refusal: TooManyInFlight, subject: LimitSubject, status: RateLimitStatus
 ) -> float:
     """Seconds until a place in flight is free and the rate limit lets a request pass, as far as is known."""
     jobs = Generation.objects.for_organization(subject.organization)
@@ -126,6 +126,6 @@ def _seconds_until_free(
     ends = estimates.seconds_until_one_ends(jobs)
     in_flight = UNKNOWN_WAIT_SECONDS if ends is None else ends + estimates.DELIVERY_SECONDS
     # The refused request has taken its token.
-    level = standing.requests
+    level = status.requests
     request = SECONDS_IN_A_MINUTE / level.limit if level and not level.remaining else 0.0
     return max(in_flight, request)

@@ -3,7 +3,7 @@
 All of it may be lost, doubled or late without harm; the database decides. So nothing here raises
 when Redis is away: a lost hint is logged, and the sweeper or the poller makes up for it. Nor does
 anything wait long for it: once Redis has failed somebody in this process, one in two seconds asks it for
-all (see `buckets.Circuit`).
+all (see `circuits.Circuit`).
 """
 
 import json
@@ -18,7 +18,7 @@ from celery import current_app
 from django.conf import settings
 from kombu.exceptions import OperationalError
 
-from accounts.limits.buckets import asking, broker_circuit
+from accounts.limits.circuits import asking, broker_circuit
 from images.catalog import Model
 
 logger = logging.getLogger(__name__)

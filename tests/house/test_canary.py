@@ -26,7 +26,7 @@ from django.utils import timezone
 
 from accounts import base62
 from accounts.keys import key_format, keys
-from accounts.limits import buckets
+from accounts.limits import circuits, redis_buckets
 from accounts.models import ApiKey, Organization
 from billing.models import Credit
 from images.queue import estimates, signals
@@ -408,14 +408,14 @@ def with_redis_away(stage: Stage) -> int:
     """Limits are each process's own, and the bell is lost; nobody draws, so the caller's deadline passes."""
     stage.settings.REDIS_URL = NOWHERE
     try:
-        buckets.client.cache_clear()
+        redis_buckets.client.cache_clear()
         signals.client.cache_clear()
         return stage.draw(headers={"x-ecohash-deadline-seconds": "1"})
     finally:
         stage.settings.REDIS_URL = REDIS_URL
-        buckets.client.cache_clear()
+        redis_buckets.client.cache_clear()
         signals.client.cache_clear()
-        buckets.circuit.worked()
+        circuits.redis_circuit.worked()
 
 
 def all_goes_well(stage: Stage) -> int:

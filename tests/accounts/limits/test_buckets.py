@@ -9,8 +9,10 @@ from functools import partial
 
 import pytest
 
-from accounts.limits import buckets
-from accounts.limits.buckets import Bucket, Level, give_back, take
+from accounts.limits import buckets, circuits, local_buckets, redis_buckets
+from accounts.limits.buckets import give_back, take
+from accounts.limits.gcra import Bucket, Level, TakeResult
+from accounts.limits.local_buckets import LocalBuckets
 from tests.at_once import at_once
 
 NOWHERE = "unix:///nowhere/redis.sock"
@@ -20,41 +22,41 @@ def bucket(per_minute: int, name: str = "test") -> Bucket:
     return Bucket(name, per_minute, per_minute)
 
 
-def granted(outcome: buckets.TakeResult) -> bool:
+def granted(outcome: TakeResult) -> bool:
     return outcome.refused is None
 
 
 def shift(seconds: float, *names: str) -> None:
     """As if that much time had passed for these buckets."""
     for name in names or ("test",):
-        key = buckets.KEY + name
-        if full_at := buckets.client().get(key):
-            buckets.client().set(key, int(full_at) - int(seconds * 1_000_000), keepttl=True)
-        if name in buckets.alone._full_at:
-            buckets.alone._full_at[name] -= int(seconds * 1_000_000)
+        key = redis_buckets.KEY + name
+        if full_at := redis_buckets.client().get(key):
+            redis_buckets.client().set(key, int(full_at) - int(seconds * 1_000_000), keepttl=True)
+        if name in buckets.local._full_at:
+            buckets.local._full_at[name] -= int(seconds * 1_000_000)
 
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch) -> Iterator[None]:
     """Neither an outage nor a count of one test reaches the next."""
-    monkeypatch.setattr(buckets, "circuit", buckets.Circuit())
-    monkeypatch.setattr(buckets, "alone", buckets.LocalBuckets())
+    monkeypatch.setattr(circuits, "redis_circuit", circuits.Circuit())
+    monkeypatch.setattr(buckets, "local", LocalBuckets())
     yield
-    buckets.client.cache_clear()
+    redis_buckets.client.cache_clear()
 
 
 @pytest.fixture
 def redis_away(settings) -> None:
     """From here on, until the test changes the address."""
     settings.REDIS_URL = NOWHERE
-    buckets.client.cache_clear()
+    redis_buckets.client.cache_clear()
 
 
 @pytest.fixture(params=["redis", "alone"])
 def either(request, monkeypatch) -> None:
     """The test runs twice: once on Redis, once in this process's memory."""
     if request.param == "alone":
-        monkeypatch.setattr(buckets.circuit, "may_try", lambda: False)
+        monkeypatch.setattr(circuits.redis_circuit, "may_try", lambda: False)
 
 
 @pytest.fixture
@@ -172,19 +174,19 @@ def test_a_burst_from_many_threads_gets_exactly_the_limit(either, switching) -> 
 
 def test_keys_expire_once_their_bucket_is_full() -> None:
     take([(bucket(60), 6)])
-    assert 5_000 < buckets.client().pttl(f"{buckets.KEY}test") <= 6_000
+    assert 5_000 < redis_buckets.client().pttl(f"{redis_buckets.KEY}test") <= 6_000
     give_back([(bucket(60), 6)])
-    assert not buckets.client().keys("*")
+    assert not redis_buckets.client().keys("*")
 
 
 def test_nothing_to_count_needs_no_redis(redis_away, caplog) -> None:
-    assert take([]) == buckets.TakeResult([])
+    assert take([]) == TakeResult([])
     assert not caplog.records
 
 
 def test_a_script_that_redis_forgot_is_sent_again() -> None:
     take([(bucket(5), 1)])
-    buckets.client().script_flush()
+    redis_buckets.client().script_flush()
     assert take([(bucket(5), 1)]).levels[0].remaining == 3
 
 
@@ -203,9 +205,9 @@ def test_an_outage_is_logged_once_and_so_is_its_end(settings, redis_away, caplog
     for _ in range(3):
         take([(bucket(5), 1)])
         # As if the pause were over.
-        buckets.circuit._next_try = 0.0
+        circuits.redis_circuit._next_try = 0.0
     settings.REDIS_URL = settings.CELERY_BROKER_URL.replace("redis+socket", "unix")
-    buckets.client.cache_clear()
+    redis_buckets.client.cache_clear()
     for _ in range(2):
         assert take([(bucket(5), 1)]).levels[0].limit == 5
     logged = [(record.levelname, record.message) for record in caplog.records]
@@ -218,14 +220,14 @@ def test_an_outage_is_logged_once_and_so_is_its_end(settings, redis_away, caplog
 def test_one_caller_in_two_seconds_waits_for_a_redis_that_hangs(settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}"
-        buckets.client.cache_clear()
+        redis_buckets.client.cache_clear()
         first, others = [_timed(lambda: take([(bucket(100), 1)])) for _ in range(2)]
         assert first < 1.2
         assert others < 0.3
-        buckets.circuit._next_try = 0.0
+        circuits.redis_circuit._next_try = 0.0
         waited = at_once(*[partial(_timed, lambda: take([(bucket(100), 1)]))] * 8)
         assert sum(seconds > 0.3 for seconds in waited) == 1
-        buckets.client().close()
+        redis_buckets.client().close()
 
 
 def _timed(call) -> float:
@@ -235,13 +237,13 @@ def _timed(call) -> float:
 
 
 def test_a_process_remembers_a_bounded_number_of_buckets(redis_away, monkeypatch) -> None:
-    monkeypatch.setattr(buckets, "BUCKETS_ALONE", 10)
-    monkeypatch.setattr(buckets, "FORGOTTEN_AT_ONCE", 2)
+    monkeypatch.setattr(local_buckets, "BUCKETS_KEPT", 10)
+    monkeypatch.setattr(local_buckets, "FORGOTTEN_AT_ONCE", 2)
     used_up = bucket(5, "address:victim")
     take([(used_up, 5)])
     for number in range(50):
         take([(bucket(5, f"address:{number}"), 1), (bucket(100, "organization:1"), 1)])
-    assert len(buckets.alone._full_at) <= 10
+    assert len(buckets.local._full_at) <= 10
     left = take([(bucket(100, "organization:1"), 0)]).levels[0].remaining
     assert left == pytest.approx(50, abs=1)
     assert not granted(take([(used_up, 1)]))
@@ -258,9 +260,9 @@ def test_a_bucket_may_be_of_many_minutes(either) -> None:
 
 
 def test_the_connections_neither_wait_long_nor_try_twice() -> None:
-    connection = buckets.client().connection_pool.connection_kwargs
+    connection = redis_buckets.client().connection_pool.connection_kwargs
     assert connection["socket_timeout"] + connection["socket_connect_timeout"] <= 1
-    assert buckets.client().get_retry().get_retries() == 0
+    assert redis_buckets.client().get_retry().get_retries() == 0
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from accounts.keys import keys
-from accounts.limits import buckets, rate_limits
-from accounts.limits.buckets import Level
+from accounts.limits import buckets, circuits, rate_limits, redis_buckets
+from accounts.limits.gcra import Level
+from accounts.limits.local_buckets import LocalBuckets
 from accounts.limits.rate_limits import (
     RateLimitExceeded,
     RateLimitStatus,
@@ -29,10 +30,10 @@ WIDE = Level(600, 600, 0.0)
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch) -> Iterator[None]:
     """Neither an outage nor a count of one test reaches the next."""
-    monkeypatch.setattr(buckets, "circuit", buckets.Circuit())
-    monkeypatch.setattr(buckets, "alone", buckets.LocalBuckets())
+    monkeypatch.setattr(circuits, "redis_circuit", circuits.Circuit())
+    monkeypatch.setattr(buckets, "local", LocalBuckets())
     yield
-    buckets.client.cache_clear()
+    redis_buckets.client.cache_clear()
 
 
 def limit(thing: Organization | ApiKey, **limits: Any) -> None:
@@ -52,10 +53,10 @@ def refusal_of(call) -> RateLimitExceeded:
 
 
 def test_an_image_takes_a_request_and_an_image(alice: Person) -> None:
-    standing = take(**caller(alice), requests=1, images=1)
-    assert (standing.requests.limit, standing.requests.remaining) == (600, 599)
-    assert (standing.images.limit, standing.images.remaining) == (300, 299)
-    assert standing.images.seconds_until_full == pytest.approx(0.2, abs=0.01)
+    rate_limit_status = take(**caller(alice), requests=1, images=1)
+    assert (rate_limit_status.requests.limit, rate_limit_status.requests.remaining) == (600, 599)
+    assert (rate_limit_status.images.limit, rate_limit_status.images.remaining) == (300, 299)
+    assert rate_limit_status.images.seconds_until_full == pytest.approx(0.2, abs=0.01)
 
 
 def test_a_request_alone_takes_no_image(alice: Person) -> None:
@@ -102,7 +103,7 @@ def test_a_key_with_a_limit_of_its_own_leaves_the_others_alone(alice: Person, bo
     assert take(**caller(alice), images=1).images == Level(1, 0, 60.0)
     refusal = refusal_of(partial(take, **caller(alice), images=1))
     assert "this API key may send 1 images a minute" in str(refusal)
-    assert refusal.standing.images.limit == 1
+    assert refusal.rate_limit_status.images.limit == 1
     assert take(**caller(bob), images=1).images.remaining == 28
 
 
@@ -132,8 +133,8 @@ def test_a_refusal_says_which_limit_and_when_to_come_back(alice: Person) -> None
         "Rate limit reached: your organization may send 2 images a minute. "
         "Please try again in 30 seconds."
     )
-    assert refusal.standing.images.remaining == 0
-    assert refusal.standing.requests.remaining == 59
+    assert refusal.rate_limit_status.images.remaining == 0
+    assert refusal.rate_limit_status.requests.remaining == 59
 
 
 def test_who_obeys_retry_after_gets_through(alice: Person) -> None:
@@ -176,14 +177,14 @@ def test_the_playground_has_the_limits_of_the_organisation(alice: Person) -> Non
 def test_lifted_limits_are_no_limits_and_ask_no_redis(alice: Person, settings, caplog) -> None:
     limit(alice.organization, limits_lifted=True)
     settings.REDIS_URL = "unix:///nowhere/redis.sock"
-    buckets.client.cache_clear()
-    standing = take(**caller(alice), requests=5_000, images=5_000)
-    assert standing == RateLimitStatus(None, None)
+    redis_buckets.client.cache_clear()
+    rate_limit_status = take(**caller(alice), requests=5_000, images=5_000)
+    assert rate_limit_status == RateLimitStatus(None, None)
     assert not caplog.records
     for kind in ("requests", "images"):
-        assert standing.headers()[f"x-ratelimit-limit-{kind}"] == "1000000"
-        assert standing.headers()[f"x-ratelimit-remaining-{kind}"] == "1000000"
-        assert standing.headers()[f"x-ratelimit-reset-{kind}"] == "0s"
+        assert rate_limit_status.headers()[f"x-ratelimit-limit-{kind}"] == "1000000"
+        assert rate_limit_status.headers()[f"x-ratelimit-remaining-{kind}"] == "1000000"
+        assert rate_limit_status.headers()[f"x-ratelimit-reset-{kind}"] == "0s"
 
 
 def test_a_key_keeps_its_own_limit_where_the_organisation_has_none(alice: Person) -> None:
@@ -227,11 +228,11 @@ def test_a_time_is_written_as_openai_does(seconds: float, written: str) -> None:
 
 def test_without_redis_a_small_limit_holds(alice: Person, settings) -> None:
     settings.REDIS_URL = "unix:///nowhere/redis.sock"
-    buckets.client.cache_clear()
+    redis_buckets.client.cache_clear()
     for _ in range(rate_limits.IMAGES_ALONE):
         take(**caller(alice), images=1)
     refusal = refusal_of(partial(take, **caller(alice), images=1))
     assert refusal.headers == {"Retry-After": "2"}
-    assert refusal.standing.images == replace(
-        refusal.standing.images, limit=rate_limits.IMAGES_ALONE, remaining=0
+    assert refusal.rate_limit_status.images == replace(
+        refusal.rate_limit_status.images, limit=rate_limits.IMAGES_ALONE, remaining=0
     )

@@ -8,7 +8,7 @@ import pytest
 from django.core import mail
 from django.test import Client
 
-from accounts.limits import buckets
+from accounts.limits import redis_buckets
 from accounts.models import User
 from accounts.sign_in import mailboxes
 from tests.accounts.entrance import PASSWORD, sign_in, sign_up
@@ -57,8 +57,8 @@ def test_a_mailbox_is_remembered_by_a_digest_of_each_pepper(settings) -> None:
 
 def passed(seconds: float) -> None:
     """As if that much time had passed."""
-    redis = buckets.client()
-    for key in redis.keys(f"{buckets.KEY}*"):
+    redis = redis_buckets.client()
+    for key in redis.keys(f"{redis_buckets.KEY}*"):
         redis.set(key, int(redis.get(key)) - int(seconds * 1_000_000), keepttl=True)
 
 

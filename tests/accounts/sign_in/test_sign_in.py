@@ -9,7 +9,8 @@ from allauth.account.models import EmailAddress
 from django.core import mail
 from django.test import Client, RequestFactory
 
-from accounts.limits import buckets
+from accounts.limits import buckets, circuits, redis_buckets
+from accounts.limits.local_buckets import LocalBuckets
 from accounts.models import User
 from accounts.sign_in import devices, page_limits
 from tests.accounts.entrance import (
@@ -29,10 +30,10 @@ EMAIL = "alice@example.com"
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch) -> Iterator[None]:
     """Neither an outage nor a count of one test reaches the next."""
-    monkeypatch.setattr(buckets, "circuit", buckets.Circuit())
-    monkeypatch.setattr(buckets, "alone", buckets.LocalBuckets())
+    monkeypatch.setattr(circuits, "redis_circuit", circuits.Circuit())
+    monkeypatch.setattr(buckets, "local", LocalBuckets())
     yield
-    buckets.client.cache_clear()
+    redis_buckets.client.cache_clear()
 
 
 @pytest.fixture
@@ -221,7 +222,7 @@ def test_an_old_password_is_guessed_slowly_in_a_stolen_session(owner: User) -> N
 
 def test_while_redis_is_away_a_process_limits_by_itself(owner: User, settings) -> None:
     settings.REDIS_URL = "unix:///nowhere/redis.sock"
-    buckets.client.cache_clear()
+    redis_buckets.client.cache_clear()
     pages = [sign_in(EMAIL, WRONG)[1] for _ in range(5)]
     assert [NOT_CORRECT in page for page in pages] == [True] * 3 + [False] * 2
     # Nobody's invented accounts push the count out.

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from accounts.limits import buckets, rate_limits
+from accounts.limits import rate_limits
+from accounts.limits.gcra import Level
 from accounts.models import ApiKey, Organization
 from billing.ledger import budgets
 from billing.models import Budget
@@ -113,12 +114,12 @@ def test_too_many_requests(alice: Person) -> None:
     assert "Rate limit" in error_of(answers[-1])["message"]
 
 
-def test_a_standing_that_a_refusal_carries_is_told(alice: Person, monkeypatch) -> None:
-    standing = rate_limits.RateLimitStatus(buckets.Level(77, 7, 0.0), None)
+def test_a_rate_limit_status_that_a_refusal_carries_is_told(alice: Person, monkeypatch) -> None:
+    rate_limit_status = rate_limits.RateLimitStatus(Level(77, 7, 0.0), None)
 
     def refuse(_model: Any) -> None:
         refusal = ModelNotFound()
-        refusal.standing = standing  # type: ignore[attr-defined]
+        refusal.rate_limit_status = rate_limit_status  # type: ignore[attr-defined]
         raise refusal
 
     monkeypatch.setattr(generations, "describe", refuse)
@@ -126,7 +127,7 @@ def test_a_standing_that_a_refusal_carries_is_told(alice: Person, monkeypatch) -
 
 
 def test_headers_that_cannot_be_had_cost_no_answer(alice: Person, monkeypatch, caplog) -> None:
-    def broken(_standing: rate_limits.RateLimitStatus) -> None:
+    def broken(_status: rate_limits.RateLimitStatus) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(rate_limits.RateLimitStatus, "headers", broken)

@@ -49,10 +49,10 @@ def ask(person: Person, **asked: Any) -> admission.Admitted:
 
 def left(person: Person) -> tuple[int, int]:
     """(requests, images) that the person may still send this minute."""
-    standing: RateLimitStatus = rate_limits.look(
+    rate_limit_status: RateLimitStatus = rate_limits.look(
         organization=person.organization, api_key=person.key
     )
-    return standing.requests.remaining, standing.images.remaining
+    return rate_limit_status.requests.remaining, rate_limit_status.images.remaining
 
 
 def limit(person: Person, **limits: int) -> None:

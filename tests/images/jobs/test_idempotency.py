@@ -108,7 +108,7 @@ def test_another_body_in_the_moment_of_admission_is_refused_and_costs_no_image_t
     with pytest.raises(IdempotencyKeyReused):
         ask(alice, key="k", prompt="a blue fox")
     left = rate_limits.look(organization=alice.organization, api_key=alice.key)
-    assert left.images.remaining == first.standing.images.remaining
+    assert left.images.remaining == first.rate_limit_status.images.remaining
     assert books(alice) == (PRICE, 0)
 
 
@@ -143,8 +143,8 @@ def test_a_key_is_free_again_when_its_picture_ends(alice: Person) -> None:
 
 
 def test_sharing_takes_no_image_token_and_one_request_token(alice: Person) -> None:
-    first = ask(alice, key="k").standing
-    again = ask(alice, key="k").standing
+    first = ask(alice, key="k").rate_limit_status
+    again = ask(alice, key="k").rate_limit_status
     assert again.images.remaining == first.images.remaining
     assert again.requests.remaining == first.requests.remaining - 1
 

@@ -10,7 +10,7 @@ import pytest
 import redis
 from django.test import Client
 
-from accounts.limits import buckets
+from accounts.limits import circuits, redis_buckets
 from images.catalog import FLUX_SCHNELL
 from images.queue import signals
 from tests import servers
@@ -35,16 +35,16 @@ OF_CALLERS = QUESTIONS[:4]
 @pytest.fixture
 def use(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """A function that sends hints to the Redis at that address."""
-    monkeypatch.setattr(buckets, "circuit", buckets.Circuit())
+    monkeypatch.setattr(circuits, "redis_circuit", circuits.Circuit())
 
     def uses(address: str) -> None:
         settings.REDIS_URL = address
         signals.client.cache_clear()
-        buckets.client.cache_clear()
+        redis_buckets.client.cache_clear()
 
     yield uses
     signals.client.cache_clear()
-    buckets.client.cache_clear()
+    redis_buckets.client.cache_clear()
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_redis_that_is_back_is_asked_again(
     use(well)
     signals.heartbeat(WORKER)
     assert signals.live_workers() == []
-    buckets.circuit._next_try = 0.0
+    circuits.redis_circuit._next_try = 0.0
     assert signals.live_workers() == [WORKER]
     assert signals.live_workers() == [WORKER]
 
@@ -122,14 +122,14 @@ def test_nothing_is_raised_whatever_redis_refuses(use: Callable[[str], None], tr
     else:
         server.shutdown(nosave=True)
     for question in QUESTIONS:
-        buckets.circuit.worked()
+        circuits.redis_circuit.worked()
         question()
 
 
 def test_a_broker_that_refuses_costs_a_notification(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(buckets, "circuit", buckets.Circuit())
+    monkeypatch.setattr(circuits, "redis_circuit", circuits.Circuit())
     server = signals.client()
     server.replicaof("127.0.0.1", 1)
     try:
@@ -137,6 +137,6 @@ def test_a_broker_that_refuses_costs_a_notification(
     finally:
         server.replicaof("NO", "ONE")
     assert server.llen(FLUX_SCHNELL.queue) == 0
-    buckets.circuit.worked()
+    circuits.redis_circuit.worked()
     signals.notify_workers(FLUX_SCHNELL)
     assert server.llen(FLUX_SCHNELL.queue) == 1
