@@ -51,7 +51,7 @@ def membership_of(user: User) -> Membership | None:
 
 
 class OrganizationMiddleware:
-    """Puts `membership` and `organization` on each request, looked up when first read; None for strangers."""
+    """Puts `membership` and `organization` on each request, looked up when first read; None without a sign-in."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""What staff see of accounts. Every page of the admin is read-only: rows change through the verbs."""
+"""What staff see of accounts. Every page of the admin is read-only: rows change through the functions of the apps."""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -32,29 +32,26 @@ class SearchForm(ChangeListSearchForm):
         )
 
 
-class BoundedChangeList(ChangeList):
+class LimitedChangeList(ChangeList):
     """Django's list, with that search."""
 
     search_form_class = SearchForm
 
 
-class Untouchable:
+class ReadOnlyMixin:
     """Rows can be looked at; nothing can be added, changed or deleted."""
 
     def has_add_permission(self, _request: HttpRequest, _obj: Model | None = None) -> bool:
-        """Never: rows are made by the platform."""
         return False
 
     def has_change_permission(self, _request: HttpRequest, _obj: Model | None = None) -> bool:
-        """Never."""
         return False
 
     def has_delete_permission(self, _request: HttpRequest, _obj: Model | None = None) -> bool:
-        """Never."""
         return False
 
 
-class ReadOnlyAdmin(Untouchable, AnyModelAdmin):
+class ReadOnlyAdmin(ReadOnlyMixin, AnyModelAdmin):
     """A list and a page for each row, for reading."""
 
     actions = None
@@ -62,8 +59,7 @@ class ReadOnlyAdmin(Untouchable, AnyModelAdmin):
     show_full_result_count = False
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
-        """The list's class."""
-        return BoundedChangeList
+        return LimitedChangeList
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -81,13 +77,12 @@ class ReadOnlyAdmin(Untouchable, AnyModelAdmin):
             raise IncorrectLookupParameters from error
 
 
-class ReadOnlyInline(Untouchable, AnyTabularInline):
+class ReadOnlyInline(ReadOnlyMixin, AnyTabularInline):
     """Rows on the page of the row that they belong to, for reading."""
 
     extra = 0
 
     def get_readonly_fields(self, _request: HttpRequest, _obj: Model | None = None) -> list[Any]:
-        """All of them."""
         return list(self.fields or ())
 
 

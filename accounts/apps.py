@@ -1,4 +1,4 @@
-"""The accounts app: users, organisations, memberships and API keys."""
+"""The accounts app: users, organizations, memberships and API keys."""
 
 from django.apps import AppConfig
 

@@ -5,7 +5,7 @@ twice: before its body is read, and once more when all of it is there, with the 
 transaction that reserves money. See docs/decisions/0027-judged-again-after-the-body.md.
 """
 
-from accounts.http.addresses import Address, within
+from accounts.http.addresses import Address, is_within
 from accounts.http.refusals import Refusal
 from accounts.keys.authentication import InvalidApiKey
 from accounts.models import ApiKey, Membership, Organization, User
@@ -14,7 +14,7 @@ GENERATE = "generate"
 
 
 class InsufficientPermissions(Refusal):
-    """The key is valid, but not for this call."""
+    """The key is valid, but may not be used for this call."""
 
     status = 403
     code = "insufficient_permissions"
@@ -30,7 +30,7 @@ class NotAMember(Refusal):
     )
 
 
-# What a caller is told who may not, or not any more.
+# Why a caller may not, or may not any more.
 REFUSALS = (InvalidApiKey, InsufficientPermissions, NotAMember)
 
 
@@ -45,7 +45,7 @@ def check_permissions(*, key: ApiKey, scope: str | None, address: Address | None
             f"This API key lacks the scope '{scope}'. "
             "Allow it on the dashboard's Keys page, or use another key."
         )
-    if key.allowed_networks and not within(address, key.allowed_networks):
+    if key.allowed_networks and not is_within(address, key.allowed_networks):
         came_from = f"came from {address}" if address else "came from no known address"
         raise InsufficientPermissions(
             f"This API key works from certain networks only, and this call {came_from}. "
@@ -74,7 +74,7 @@ def key_now(*, key: ApiKey, scope: str, address: Address | None, lock: bool = Fa
 
 
 def lock_member(*, user: User, organization: Organization) -> None:
-    """Let active members of the organization pass; they stay so until the transaction ends.
+    """Lock the membership of an active member of the organization until the transaction ends.
 
     Raises:
         NotAMember

@@ -17,7 +17,7 @@ from accounts.models import ApiKey, Organization
 NAME_LIMIT = 100  # characters, the column's length
 NETWORKS_LIMIT = 50
 NETWORKS_TEXT_LIMIT = 10_000  # characters: that many networks, with room for spaces and empty lines
-LIMIT_LIMIT = 1_000_000  # what no organisation reaches, and every database can hold
+LIMIT_LIMIT = 1_000_000  # what no organization reaches, and every database can hold
 MICROS_PER_DOLLAR = 1_000_000
 LONGEST_LIFE = timedelta(days=3_653)
 
@@ -127,7 +127,7 @@ class NetworksField(forms.CharField):
 
 
 def limit_field(label: str) -> forms.IntegerField:
-    """A limit of the key's own; empty means the organisation's."""
+    """A limit of the key's own; empty means the organization's."""
     return forms.IntegerField(
         label=label,
         required=False,
@@ -143,7 +143,7 @@ def limit_field(label: str) -> forms.IntegerField:
 
 
 class KeyForm(forms.Form):
-    """What is asked of a new key: a name to recognise it by; all else may stay as it is."""
+    """What is asked of a new key: a name to recognize it by; all else may stay as it is."""
 
     name = forms.CharField(
         max_length=NAME_LIMIT,

@@ -1,4 +1,4 @@
-"""Who uses EcoHash: users, the organisations that pay, who belongs to which, and their API keys."""
+"""Who uses EcoHash: users, the organizations that pay, who belongs to which, and their API keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ else:
     TypedModelMeta = object
 
 
-# A limit of nothing at all would be a revoked key or a suspended organisation; a cap of $0 is allowed.
+# A limit of nothing at all would be a revoked key or a suspended organization; a cap of $0 is allowed.
 LIMITS_ARE_POSITIVE = (
     (Q(requests_per_minute=None) | Q(requests_per_minute__gte=1))
     & (Q(images_per_minute=None) | Q(images_per_minute__gte=1))
@@ -62,8 +62,6 @@ class User(AbstractUser):
 
 
 class OrganizationQuerySet(models.QuerySet["Organization"]):
-    """Reads of organisations."""
-
     def of(self, user: User) -> Self:
         """Those that the user belongs to, the first joined first."""
         return self.filter(memberships__user=user).order_by("memberships__created_at")
@@ -102,7 +100,7 @@ class Organization(models.Model):
 
 
 class Membership(models.Model):
-    """A user's role in an organisation."""
+    """A user's role in an organization."""
 
     class Role(models.TextChoices):
         OWNER = "owner"
@@ -129,8 +127,6 @@ class Membership(models.Model):
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
-    """Reads of API keys."""
-
     def for_organization(self, organization: Organization) -> Self:
         """The keys of one tenant, the newest first."""
         return self.filter(organization=organization).order_by("-created_at", "-pk")
@@ -146,9 +142,9 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return rows.values("family").distinct().count()
 
     def ended_last(self) -> Self:
-        """Those that are revoked or expired last, and within both groups the newest first.
+        """The revoked and expired keys last, and within both groups the newest first.
 
-        `ended` is 1 for them and 0 for others. A suspended key still needs somebody, so it is not among them.
+        `ended` is 1 for them and 0 for others. A suspended key is not among them: somebody has to replace it.
         """
         ended = Q(revoked_at__isnull=False) | Q(suspended_at=None, expires_at__lte=timezone.now())
         group = Case(When(ended, then=1), default=0, output_field=models.SmallIntegerField())
@@ -161,7 +157,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 
 
 class ApiKey(models.Model):
-    """What is left of a key after it was shown once: enough to recognise it, not enough to use it."""
+    """An API key without its secret, which is shown once: enough to recognize the key, not to use it."""
 
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="api_keys")
     name = models.CharField(max_length=100)

@@ -5,7 +5,7 @@ from django.urls import path, re_path
 
 from accounts import views
 from accounts.sign_in import page_limits
-from accounts.sign_in.page_limits import keeps_device, limited
+from accounts.sign_in.page_limits import limited, remembers_device
 
 urlpatterns = [
     path("signup", limited(allauth.signup, page_limits.sign_up), name="account_signup"),
@@ -32,12 +32,12 @@ urlpatterns = [
     ),
     path(
         "account/password",
-        keeps_device(limited(allauth.password_change, page_limits.CHANGE_PASSWORD)),
+        remembers_device(limited(allauth.password_change, page_limits.CHANGE_PASSWORD)),
         name="account_change_password",
     ),
     path(
         "account/password/set",
-        keeps_device(limited(allauth.password_set, page_limits.CHANGE_PASSWORD)),
+        remembers_device(limited(allauth.password_set, page_limits.CHANGE_PASSWORD)),
         name="account_set_password",
     ),
     path("account/email", limited(allauth.email, page_limits.MANAGE_EMAIL), name="account_email"),

@@ -1,5 +1,5 @@
-"""The keys pages, and the door for reports of leaked keys. A new key's secret is rendered into one
-answer and kept nowhere.
+"""The keys pages, and the address for reports of leaked keys. A new key's secret is rendered into one
+answer and stored nowhere.
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ PAGE_LENGTH = 25
 @require_http_methods(["GET", "HEAD", "POST"])
 @members_only
 def keys(request: OrganizationRequest) -> HttpResponse:
-    """The organisation's keys, those that matter first; a POST makes one."""
+    """The organization's keys, those that matter first; a POST makes one."""
     if request.method == "POST":
         return make_key(request)
     return key_list(request, KeyForm(organization=request.organization))
@@ -91,7 +91,7 @@ def key_page_after(organization: Organization, after: str) -> list[ApiKey]:
 
 
 def key_of(request: OrganizationRequest, pk: int) -> ApiKey:
-    """The organisation's key of that number; for anybody else's there is none (404)."""
+    """The organization's key of that number; for anybody else's there is none (404)."""
     rows = ApiKey.objects.for_organization(request.organization)
     return get_object_or_404(rows.select_related("created_by", "organization"), pk=pk)
 
@@ -136,7 +136,7 @@ def change_key(request: OrganizationRequest, found: ApiKey) -> HttpResponse:
 def key_page(
     request: OrganizationRequest, found: ApiKey, form: KeySettingsForm, status: int = 200
 ) -> HttpResponse:
-    """The page of one key; its form where the key still lives and the reader may change it."""
+    """The page of one key; its form where the key still works and the reader may change it."""
     context = facts_of(found)
     usable = found.is_live and context["successor"] is None
     context["form"] = form if usable and may(request.membership, Permission.MAKE_KEYS) else None

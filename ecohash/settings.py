@@ -219,7 +219,7 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "dashboard"
 ACCOUNT_ADAPTER = "ecohash.signup.AccountAdapter"
 ACCOUNT_FORMS = {
-    name: f"accounts.sign_in.bounded.{form}"
+    name: f"accounts.sign_in.form_limits.{form}"
     for name, form in {
         "login": "LoginForm",
         "signup": "SignupForm",
@@ -240,7 +240,7 @@ ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
 # The way in for an owner whom guessers keep out: the link in the mail signs in.
 ACCOUNT_LOGIN_ON_PASSWORD_RESET = True
 # allauth's limits read and write Django's cache, which is the memory of one process here. Ours count
-# in Redis, each in one step: accounts/sign_in/page_limits.py, sign_in.py and mailboxes.py.
+# in Redis, each in one step: accounts/sign_in/page_limits.py, attempts.py and mailboxes.py.
 ACCOUNT_RATE_LIMITS = False
 SIGN_UPS_PER_ADDRESS_PER_HOUR = number("SIGN_UPS_PER_ADDRESS_PER_HOUR", 20, least=1)
 # Not before the link in the mail has run out, after three days.

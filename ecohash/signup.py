@@ -26,7 +26,7 @@ from accounts.http.addresses import caller_address
 from accounts.keys import keys
 from accounts.models import Membership, Organization, User
 from accounts.sign_in import attempts, devices, mailboxes
-from accounts.sign_in.bounded import EMAIL_LIMIT
+from accounts.sign_in.form_limits import EMAIL_LIMIT
 from billing.ledger import grants, trial
 from billing.models import Credit, LedgerEntry
 
@@ -218,7 +218,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
             default_token_generator.make_token(User(pk=0))
         kind = MAIL_KINDS.get(template_prefix)
         known = self._is_known_device(email)
-        if kind is None or mailboxes.may_write(email, kind=kind, known=known):
+        if kind is None or mailboxes.count_mail(email, kind=kind, known=known):
             super().send_mail(template_prefix, email, context)
 
     def send_account_already_exists_mail(self, email: str) -> None:
@@ -248,4 +248,4 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         if request is None or not devices.has_any(request):
             return False
         user = User.objects.filter(email__iexact=email).first()
-        return user is not None and devices.of(request, user) is not None
+        return user is not None and devices.name_of(request, user) is not None

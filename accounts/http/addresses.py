@@ -8,31 +8,31 @@ from django.conf import settings
 
 Address = IPv4Address | IPv6Address
 # What one household or one rented machine has of IPv6: counting single addresses would count nothing.
-IPV6_NEIGHBOURHOOD = 64
+IPV6_PREFIX_LENGTH = 64
 
 
 def caller_address(meta: Mapping[str, Any]) -> Address | None:
     """The address of who called, from WSGI's environment; None where there is none, as on a Unix socket.
 
     Each proxy adds the peer that it saw on the right of X-Forwarded-For. So with TRUSTED_PROXIES of
-    them in front, the caller stands at that place from the right; what is further left is hearsay. A
-    header that is too short, or holds something else there, came past our proxies and counts for
-    nothing.
+    them in front, the caller stands at that place from the right; what is further left can be forged. A
+    header that is too short, or holds something else there, did not come through our proxies and is
+    ignored.
     """
-    peer = parsed(meta.get("REMOTE_ADDR", ""))
+    peer = parse_address(meta.get("REMOTE_ADDR", ""))
     trusted = settings.TRUSTED_PROXIES
     if trusted < 1:
         return peer
     seen = meta.get("HTTP_X_FORWARDED_FOR", "").split(",")
     if len(seen) < trusted:
         return peer
-    return parsed(seen[-trusted]) or peer
+    return parse_address(seen[-trusted]) or peer
 
 
-def parsed(text: str) -> Address | None:
+def parse_address(text: str) -> Address | None:
     """The address that the text is, with or without a port; None where it is none.
 
-    An IPv4 address in IPv6's clothes is the IPv4 address, and a zone (`%eth0`) is left out.
+    An IPv4-mapped IPv6 address becomes the IPv4 address, and a zone (`%eth0`) is left out.
     """
     text = text.strip()
     if text.startswith("["):
@@ -48,21 +48,21 @@ def parsed(text: str) -> Address | None:
     return address
 
 
-def neighbourhood(address: Address | None) -> str:
-    """Whose calls are counted together: the IPv4 address, the /64 of an IPv6 one, `unknown` for none."""
+def network_of(address: Address | None) -> str:
+    """The network whose calls are counted together: an IPv4 address, the /64 of an IPv6 one, `unknown` for none."""
     if address is None:
         return "unknown"
     if isinstance(address, IPv6Address):
-        return str(ip_network((int(address), IPV6_NEIGHBOURHOOD), strict=False))
+        return str(ip_network((int(address), IPV6_PREFIX_LENGTH), strict=False))
     return str(address)
 
 
-def within(address: Address | None, networks: list[str]) -> bool:
-    """Whether the address lies in one of the networks (CIDR). What is no network holds nobody."""
-    return address is not None and any(_holds(network, address) for network in networks)
+def is_within(address: Address | None, networks: list[str]) -> bool:
+    """Whether the address lies in one of the networks (CIDR). Text that is no network contains no address."""
+    return address is not None and any(_contains(network, address) for network in networks)
 
 
-def _holds(network: str, address: Address) -> bool:
+def _contains(network: str, address: Address) -> bool:
     try:
         return address in ip_network(network, strict=False)
     except ValueError:

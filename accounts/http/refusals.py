@@ -1,4 +1,4 @@
-"""The shape of an expected refusal. Each room declares its own kinds; `ecohash/errors.py` renders them all."""
+"""The shape of an expected refusal. Each app declares its own kinds; `ecohash/errors.py` renders them all."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Who calls the API: a bearer key and nothing else. Sessions do not open this door, so there is no CSRF."""
+"""Who calls the API: a bearer key and nothing else. Sessions count for nothing here, so there is no CSRF."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from django.contrib.auth.models import AnonymousUser
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from accounts.http.addresses import Address, caller_address, neighbourhood
+from accounts.http.addresses import Address, caller_address, network_of
 from accounts.http.refusals import Refusal
 from accounts.keys import keys
 from accounts.limits import buckets
@@ -77,10 +77,10 @@ class ApiKeyAuthentication(BaseAuthentication):
         scheme, _, secret = request.headers.get("Authorization", "").strip().partition(" ")
         secret = secret.strip()
         if scheme.lower() != "bearer" or not secret:
-            raise refused(request, MissingApiKey())
+            raise count_failure(request, MissingApiKey())
         key = keys.find(secret)
         if key is None:
-            raise refused(request, InvalidApiKey())
+            raise count_failure(request, InvalidApiKey())
         keys.note_use(key)
         return ApiKeyUser(key), key
 
@@ -88,10 +88,10 @@ class ApiKeyAuthentication(BaseAuthentication):
         return CHALLENGE["WWW-Authenticate"]
 
 
-def refused(request: Request, refusal: Refusal) -> Refusal:
+def count_failure(request: Request, refusal: Refusal) -> Refusal:
     """The refusal, counted against the caller's address; TooManyFailures once that has no more of them.
 
-    Only those who fail are counted, and only after the look-up: a key that works opens the door from
+    Only those who fail are counted, and only after the look-up: a key that works is accepted from
     any address.
     """
     outcome = buckets.take([(bucket_of_failures(caller_address(request.META)), 1)])
@@ -101,6 +101,6 @@ def refused(request: Request, refusal: Refusal) -> Refusal:
 
 
 def bucket_of_failures(address: Address | None) -> Bucket:
-    """What counts the failed calls from around that address."""
-    name = f"failures:{neighbourhood(address)}"
+    """The bucket of failed calls from the network of that address."""
+    name = f"failures:{network_of(address)}"
     return Bucket(name, settings.FAILED_AUTHENTICATIONS_PER_MINUTE, FAILURES_ALONE)

@@ -18,7 +18,7 @@ FORM = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{RANDOM_LENGTH + CHECKSUM_LENGTH}}}", 
 
 
 def generate() -> str:
-    """A new key."""
+    """A new key, from the operating system's randomness."""
     body = base62.random(RANDOM_LENGTH)
     return f"{PREFIX}{body}{checksum(body)}"
 

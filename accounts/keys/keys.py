@@ -79,7 +79,7 @@ def is_full(organization: Organization) -> bool:
 
 
 def _require_room(organization: Organization, *, replaces: bool) -> None:
-    """Let pass who may make one more key; the row of the organization is locked until the caller's commit.
+    """Make sure that one more key may be made; the organization's row stays locked until the caller's commit.
 
     A rotation is possible also with the last key that the limit allows, for it adds none once the old
     one has ended. What is still running out may double the number of working keys, and no more.
@@ -139,16 +139,16 @@ def note_use(key: ApiKey) -> None:
 
 
 def revoke(key: ApiKey) -> bool:
-    """Shut the key for good, from the next request on; False where it was revoked before.
+    """Revoke the key for good, from the next request on; False where it was revoked before.
 
-    One that is suspended or expired can be revoked too, so that nobody can open it again.
+    One that is suspended or expired can be revoked too, so that nobody can use it again.
     """
     unrevoked = ApiKey.objects.filter(pk=key.pk, revoked_at=None)
     return bool(unrevoked.update(revoked_at=timezone.now()))
 
 
 def suspend(*, key: ApiKey, because: str) -> bool:
-    """Shut a live key because it is not safe any more; False where it opened nothing already.
+    """Suspend a live key that is not safe any more; False where it was not live.
 
     The reason is shown to its owners, cut to what the column holds.
     """

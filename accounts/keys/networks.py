@@ -36,7 +36,7 @@ def parse(text: str) -> str:
 
 
 def _as_seen(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
-    """An IPv4 address in IPv6 clothes as what it is: requests from it come as IPv4."""
+    """An IPv4-mapped IPv6 network as the IPv4 network that it is: requests from it come as IPv4."""
     address = network.network_address
     if isinstance(address, IPv6Address) and address.ipv4_mapped and network.prefixlen >= 96:  # noqa: PLR2004 - ::ffff:0:0/96
         return IPv4Network((address.ipv4_mapped, network.prefixlen - 96))

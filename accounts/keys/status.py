@@ -32,7 +32,7 @@ class Status(Enum):
 
     @property
     def is_final(self) -> bool:
-        """Whether it is over for good. A suspended key is not: it still needs somebody."""
+        """Whether it is over for good. A suspended key is not: somebody has to replace it."""
         return self in {Status.EXPIRED, Status.REVOKED}
 
 

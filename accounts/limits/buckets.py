@@ -22,7 +22,7 @@ def take(wanted: Wanted) -> TakeResult:
     """
     if not wanted:
         return TakeResult([])
-    if circuits.redis_circuit.may_try():
+    if circuits.redis_circuit.allow_request():
         try:
             outcome = redis_buckets.take(wanted)
         except redis.RedisError as error:

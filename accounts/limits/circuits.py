@@ -24,8 +24,8 @@ class Circuit:
         self._away = False
         self._next_try = 0.0
 
-    def may_try(self) -> bool:
-        """Whether this caller asks Redis."""
+    def allow_request(self) -> bool:
+        """Whether this caller may ask; after the pause this caller tries for all."""
         if not self._away:
             return True
         with self._lock:
@@ -36,7 +36,7 @@ class Circuit:
             return True
 
     def failed(self, error: Exception) -> None:
-        """Redis did not answer; the first time in a row is worth a line in the log."""
+        """The server did not answer; the first time in a row is worth a line in the log."""
         with self._lock:
             first = not self._away
             self._away = True
@@ -48,7 +48,7 @@ class Circuit:
             )
 
     def worked(self) -> None:
-        """Redis answered."""
+        """The server answered."""
         if not self._away:
             return
         with self._lock:
@@ -69,7 +69,7 @@ def asking(of: Circuit | None = None) -> Iterator[None]:
         CircuitOpen: nobody should ask now.
     """
     asked = of or redis_circuit
-    if not asked.may_try():
+    if not asked.allow_request():
         raise CircuitOpen
     try:
         yield

@@ -54,7 +54,7 @@ class LocalBuckets:
     def _make_room(self) -> None:
         """Forget of the kind that there is most of those that will be full again soonest.
 
-        A stranger's invented names are many of one kind, each used once. So they push out neither other
+        An attacker's invented names are many of one kind, each used once. So they push out neither other
         kinds nor a bucket of their own kind that is nearly used up.
         """
         kinds: dict[str, dict[str, int]] = {}

@@ -1,4 +1,4 @@
-"""How often a password may be guessed. Who guesses is slowed, and the owner of the account still gets in.
+"""How often a password may be guessed. Guessing is slowed, and the owner of the account can still sign in.
 
 An attempt is counted before the password is looked at, so that many at once get no more than one after
 another, and a right one gives its tokens back. Where an attempt is refused the password is not looked at:
@@ -8,7 +8,7 @@ the answer tells nothing about it.
 - Elsewhere: 5 for each account and network, then 5 in five minutes; 30 for each network, then 30 in ten
   minutes; and 100 for each account, then 100 a day, whatever network they come from.
 
-An owner whom the last of them keeps out resets the password: the link in the mail signs in.
+An owner who is refused by the last of them resets the password: the link in the mail signs in.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from allauth.account.utils import filter_users_by_email
 from django.http import HttpRequest
 
-from accounts.http.addresses import caller_address, neighbourhood
+from accounts.http.addresses import caller_address, network_of
 from accounts.limits import buckets
 from accounts.limits.gcra import Bucket, Wanted
 from accounts.models import User
@@ -30,7 +30,7 @@ TOO_MANY = (
 
 @dataclass(frozen=True)
 class Attempt:
-    """One that may look at the password; its tokens are taken."""
+    """An attempt that may check the password; its tokens are taken."""
 
     taken: Wanted
 
@@ -44,12 +44,12 @@ def begin(request: HttpRequest, email: str) -> Attempt | None:
     # An account with several addresses has one count, and an address without an account has one too.
     users: list[User] = filter_users_by_email(email, prefer_verified=True)
     account = f"user:{users[0].pk}" if users else mailboxes.digests(email)[0]
-    device = devices.of(request, users[0]) if users and devices.has_any(request) else None
+    device = devices.name_of(request, users[0]) if users and devices.has_any(request) else None
     if device:
         attempt = _take([Bucket(f"sign-in:device:{device}", 10, 5, minutes=720)])
         if attempt:
             return attempt
-    network = neighbourhood(caller_address(request.META))
+    network = network_of(caller_address(request.META))
     return _take(
         [
             Bucket(f"sign-in:account:{account}:{network}", 5, 3, minutes=5),

@@ -1,4 +1,4 @@
-"""Known devices: browsers in which somebody has signed in to an account before. Guessers are slowed, and these pass.
+"""Known devices: browsers in which somebody has signed in to an account before. Limits on guessing do not count them.
 
 Each has a signed cookie for the account, as in OWASP's "Slow Down Online Guessing Attacks with Device Cookies".
 """
@@ -22,8 +22,8 @@ LIFETIME_SECONDS = 365 * 24 * 3600
 OTHERS_KEPT = 4
 
 
-def of(request: HttpRequest, user: User) -> str | None:
-    """The device's name, where the request comes from one that the account knows; else None.
+def name_of(request: HttpRequest, user: User) -> str | None:
+    """The name of the known device that the request comes from; None where it comes from no such device.
 
     A cookie counts until the password changes, for a year at most.
     """
@@ -44,10 +44,10 @@ def has_any(request: HttpRequest) -> bool:
 
 
 def remember(response: HttpResponseBase, request: HttpRequest, user: User) -> None:
-    """Make the browser one that the account knows: after a sign-in, and after its password was changed there."""
+    """Make the browser a known device of the account: after a sign-in, and after its password was changed there."""
     own = _cookie_name(user)
     # A device keeps its name, and with it the count of its failures.
-    held = {"name": of(request, user) or token_urlsafe(12), "stamp": _stamp(user)}
+    held = {"name": name_of(request, user) or token_urlsafe(12), "stamp": _stamp(user)}
     response.set_cookie(
         own,
         signing.dumps(held, salt=_salt(user)),

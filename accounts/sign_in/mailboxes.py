@@ -1,4 +1,4 @@
-"""Mailboxes: which addresses are one mailbox, by what name we remember it, and how often we write to it."""
+"""Mailboxes: which addresses are one mailbox, by what digest we remember it, and how often we write to it."""
 
 import hashlib
 import hmac
@@ -72,17 +72,17 @@ def _ascii(domain: str) -> str:
 
 
 def digests(email: str) -> list[str]:
-    """By what we remember the mailbox, the newest pepper's first: an HMAC, for a plain hash of an address can be guessed."""
+    """The mailbox under each pepper, the newest pepper's first: an HMAC, for a plain hash of an address can be guessed."""
     mailbox = f"mailbox:{canonical(email)}".encode()
     peppers = sorted(settings.KEY_PEPPERS.items(), reverse=True)
     return [hmac.new(pepper.encode(), mailbox, hashlib.sha256).hexdigest() for _, pepper in peppers]
 
 
-def may_write(email: str, *, kind: Kind, known: bool) -> bool:
+def count_mail(email: str, *, kind: Kind, known: bool) -> bool:
     """Count a mail that somebody who is not signed in has caused; False where the mailbox had enough of them.
 
     `known` is whether it was caused on a device on which the account has signed in: those are counted
-    by themselves, so that a stranger does not use up the owner's.
+    by themselves, so that nobody else uses up the owner's.
     """
     mailbox = f"mail:{'known' if known else 'stranger'}:{digests(email)[0]}"
     outcome = buckets.take(

@@ -1,4 +1,4 @@
-"""How often the forms of accounts may be sent. Sign-in counts failures too (sign_in.py), and mails are counted by mailbox."""
+"""How often the forms of accounts may be sent. Sign-in counts failures too (attempts.py), and mails are counted by mailbox."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
-from accounts.http.addresses import caller_address, neighbourhood
+from accounts.http.addresses import caller_address, network_of
 from accounts.limits import buckets
 from accounts.limits.gcra import Bucket
 from accounts.models import User
@@ -22,7 +22,7 @@ View = Callable[..., HttpResponseBase]
 
 @dataclass(frozen=True)
 class PageLimit:
-    """So many POSTs in so many minutes, of one network or of one person; `alone` while Redis is away."""
+    """`amount` POSTs in `minutes`, of one network or of one person; `alone` of them while Redis is away."""
 
     name: str
     per: Literal["network", "user"]
@@ -31,15 +31,15 @@ class PageLimit:
     minutes: int
 
     def bucket(self, request: HttpRequest) -> Bucket:
-        """What counts this request."""
-        who = neighbourhood(caller_address(request.META))
+        """The bucket that this request takes from."""
+        who = network_of(caller_address(request.META))
         if self.per == "user" and request.user.is_authenticated:
             who = f"user:{request.user.pk}"
         return Bucket(f"page:{self.name}:{who}", self.amount, self.alone, self.minutes)
 
 
 def sign_up() -> PageLimit:
-    """The operator's figure, read when a form is sent."""
+    """The limit of the settings, read when a form is sent."""
     hourly = settings.SIGN_UPS_PER_ADDRESS_PER_HOUR
     return PageLimit("sign-up", "network", hourly, math.ceil(hourly / 4), 60)
 
@@ -63,21 +63,21 @@ def limited(view: View, limit: PageLimit | Callable[[], PageLimit]) -> View:
             in_force = limit if isinstance(limit, PageLimit) else limit()
             outcome = buckets.take([(in_force.bucket(request), 1)])
             if outcome.refused is not None:
-                return too_many(request, outcome.wait_seconds)
+                return too_many_requests(request, outcome.wait_seconds)
         return view(request, *args, **kwargs)
 
     return counted
 
 
-def too_many(request: HttpRequest, wait_seconds: float) -> HttpResponse:
+def too_many_requests(request: HttpRequest, wait_seconds: float) -> HttpResponse:
     """The page that says to wait."""
     response = render(request, "429.html", status=429)
     response["Retry-After"] = str(max(math.ceil(wait_seconds), 1))
     return response
 
 
-def keeps_device(view: View) -> View:
-    """A view that changes the password: the browser that did so stays one that the account knows."""
+def remembers_device(view: View) -> View:
+    """A view that changes the password: the browser that did so stays a known device."""
 
     @wraps(view)
     def changed(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
-from accounts.http.addresses import Address, neighbourhood
+from accounts.http.addresses import Address, network_of
 from accounts.models import Organization
 from accounts.sign_in import mailboxes
 from billing.ledger import grants
@@ -112,7 +112,7 @@ def _count_networks(address: Address | None) -> None:
         NetworkUsedUp: one of them had all of today's; roll the transaction back.
     """
     networks = {
-        neighbourhood(address): settings.TRIAL_CREDITS_PER_ADDRESS_PER_DAY,
+        network_of(address): settings.TRIAL_CREDITS_PER_ADDRESS_PER_DAY,
         wide_network(address): settings.TRIAL_CREDITS_PER_NETWORK_PER_DAY,
     }
     day = datetime.now(UTC).date()

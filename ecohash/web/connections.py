@@ -17,7 +17,7 @@ from gunicorn.http.message import Request as GunicornRequest
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import SocketUnreader
 
-from accounts.http.addresses import caller_address, neighbourhood
+from accounts.http.addresses import caller_address, network_of
 
 # A head that is larger is refused: an unfinished one is memory that anybody can ask for.
 HEAD_BYTES = 32 * 1024
@@ -222,7 +222,7 @@ class Connection:
         headers = self.parser.mesg.headers if self.parser.mesg else []
         forwarded = ",".join(value for name, value in headers if name == "X-FORWARDED-FOR")
         meta = {"REMOTE_ADDR": address_of(self.client), "HTTP_X_FORWARDED_FOR": forwarded}
-        return neighbourhood(caller_address(meta))
+        return network_of(caller_address(meta))
 
 
 def address_of(client: Any) -> str:
@@ -232,7 +232,7 @@ def address_of(client: Any) -> str:
 
 def network_of_client(client: Any) -> str:
     """The network of the peer: an IPv4 address, or a /64 of IPv6."""
-    return neighbourhood(caller_address({"REMOTE_ADDR": address_of(client)}))
+    return network_of(caller_address({"REMOTE_ADDR": address_of(client)}))
 
 
 class ConnectionsByAddress:

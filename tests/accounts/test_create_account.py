@@ -30,13 +30,13 @@ def test_json_is_one_object_with_four_names_and_nothing_else() -> None:
     assert account["email"] == "alice@example.com"
 
 
-def test_the_key_works_and_belongs_to_the_organisation() -> None:
+def test_the_key_works_and_belongs_to_the_organization() -> None:
     account = created("alice@example.com", "--organization", "Foxes Ltd")
     assert account["organization"] == "Foxes Ltd"
     assert keys.find(account["api_key"]).organization.name == "Foxes Ltd"
 
 
-def test_the_user_owns_the_organisation() -> None:
+def test_the_user_owns_the_organization() -> None:
     created("alice@example.com")
     membership = Membership.objects.get()
     assert membership.user.email == "alice@example.com"

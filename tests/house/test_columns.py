@@ -17,7 +17,7 @@ from accounts.forms import LIMIT_LIMIT, KeyForm
 from accounts.http import request_id
 from accounts.keys import key_format, leak_reports
 from accounts.models import ApiKey, Organization, User
-from accounts.sign_in import bounded
+from accounts.sign_in import form_limits
 from billing.admin.actions import AmountField
 from billing.gateway import webhooks
 from billing.models import payment
@@ -38,7 +38,7 @@ CUT = ""
 OF_STRIPE = "x" * payment.STRIPE_ID_LENGTH
 # The longest text that can come into each column, from whatever writes it.
 LONGEST: dict[str, str] = {
-    "accounts.User.email": "x" * bounded.EMAIL_LIMIT,
+    "accounts.User.email": "x" * form_limits.EMAIL_LIMIT,
     # Nothing of ours asks for these.
     "accounts.User.first_name": CUT,
     "accounts.User.last_name": CUT,
@@ -80,7 +80,7 @@ LONGEST: dict[str, str] = {
     "billing.WebhookEvent.outcome": CUT,
     "billing.Notice.kind": "second_subscription",
     "billing.Notice.subject": CUT,
-    "billing.Refund.by": "x" * bounded.EMAIL_LIMIT,
+    "billing.Refund.by": "x" * form_limits.EMAIL_LIMIT,
     "billing.Refund.stripe_id": OF_STRIPE,
     "billing.Refund.note": CUT,
     "billing.Trial.mailbox": SHA256,

@@ -17,7 +17,7 @@ from django.test import Client
 from django.urls import get_resolver
 
 from accounts.forms import KeyForm, KeySettingsForm, RotationForm
-from accounts.sign_in import bounded
+from accounts.sign_in import form_limits
 from billing.admin import actions, organizations
 from billing.pages.forms import SpendLimitForm, SubscribeForm
 from images.models import Generation
@@ -116,7 +116,7 @@ RIGHT = {
 FORMS: list[Any] = [
     *(
         form
-        for form in vars(bounded).values()
+        for form in vars(form_limits).values()
         if isinstance(form, type) and issubclass(form, forms.Form)
     ),
     *(KeyForm, KeySettingsForm, RotationForm, SpendLimitForm, SubscribeForm, PlaygroundForm),
@@ -247,7 +247,7 @@ def test_each_text_of_each_form_has_a_most(alice: Person) -> None:
             SubscribeForm: {"organization": alice.organization},
         }
         options = known.get(form, {})
-        if issubclass(form, UserForm | bounded.ReauthenticateForm):
+        if issubclass(form, UserForm | form_limits.ReauthenticateForm):
             options = {"user": alice.user}
         for name, field in form(**options).fields.items():
             # Decimal, date and whole numbers are no CharField; what they take is measured as they are read.

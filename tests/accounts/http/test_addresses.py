@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from accounts.http.addresses import caller_address, neighbourhood, parsed, within
+from accounts.http.addresses import caller_address, is_within, network_of, parse_address
 
 PEER = "10.0.0.1"
 
@@ -71,7 +71,7 @@ def test_a_proxy_on_a_unix_socket_still_says_who_called(settings) -> None:
     ],
 )
 def test_one_address_has_one_spelling(text: str, expected: str) -> None:
-    assert str(parsed(text)) == expected
+    assert str(parse_address(text)) == expected
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_one_address_has_one_spelling(text: str, expected: str) -> None:
         ("2001:db8:1:2::", "2001:db8:1:2::/64"),
     ],
 )
-def test_neighbours_are_counted_together(text: str, expected: str) -> None:
-    assert neighbourhood(ip_address(text)) == expected
-    assert neighbourhood(None) == "unknown"
+def test_neighbors_are_counted_together(text: str, expected: str) -> None:
+    assert network_of(ip_address(text)) == expected
+    assert network_of(None) == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_neighbours_are_counted_together(text: str, expected: str) -> None:
     ],
 )
 def test_an_address_within_one_of_the_networks(text: str, networks: list[str]) -> None:
-    assert within(ip_address(text), networks)
-    assert not within(None, networks)
+    assert is_within(ip_address(text), networks)
+    assert not is_within(None, networks)
 
 
 @pytest.mark.parametrize(
@@ -112,4 +112,4 @@ def test_an_address_within_one_of_the_networks(text: str, networks: list[str]) -
     ],
 )
 def test_an_address_outside_of_them(text: str, networks: list[str]) -> None:
-    assert not within(ip_address(text), networks)
+    assert not is_within(ip_address(text), networks)

@@ -21,7 +21,7 @@ def with_header(value: str) -> Any:
 
 
 @pytest.mark.parametrize("form", ["Bearer {}", "bearer {}", "BEARER   {}", "  Bearer {}  "])
-def test_a_live_key_opens_the_door(alice: Person, form: str) -> None:
+def test_a_live_key_is_accepted(alice: Person, form: str) -> None:
     assert with_header(form.format(alice.secret)).status_code == 200
 
 

@@ -70,7 +70,7 @@ def test_the_database_holds_a_digest_under_the_pepper_and_not_the_key(
     assert row["digest"] != key_format.digest(alice.secret, "another pepper")
 
 
-def test_a_list_shows_enough_to_recognise_a_key(alice: Person) -> None:
+def test_a_list_shows_enough_to_recognize_a_key(alice: Person) -> None:
     assert alice.key.hint == f"{alice.secret[:8]}…{alice.secret[-4:]}"
 
 

@@ -31,7 +31,7 @@ def document(key: ec.EllipticCurvePrivateKey) -> str:
 
 @pytest.fixture(autouse=True)
 def _scanner(settings, tmp_path: Path) -> None:
-    """The door is open to one scanner, and mail stays in memory."""
+    """Reports of one scanner are accepted, and mail stays in memory."""
     path = tmp_path / "public_keys.json"
     path.write_text(document(SCANNER))
     settings.LEAK_REPORT_PUBLIC_KEYS = str(path)
@@ -160,7 +160,7 @@ def test_a_report_above_a_mebibyte_is_refused(db: None) -> None:
     assert send(b"[" + b" " * 1024 * 1024 + b"]").status_code == 413
 
 
-def test_the_door_is_shut_where_no_scanner_is_named(alice: Person, settings) -> None:
+def test_no_report_is_taken_where_no_scanner_is_named(alice: Person, settings) -> None:
     settings.LEAK_REPORT_PUBLIC_KEYS = ""
     assert send([find(alice.secret)]).status_code == 404
     assert keys.find(alice.secret)

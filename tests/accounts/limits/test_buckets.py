@@ -56,7 +56,7 @@ def redis_away(settings) -> None:
 def either(request, monkeypatch) -> None:
     """The test runs twice: once on Redis, once in this process's memory."""
     if request.param == "alone":
-        monkeypatch.setattr(circuits.redis_circuit, "may_try", lambda: False)
+        monkeypatch.setattr(circuits.redis_circuit, "allow_request", lambda: False)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Requests and images a minute: of an organisation, of a key's line, and both at once."""
+"""Requests and images a minute: of an organization, of a rotation family of keys, and both at once."""
 
 import time
 from collections.abc import Iterator
@@ -81,7 +81,7 @@ def test_a_burst_gets_exactly_the_limit_and_the_rest_takes_nothing(alice: Person
     assert look(**caller(alice)).requests.remaining >= 588
 
 
-def test_two_keys_share_the_limit_of_their_organisation(alice: Person, bob: Person) -> None:
+def test_two_keys_share_the_limit_of_their_organization(alice: Person, bob: Person) -> None:
     limit(alice.organization, requests_per_minute=2)
     bob.key.organization.refresh_from_db()
     take(**caller(alice))
@@ -115,7 +115,7 @@ def test_a_rotated_key_has_no_second_bucket(alice: Person) -> None:
     refusal_of(partial(take, organization=alice.organization, api_key=rotated))
 
 
-def test_a_key_may_not_have_more_than_its_organisation(alice: Person) -> None:
+def test_a_key_may_not_have_more_than_its_organization(alice: Person) -> None:
     limit(alice.key, requests_per_minute=10_000)
     limit(alice.organization, requests_per_minute=1)
     assert take(**caller(alice)).requests.limit == 1
@@ -166,7 +166,7 @@ def test_what_is_given_back_can_be_taken_again(alice: Person) -> None:
     take(**caller(alice), images=1)
 
 
-def test_the_playground_has_the_limits_of_the_organisation(alice: Person) -> None:
+def test_the_playground_has_the_limits_of_the_organization(alice: Person) -> None:
     limit(alice.organization, images_per_minute=2)
     limit(alice.key, images_per_minute=1)
     for _ in range(2):
@@ -187,7 +187,7 @@ def test_lifted_limits_are_no_limits_and_ask_no_redis(alice: Person, settings, c
         assert rate_limit_status.headers()[f"x-ratelimit-reset-{kind}"] == "0s"
 
 
-def test_a_key_keeps_its_own_limit_where_the_organisation_has_none(alice: Person) -> None:
+def test_a_key_keeps_its_own_limit_where_the_organization_has_none(alice: Person) -> None:
     limit(alice.organization, limits_lifted=True)
     limit(alice.key, images_per_minute=1)
     take(**caller(alice), images=1)

@@ -175,12 +175,12 @@ def test_a_new_password_makes_every_device_unknown_but_the_one_that_changed_it(
 
 def test_a_cookie_knows_one_account(known: Client, charlie: Person, settings) -> None:
     request = type("Request", (), {"COOKIES": {n: m.value for n, m in known.cookies.items()}})()
-    assert devices.of(request, User.objects.get(email=EMAIL))
-    assert devices.of(request, charlie.user) is None
+    assert devices.name_of(request, User.objects.get(email=EMAIL))
+    assert devices.name_of(request, charlie.user) is None
     request.COOKIES[devices._cookie_name(charlie.user)] = cookie(known).value
-    assert devices.of(request, charlie.user) is None
+    assert devices.name_of(request, charlie.user) is None
     request.COOKIES[devices._cookie_name(charlie.user)] = "forged"
-    assert devices.of(request, charlie.user) is None
+    assert devices.name_of(request, charlie.user) is None
 
 
 @pytest.mark.parametrize("secure", [True, False])
