@@ -1,4 +1,4 @@
-"""What spans the apps: settings, addresses, the Celery app, health, and the verbs that join two apps."""
+"""The project on top of the apps: settings, addresses, Celery, the web server, sign-up and `make up`."""
 
 from ecohash.celery import app as celery_app
 

@@ -1,4 +1,4 @@
-"""The admin's organization page, which joins what the apps know: members, keys, usage, revenue and payment."""
+"""The admin's organization page: members, keys, usage, revenue and payment."""
 
 from typing import Any
 
@@ -86,7 +86,7 @@ class OrganizationAdmin(ActionsAdmin):
 
     @admin.display(ordering="revenue_micros")
     def revenue(self, organization: Any) -> str:
-        """What those images cost, in dollars."""
+        """The price of those images, as text in dollars."""
         return dollars(organization.revenue_micros)
 
     @admin.display()

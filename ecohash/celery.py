@@ -38,7 +38,7 @@ class QoS(redis.QoS):
     """
 
     def ack(self, delivery_tag: str) -> None:
-        """Acknowledge it. Raises what Redis raises."""
+        """Acknowledge the message; raises Redis's errors."""
         try:
             self._remove_from_indices(delivery_tag).execute()  # type: ignore[attr-defined]
         finally:

@@ -58,7 +58,7 @@ def rendered(refusal: Refusal) -> JsonResponse:
 
 
 def refusal_for(error: Exception, allowed: list[str]) -> Refusal:
-    """The refusal that an exception amounts to; what nobody expected is logged and becomes a 500."""
+    """The refusal for an exception. An unexpected one is logged, and is a 500 or 503."""
     if isinstance(error, Refusal):
         return error
     if isinstance(error, MethodNotAllowed):

@@ -12,7 +12,7 @@ from django.core.mail.backends.base import BaseEmailBackend
 
 
 class FolderBackend(BaseEmailBackend):
-    """Writes `VAR_DIR/mail/<time>-<random>.eml`, and prints in development what a person would read."""
+    """Writes `VAR_DIR/mail/<time>-<random>.eml`, and prints the text in development."""
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         folder: Path = settings.VAR_DIR / "mail"
@@ -23,7 +23,7 @@ class FolderBackend(BaseEmailBackend):
             path.write_bytes(message.message().as_bytes())
             path.chmod(0o600)
             if settings.PRODUCTION:
-                # Its log has other readers, and a link to a new password is a password.
+                # Other people read its log, and a link to a new password is a password.
                 continue
             print(  # noqa: T201 - the terminal of `make up` is the mail reader here
                 f"\n--- mail to {', '.join(message.to)}: {message.subject}\n{message.body}\n--- {path}\n",

@@ -33,7 +33,7 @@ environ.Env.read_env(BASE_DIR / ".env")
 # --- where and how it runs ------------------------------------------------------------------------
 
 ECOHASH_ENV = choice("ECOHASH_ENV", "development", ("development", "production"))
-# At once: what was meant to be production must not go on as a development machine.
+# At once, so that a mistyped "production" does not run as a development machine.
 environment.raise_mistakes("EcoHash will not start:")
 PRODUCTION = ECOHASH_ENV == "production"
 DEBUG = switch("DEBUG")
@@ -43,7 +43,7 @@ BASE_URL = address("BASE_URL", f"http://127.0.0.1:{PORT}", schemes=("https", "ht
 WEB_CONCURRENCY = number("WEB_CONCURRENCY", 2, most=512)
 GPU_WORKERS = number("GPU_WORKERS", 1, least=0, most=64)
 TRUSTED_PROXIES = number("TRUSTED_PROXIES", 0, least=0, most=10)
-# What may take the place of something real in production; everything may in development.
+# Stand-ins that production may use; development may use all.
 ALLOWED_STAND_INS = names("ALLOWED_STAND_INS", production.NAMES)
 
 # --- secrets --------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
-# The way in for an owner whom guessers keep out: the link in the mail signs in.
+# The link in the mail signs in an owner whose account is locked because others guess at it.
 ACCOUNT_LOGIN_ON_PASSWORD_RESET = True
 # allauth's limits read and write Django's cache, which is the memory of one process here. Ours count
 # in Redis, each in one step: accounts/sign_in/page_limits.py, attempts.py and mailboxes.py.
@@ -283,7 +283,7 @@ CELERY_BROKER_URL = address(
 )
 DEFAULT_QUEUE_TASK_SECONDS = 60
 CELERY_TASK_DEFAULT_QUEUE = "default"
-# What waits for Stripe has a worker of its own: a slow answer there holds no sweep or reaper up.
+# Tasks that wait for Stripe have a worker of their own, so a slow answer delays no sweep or reaper.
 CELERY_TASK_ROUTES = {"billing.stripe.*": {"queue": "stripe"}}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
@@ -365,8 +365,7 @@ OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 PAGE_THREADS = 64
 # A waiting caller costs one socket; reading its picture costs a second file for a moment.
 WAITING_LIMIT = max(64, min(2_000, (OPEN_FILES - 256) // 2 - PAGE_THREADS))
-# Of one address in one web process, without those whose request is being worked on.
-# One browser opens six.
+# Of one address in one web process, not counting those whose request is in work. A browser opens six.
 CONNECTIONS_PER_ADDRESS = number("CONNECTIONS_PER_ADDRESS", 256, least=8)
 
 # --- logs: JSON, with the request id; never a key, a prompt or a signature -------------------------

@@ -1,4 +1,4 @@
-"""Everything that happens when somebody signs up, from top to bottom, and where allauth meets it."""
+"""Sign-up from top to bottom, and allauth's adapter."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -66,7 +66,7 @@ def sign_up(
 
 @dataclass(frozen=True)
 class Account:
-    """What the new user needs to sign in and to call the API; the key is shown here and never again."""
+    """Credentials of a new user. The key is not stored and cannot be shown again."""
 
     email: str
     password: str
@@ -152,7 +152,7 @@ def name_of_organization(email: str) -> str:
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
-    """Where allauth's sign-up, sign-in and mails meet ours."""
+    """Adds organizations, trial credit and limits to allauth's sign-up, sign-in and mails."""
 
     error_messages = DefaultAccountAdapter.error_messages | {
         "too_many_login_attempts": attempts.TOO_MANY

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery.schedules import crontab
 
-# What `/readyz` looks at. Each of these is due two seconds after beat has started, and every two seconds then.
+# `/readyz` looks at these. Each is due every two seconds.
 DEFAULT_WORKER_TASKS = ("images.sweep", "images.reap")
 STRIPE_WORKER_TASKS = ("billing.stripe.send", "billing.stripe.inbox")
 LATE_SECONDS = 30

@@ -41,7 +41,7 @@ class Watchdog:
         self._heard_at = self._since = time.monotonic()
 
     def heard(self, **_kwargs: Any) -> None:
-        """It did its work."""
+        """Record that the process did its work."""
         self._heard_at = time.monotonic()
 
     def is_deaf(self) -> bool:
@@ -69,7 +69,7 @@ class Watchdog:
 
 
 def waiting_messages(app: Celery, queues: list[str]) -> int:
-    """How many messages lie in these queues. Raises what a broker raises that does not answer or work."""
+    """How many messages lie in these queues; raises the broker's errors."""
     with app.connection_for_read() as connection:
         channel: Any = connection.default_channel
         if connection.transport.driver_type == "redis":
@@ -86,7 +86,7 @@ def waiting_messages(app: Celery, queues: list[str]) -> int:
 
 
 def end_process(grace_seconds: float) -> None:
-    """As the supervisor would: ask, and after the grace period leave without asking."""
+    """Send SIGTERM to this process, and exit at once after the grace period."""
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(grace_seconds)
     logging.shutdown()

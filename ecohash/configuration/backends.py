@@ -1,4 +1,4 @@
-"""What Django and Celery want to know of the database, the storages, the broker and the pages' policy."""
+"""Django's and Celery's dictionaries: database, storages, broker and content security policy."""
 
 from collections.abc import Collection
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""System checks of the app on top: what takes the place of something real, and the folder of this machine."""
+"""System checks of the whole installation: stand-ins in production, and VAR_DIR."""
 
 import stat
 from typing import Any

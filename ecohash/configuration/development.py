@@ -1,4 +1,4 @@
-"""What a development machine makes for itself, so that no setting is needed: secrets, and short socket paths."""
+"""Secrets, folders and short socket paths that a development machine makes when no setting names them."""
 
 import errno
 import hashlib
@@ -16,7 +16,7 @@ PRIVATE = 0o700
 
 
 def make_private_folder(path: Path) -> None:
-    """That folder for our eyes only, with the folders above it; one that exists keeps its rights.
+    """That folder readable by this user alone, with the folders above it; one that exists keeps its rights.
 
     Raises:
         OSError: it cannot be made, or it cannot be written.
@@ -28,7 +28,7 @@ def make_private_folder(path: Path) -> None:
 
 
 def var_dir_problem(error: OSError) -> str:
-    """What stands in the way of VAR_DIR, and what to do."""
+    """One sentence: why VAR_DIR cannot be used, and what to do."""
     reason = error.strerror or type(error).__name__
     where = f"{error.filename}: " if error.filename else ""
     return f"VAR_DIR cannot be used ({where}{reason}). Set it to a folder of yours, on a disk with room."

@@ -168,7 +168,7 @@ def raise_mistakes(headline: str) -> None:
     """
     if mistakes:
         lines = [headline, *dict.fromkeys(mistakes)]
-        # Whoever catches this may load the settings once more.
+        # A caller that catches this may load the settings again.
         mistakes.clear()
         raise Misconfigured("\n".join(lines))
 

@@ -1,4 +1,4 @@
-"""What may be logged: each line carries its request id, and none carries what a client sent."""
+"""Log lines: each carries its request id, and none a secret or a text that a client sent."""
 
 import logging
 import logging.config
@@ -51,7 +51,7 @@ STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
 class RedactingFilter(logging.Filter):
-    """Adds the request id; takes off what could hold a key, a prompt or a link's signature.
+    """Adds the request id; removes keys, prompts and signatures of links.
 
     Django's request would be written with its query string. An exception is told by its type and
     frames: its message can hold a row, as PostgreSQL's "Failing row contains" does.
@@ -82,7 +82,7 @@ class RedactingHandler(logging.StreamHandler[Any]):
 
 
 def message_of(record: logging.LogRecord, error: BaseException | None) -> str:
-    """The sentence, without what a library puts into it of the request or of an exception."""
+    """The message, without parts of the request or of an exception that a library put into it."""
     try:
         text = record.getMessage()
     # A wrong placeholder, or a value that cannot be shown.
@@ -182,7 +182,7 @@ def dict_config(*, level: str) -> dict[str, Any]:
 
 
 def configure(config: dict[str, Any]) -> None:
-    """Put the settings' LOGGING in force, and the filter before what has no handler: Django calls it."""
+    """Django's LOGGING_CONFIG: apply LOGGING, and add the filter to Python's handler of last resort."""
     logging.config.dictConfig(config)
     logging.captureWarnings(True)  # noqa: FBT003 - positional in the standard library
     if logging.lastResort and not logging.lastResort.filters:
@@ -190,9 +190,9 @@ def configure(config: dict[str, Any]) -> None:
 
 
 def log_uncaught_exceptions() -> None:
-    """In a service, what nobody caught goes to the log like every other error.
+    """Log uncaught exceptions of a service like every other error.
 
-    Not in a command: whoever runs it has to read the message.
+    A command prints them, for the person who runs it.
     """
     sys.excepthook = _uncaught
     threading.excepthook = lambda told: _uncaught(told.exc_type, told.exc_value, None)

@@ -1,4 +1,4 @@
-"""What `ECOHASH_ENV=production` refuses to start with, each with its remedy.
+"""The values that `ECOHASH_ENV=production` refuses, each with its remedy.
 
 A stand-in takes the place of something real on one machine: a folder for mail, the miniature for
 FLUX.1 Schnell. Production runs on one only where ALLOWED_STAND_INS names it.
@@ -14,7 +14,7 @@ from inference.checkpoints import is_miniature
 SHORTEST_SECRET = 32
 # 32 random hexadecimal digits have fewer than 8 different ones once in 27 million.
 FEWEST_CHARACTERS = 8
-# Of a word that a person types in place of a secret, without what is no letter.
+# Words that people type in place of a secret, without anything but letters.
 PLACEHOLDERS = (
     *("changeme", "changeit", "changethis", "replaceme", "replacethis", "placeholder", "example"),
     *("insecure", "yoursecret", "mysecret", "secretkey", "supersecret", "randomcharacters"),
@@ -27,7 +27,7 @@ CREDIT_ONLY = "credit"
 
 @dataclass(frozen=True)
 class StandIn:
-    """One that is in use: its name in ALLOWED_STAND_INS, what it means to customers, what to do."""
+    """A stand-in that is in use: its name in ALLOWED_STAND_INS, the problem for customers, the remedy."""
 
     name: str
     problem: str
@@ -143,7 +143,7 @@ def _of_secrets(*, secret_key: str, key_pepper: str) -> list[str]:
 
 
 def _of_webhooks(webhook_secrets: Iterable[str]) -> list[str]:
-    """Whoever guesses the secret can report payments that nobody made."""
+    """A guessed secret would let a stranger report payments that nobody made."""
     if any(
         secret and weakness(secret.removeprefix("whsec_"), shortest=16)
         for secret in webhook_secrets

@@ -1,4 +1,4 @@
-"""What each process asks before it serves: gunicorn, each Celery worker, beat and `manage.py up`.
+"""The system checks that gunicorn, each Celery worker, beat and `manage.py up` run before they serve.
 
 Django runs system checks for commands alone, and Celery runs them without reading what they say.
 """
@@ -37,6 +37,6 @@ def check(*, writes: bool = False) -> None:
 
 
 def line(message: CheckMessage) -> str:
-    """What is wrong, what to do, and the check's id, in one line."""
+    """The problem, the remedy and the check's id in one line."""
     text = " ".join(filter(None, (message.msg, message.hint)))
     return f"{' '.join(text.split())} ({message.id})"

@@ -1,4 +1,4 @@
-"""The dashboard's front page: three steps for a newcomer, the state of things for everyone else."""
+"""The dashboard's front page: three first steps, then the current figures."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ class FirstSteps:
 @require_safe
 @members_only
 def home(request: OrganizationRequest) -> HttpResponse:
-    """Where a signed-in person lands."""
+    """The dashboard's home page."""
     organization = request.organization
     today = datetime.now(UTC).date()
     rows = Generation.objects.for_organization(organization)
@@ -83,7 +83,7 @@ def steps_of(organization: Organization) -> FirstSteps:
 def success_rate(organization: Organization, period: usage.Period) -> float | None:
     """Percentage of the period's finished requests that brought a picture; None when there were none.
 
-    What the caller took back says nothing about us, so it is left out.
+    Canceled requests are left out.
     """
     counts = (
         Generation.objects.for_organization(organization)

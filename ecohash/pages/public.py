@@ -1,4 +1,4 @@
-"""The pages that everybody may read, and what every template knows about the site."""
+"""The public pages, and the context that every template has."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def site(request: HttpRequest) -> dict[str, Any]:  # noqa: ARG001 - a context pr
 @login_not_required
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """What EcoHash is, one call, and what it costs."""
+    """The home page, with an example call and the prices."""
     context = {
         "example": snippets.ApiCall(prompt=EXAMPLE_PROMPT, size=DEFAULT_SIZE, seed=EXAMPLE_SEED),
         "prices": offered_sizes(),
@@ -76,7 +76,7 @@ def offered_sizes() -> list[tuple[str, int]]:
 
 
 def key_of_reader(request: HttpRequest) -> ApiKey | None:
-    """A live key of whoever reads the page, so that examples can name it; None for strangers."""
+    """A live key of the signed-in reader, for the examples; None for a visitor."""
     membership: Membership | None = getattr(request, "membership", None)
     if not isinstance(request.user, User) or not membership:
         return None

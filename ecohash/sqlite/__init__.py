@@ -1,1 +1,1 @@
-"""Django's SQLite backend, except that the threads of a process queue for the one writer's place."""
+"""Django's SQLite backend, with a queue of the threads of a process for the write lock, and daily backups."""

@@ -29,7 +29,7 @@ logger = logging.getLogger("ecohash.sqlite.backups")
 NAME = re.compile(r"ecohash-(\d{4}-\d{2}-\d{2})\.sqlite3", re.ASCII)
 PARTIAL = ".backup.partial"
 LOCK = ".lock"
-# What a copy leaves free on the disk at least: the platform writes to the same one.
+# A copy leaves at least so much of the disk free, because the platform writes to it.
 RESERVE_BYTES = 64 * 1024 * 1024
 BUSY_SECONDS = 20
 CHECK_CACHE_KIB = 65_536
@@ -41,7 +41,7 @@ NICENESS = 10
 
 
 class BackupFailed(Exception):
-    """There is no new backup; those from before are untouched. The text says why and what to do."""
+    """No backup was made; earlier ones are untouched. The text says why and what to do."""
 
 
 def is_possible() -> bool:
@@ -50,7 +50,7 @@ def is_possible() -> bool:
 
 
 def folder() -> Path:
-    """Where the backups are."""
+    """The folder of the backups."""
     return Path(settings.VAR_DIR) / "backups"
 
 
@@ -213,7 +213,7 @@ def look() -> int:
 
 
 def run() -> NoReturn:
-    """Look again and again, for ever."""
+    """Call `look` for ever."""
     os.nice(NICENESS)
     time.sleep(FIRST_LOOK_SECONDS)
     while True:

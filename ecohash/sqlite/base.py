@@ -1,13 +1,11 @@
-"""SQLite where it differs from PostgreSQL: in how a writer waits, and in what a column takes.
+"""The SQLite backend where it must differ from Django's: how a writer waits, and which values a column takes.
 
-SQLite has one writer at a time, and whoever finds the place taken sleeps and tries again.
-
-With hundreds of threads doing so the place is mostly empty, and one may come away with nothing for
-seconds. So the threads of a process queue, and only the first of them tries, every millisecond:
-SQLite itself would come to sleep for a tenth of a second between two tries.
+SQLite has one writer at a time, and the others sleep and try again. With hundreds of threads the lock is
+mostly free, and yet a thread may not get it for seconds. So the threads of a process queue, and only the
+first of them tries, every millisecond: SQLite itself would sleep up to a tenth of a second between tries.
 
 SQLite measures no text and no number, and takes a NUL. What PostgreSQL refuses is refused here too, so
-that a text without a limit is found on a development machine and not by the first stranger who sends one.
+that a text without a limit is found on a development machine.
 """
 
 import sqlite3
@@ -46,7 +44,7 @@ def without_nul(params: Any) -> Any:
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's own, except for how a transaction waits for its beginning, and what columns take."""
+    """Django's own, except for how a transaction waits for its beginning, and which values columns take."""
 
     data_type_check_constraints = {
         **base.DatabaseWrapper.data_type_check_constraints,

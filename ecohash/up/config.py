@@ -58,7 +58,7 @@ def config_text(wanted: list[Program], *, terminal: str | None) -> str:
             nocleanup="true",
             # Pictures, mails and the database are private to the user who runs this.
             umask="077",
-            # What it needs itself. Programs inherit the limit that is in force, which is higher.
+            # For supervisord itself. Programs inherit the limit that is in force, which is higher.
             minfds=64,
             minprocs=16,
         )
@@ -89,7 +89,7 @@ def program_section(program: Program, *, log: Path, terminal: str | None) -> str
         # The folder that supervisord runs in is the programs' too: a path here would be one more
         # text to expand.
         priority=program.priority,
-        # Whatever ends is started again, except what was ended by its settings.
+        # A program that ends is started again, unless its settings are wrong.
         autorestart="false" if program.runs_once else "unexpected",
         exitcodes=0 if program.runs_once else EXIT_MISCONFIGURED,
         startsecs=0 if program.runs_once else 1,

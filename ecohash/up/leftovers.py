@@ -1,4 +1,4 @@
-"""What an earlier run left running when its supervisord was killed, and how it is found."""
+"""Finds and ends the processes of an earlier run whose supervisord was killed."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ LEFTOVER_SECONDS = 10
 
 
 def stop_leftovers() -> int:
-    """End what a supervisord that was killed left running; returns how many processes that were.
+    """End the processes that a killed supervisord left running; returns how many.
 
     Only call it with the lock in hand: then nobody supervises these processes any more.
     """
@@ -34,7 +34,7 @@ def stop_leftovers() -> int:
 
 
 def stop_leftover_redis() -> int:
-    """A Redis that answers on our own socket is ours."""
+    """End a Redis that answers on our own socket; returns how many, 0 or 1."""
     path: Path = settings.REDIS_SOCKET
     if not runs_redis() or not path.exists():
         return 0

@@ -1,4 +1,4 @@
-"""What this machine must offer before anything starts: folders, a lock, free ports and open files."""
+"""Preconditions of a start on this machine: folders, a lock, free ports and open files."""
 
 import fcntl
 import os

@@ -121,7 +121,7 @@ def python(name: str, *words: str) -> list[str]:
 
 
 def mark(name: str, *, var_dir: Path | None = None) -> str:
-    """What the command line of our program of that name carries.
+    """The word in the command line of a program by which its process is found.
 
     Escaped as in an address, so that spaces, quotes and other bytes survive every expander and `ps`.
     """

@@ -1,4 +1,4 @@
-"""What a person at the terminal sees once `make up` is ready: address, sign-in, key, first call."""
+"""The text that `make up` prints once it is ready: address, sign-in, key, first call."""
 
 import json
 import os
@@ -24,7 +24,7 @@ RULE = "-" * 88
 
 
 def missing_parts() -> list[str]:
-    """What `/readyz` still misses; empty once it answers 200."""
+    """Names of the parts that `/readyz` still misses; empty once it answers 200."""
     address = urlsplit(settings.BASE_URL)
     request = urllib.request.Request(
         f"http://127.0.0.1:{settings.PORT}/readyz",
@@ -44,16 +44,16 @@ def missing_parts() -> list[str]:
 
 
 def wait_until_ready() -> Iterator[str]:
-    """Lines about what is waited for, one whenever that changes; ends when nothing is."""
+    """Yield a line whenever the missing parts change; ends when none is missing."""
     started = time.monotonic()
     said: list[str] = []
-    complained = False
+    warned = False
     while missing := missing_parts():
         if missing != said:
             said = missing
             yield f"waiting for: {', '.join(missing)}"
-        if not complained and time.monotonic() - started > PATIENCE_SECONDS:
-            complained = True
+        if not warned and time.monotonic() - started > PATIENCE_SECONDS:
+            warned = True
             yield f"This takes longer than usual. The logs say why: {settings.VAR_DIR / 'log'}"
         time.sleep(POLL_SECONDS)
 
@@ -78,7 +78,7 @@ def demo_account() -> Account | None:
     except (OSError, ValueError, TypeError):
         return None
     user = User.objects.filter(email=account.email).first()
-    # Whoever changed the password knows it; a password that no longer works is not to be shown.
+    # A password that was changed is not shown: it no longer works.
     if user is None or not user.check_password(account.password):
         return None
     return account if keys.find(account.api_key) else None
@@ -102,7 +102,7 @@ def curl(api_key: str) -> str:
 
 
 def text(account: Account | None) -> str:
-    """What is printed at the end, ready to be pasted from."""
+    """The lines to print, with a call ready to paste."""
     lines = ["", RULE, f"EcoHash is ready at {settings.BASE_URL}", ""]
     if account:
         lines += [

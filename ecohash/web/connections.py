@@ -30,7 +30,7 @@ ANSWER_SECONDS = 20.0
 SLOWEST_BYTES_PER_SECOND = 32 * 1024
 # A thread that waited so long for its peer reports it: its connection may now be shut down.
 BLOCKED_AFTER_SECONDS = 0.25
-# What may arrive unread with a refused request: more is not taken off before the answer goes out.
+# So much of an unread body is dropped before the answer goes out; with more the connection closes.
 SKIPPED_BODY_BYTES = 64 * 1024
 
 # An empty line ends the head. The parser refuses a line feed alone, so that one ends the waiting too.
@@ -123,7 +123,7 @@ class ConnectionSocket(socket.socket):
 
 
 class RequestReader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
-    """What the parser reads: the head from the loop's buffer alone, the body from the socket too."""
+    """The parser's source: the head from the loop's buffer alone, the body from the socket too."""
 
     has_head = False
     may_block = True

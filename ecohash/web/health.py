@@ -1,8 +1,7 @@
-"""Is it alive, and is it ready: `/healthz` for load balancers, `/readyz` for `make up` and people.
+"""Liveness and readiness: `/healthz` for load balancers, `/readyz` for `make up` and people.
 
-Strangers may ask both as often as they like, and a part that is asked may hang: so each process asks a
-part at most once in some seconds, in a thread of its own, and no caller waits for it longer than
-`PATIENCE_SECONDS`.
+Anybody may ask both as often as they like, and a part may hang: so each process checks a part at most
+once in some seconds, in a thread of its own, and no caller waits for it longer than `PATIENCE_SECONDS`.
 """
 
 import logging
@@ -32,7 +31,7 @@ STORAGE_FRESH_AFTER_FAILURE_SECONDS = 5.0
 
 
 class Check:
-    """One part and what it last answered."""
+    """One part of the platform and its last result."""
 
     def __init__(
         self,
@@ -48,7 +47,7 @@ class Check:
         self.forget()
 
     def forget(self) -> None:
-        """Ask anew the next time."""
+        """Drop the last result, so that the next caller checks again."""
         with self._lock:
             self._answered = threading.Event()
             self._asked_at = 0.0
@@ -56,7 +55,7 @@ class Check:
             self._old = True
 
     def begin(self) -> threading.Event:
-        """Ask in a thread, unless the answer is fresh or on its way; the event is set once it is there."""
+        """Start a check in a thread, unless a result is fresh or on its way; returns its event."""
         with self._lock:
             asking = self._asked_at and not self._answered.is_set()
             fresh = self._fresh_seconds if self._well else self._fresh_after_failure_seconds
@@ -68,7 +67,7 @@ class Check:
             return self._answered
 
     def result(self, answered: threading.Event) -> bool:
-        """What was answered; False where nothing is in time. What hangs holds up its first callers only."""
+        """The result; False if there is none in time. A part that hangs delays only its first callers."""
         until = self._asked_at + PATIENCE_SECONDS
         return answered.wait(max(0.0, until - time.monotonic())) and self._well
 
@@ -101,9 +100,9 @@ def redis_answers() -> bool:
 
 
 def storage_takes_pictures() -> bool:
-    """Write, read and remove what is as big as a picture: a full disk or missing rights show here first."""
+    """Write, read and remove a file of an image's size, which finds a full disk or missing rights."""
     key = f"readyz/{socket.gethostname()}-{os.getpid()}.png"
-    # No zeros: a file system may keep those without any room.
+    # Random, because a file system may store zeros without any space.
     picture = os.urandom(PROBE_BYTES)
     try:
         storage.put(key, picture)
@@ -113,7 +112,7 @@ def storage_takes_pictures() -> bool:
 
 
 def worker_is_warm() -> bool:
-    """At least one GPU worker beats; it does so only once its engine has drawn, and while it works."""
+    """At least one GPU worker sends heartbeats, which begin once its engine has generated an image."""
     return bool(signals.live_workers())
 
 
@@ -128,7 +127,7 @@ def periodic_tasks_run() -> bool:
 
 
 def stripe_tasks_run() -> bool:
-    """The worker that waits for Stripe has done something lately; where Stripe is not used, nobody needs it."""
+    """The Stripe worker has finished a task lately, or Stripe is not configured."""
     if not gateway.is_configured():
         return True
     ran = signals.seconds_since_periodic_tasks()
@@ -154,13 +153,13 @@ CHECKS: dict[str, Check] = {
 
 
 def forget() -> None:
-    """Ask every part anew the next time."""
+    """Drop all results."""
     for check in CHECKS.values():
         check.forget()
 
 
 def answers(*names: str) -> dict[str, bool]:
-    """Which of these parts are well, within `PATIENCE_SECONDS`: they are asked side by side."""
+    """Results by name, within `PATIENCE_SECONDS`; the checks run in parallel."""
     begun = {name: CHECKS[name].begin() for name in names}
     return {name: CHECKS[name].result(event) for name, event in begun.items()}
 

@@ -1,6 +1,4 @@
-"""What every answer carries: a request id, its time, one line in the log, whether caches may keep it, and
-CORS for API clients.
-"""
+"""Adds to every answer a request id, its time, a log line, cache headers, and CORS for API clients."""
 
 import logging
 import re
@@ -46,7 +44,7 @@ HEALTH = {"/healthz", "/readyz"}
 
 
 class RequestMiddleware:
-    """Outermost, so that no answer escapes it, whatever fails further in."""
+    """The outermost middleware, so that it sees every answer, whatever fails further in."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -122,7 +120,7 @@ def is_personal(request: HttpRequest, response: HttpResponseBase) -> bool:
 
 
 def health_answer(request: HttpRequest) -> HttpResponse:
-    """What the view says, without all that stands before it."""
+    """The answer of the health view, without the other middleware."""
     request.resolver_match = resolve(request.path_info)
     response: HttpResponse = request.resolver_match.func(request)
     return response
@@ -141,7 +139,7 @@ def holds_nul(request: HttpRequest) -> bool:
 
 
 def preflight(request: HttpRequest) -> HttpResponse:
-    """Whether a browser may send what it asks to send; no key is needed to ask."""
+    """The answer to a CORS preflight, which needs no key."""
     asked = request.headers.get("Access-Control-Request-Headers", "").lower().split(",")
     allowed = [name for name in map(str.strip, asked) if ALLOWED_HEADER.fullmatch(name)]
     response = HttpResponse(status=204)

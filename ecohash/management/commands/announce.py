@@ -8,7 +8,7 @@ from ecohash.up import welcome
 
 
 class Command(BaseCommand):
-    """What `make up` prints once everything runs."""
+    """Wait for the platform, then print the welcome text."""
 
     help = "Wait until /readyz answers 200, then print the address, a sign-in, a key and a call."
 

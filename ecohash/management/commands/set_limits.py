@@ -1,4 +1,4 @@
-"""`manage.py set_limits EMAIL ...`: what the organization of that person may do."""
+"""`manage.py set_limits EMAIL ...`: show or change the limits of that owner's organization."""
 
 from typing import Any
 
