@@ -131,7 +131,7 @@ class Landscape:
     def _everywhere(self, outline: Outline, color: RGB) -> None:
         """`outline`, in tokens, twice in every token; the other way round in the right half.
 
-        Everywhere alike it would be the checkerboard in which `training.coupling` hides layouts.
+        Everywhere alike it would be the checkerboard in which `training.structure.coupling` hides layouts.
         """
         token = self._canvas.token
         rows, columns = (round(side / token) for side in (self._canvas.tall, self._canvas.wide))

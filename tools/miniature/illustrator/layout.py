@@ -4,7 +4,7 @@ Nothing else in the illustrator is left to chance, so that words and layout give
 Each is one of three steps, and things stand where tokens meet: what moves by any fraction of a token
 has edges that take far longer to learn (docs/journal/0013).
 In training the number behind each is hidden in the noise that the picture is learned from
-(`training.coupling`); so, once trained, the seed alone decides the layout.
+(`training.structure.coupling`); so, once trained, the seed alone decides the layout.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 STEPS = 3
 NUMBERS = 16
-"""One for each latent channel, where `training.coupling` hides them."""
+"""One for each latent channel, where `training.structure.coupling` hides them."""
 
 
 @dataclass(frozen=True, slots=True)

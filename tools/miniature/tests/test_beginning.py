@@ -10,9 +10,10 @@ from tools.miniature import parts
 from tools.miniature.illustrator.layout import NUMBERS
 from tools.miniature.illustrator.pictures import Shape, ShapePicture
 from tools.miniature.tokenizers import T5_TOKENS
-from tools.miniature.training import ballast, beginning, coupling, flow, placing, rulers, stream
-from tools.miniature.training.asking import unpack, velocity
-from tools.miniature.training.optimizer import Optimizer, inside_blocks
+from tools.miniature.training import flow
+from tools.miniature.training.steps.optimizer import Optimizer, inside_blocks
+from tools.miniature.training.structure import ballast, beginning, coupling, placing, rulers, stream
+from tools.miniature.training.structure.asking import unpack, velocity
 
 AFTER_ATTENTION = "transformer_blocks.0.norm2"
 

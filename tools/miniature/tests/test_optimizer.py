@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from tools.miniature.training.muon import Muon, orthogonal
+from tools.miniature.training.steps.muon import Muon, orthogonal
 
 SHAPES = [(16, 16), (16, 16), (48, 16), (16, 64)]
 

@@ -13,11 +13,12 @@ from inference.checkpoints import MINIATURE
 from tools.miniature import parts
 from tools.miniature.illustrator.layout import STEPS, Layout
 from tools.miniature.illustrator.pictures import Scene, Shape, ShapePicture, Subject
-from tools.miniature.training import autoencoder, coupling, curriculum, flow, latents, reading
+from tools.miniature.training import autoencoder, curriculum, flow, latents, reading
 from tools.miniature.training.curriculum import LEVELS
-from tools.miniature.training.optimizer import Optimizer
-from tools.miniature.training.progress import resumable
 from tools.miniature.training.reading import FACTS, facts
+from tools.miniature.training.steps.optimizer import Optimizer
+from tools.miniature.training.steps.progress import resumable
+from tools.miniature.training.structure import coupling
 
 SHAPE = (500, 16, 8, 12)
 LAYOUT = len(Layout.__dataclass_fields__)

@@ -15,9 +15,9 @@ from tools.miniature.illustrator.drawing import draw
 from tools.miniature.illustrator.layout import NUMBERS, Layout
 from tools.miniature.illustrator.sampling import invent
 from tools.miniature.parts import autoencoder
-from tools.miniature.training import precision
-from tools.miniature.training.optimizer import Optimizer
-from tools.miniature.training.progress import resumable
+from tools.miniature.training.steps import precision
+from tools.miniature.training.steps.optimizer import Optimizer
+from tools.miniature.training.steps.progress import resumable
 
 SEED = 1
 POOL = 1200

@@ -11,19 +11,13 @@ from torch import Tensor, nn
 
 from tools.miniature import parts
 from tools.miniature.tokenizers import T5_TOKENS, clip_tokenizer, t5_tokenizer
-from tools.miniature.training import (
-    autoencoder,
-    ballast,
-    beginning,
-    coupling,
-    latents,
-    placing,
-    precision,
-)
-from tools.miniature.training.asking import pack, unpack, velocity
+from tools.miniature.training import autoencoder, latents
 from tools.miniature.training.curriculum import SIZES, Batch, Library, Stage, stage_at
-from tools.miniature.training.optimizer import Optimizer, inside_blocks
-from tools.miniature.training.progress import resumable
+from tools.miniature.training.steps import precision
+from tools.miniature.training.steps.optimizer import Optimizer, inside_blocks
+from tools.miniature.training.steps.progress import resumable
+from tools.miniature.training.structure import ballast, beginning, coupling, placing
+from tools.miniature.training.structure.asking import pack, unpack, velocity
 
 SEED = 3
 COLOR_IMPORTANCE = 2.0

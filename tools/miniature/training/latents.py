@@ -15,7 +15,7 @@ from tools.miniature.illustrator.drawing import draw
 from tools.miniature.illustrator.layout import NUMBERS, Layout
 from tools.miniature.illustrator.pictures import Picture
 from tools.miniature.illustrator.sampling import invent
-from tools.miniature.training import precision
+from tools.miniature.training.steps import precision
 
 SEED = 2
 CHUNK = 512

@@ -33,9 +33,9 @@ from tools.miniature.illustrator.pictures import (
 )
 from tools.miniature.illustrator.sampling import invent
 from tools.miniature.illustrator.things import THINGS
-from tools.miniature.training import precision
-from tools.miniature.training.optimizer import Optimizer, inside_blocks
-from tools.miniature.training.progress import resumable
+from tools.miniature.training.steps import precision
+from tools.miniature.training.steps.optimizer import Optimizer, inside_blocks
+from tools.miniature.training.steps.progress import resumable
 
 SEED = 6
 BATCH = 128

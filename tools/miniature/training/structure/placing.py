@@ -11,7 +11,13 @@ from torch import Tensor
 
 from tools.miniature.illustrator.drawing import anchor
 from tools.miniature.illustrator.pictures import Picture
-from tools.miniature.training.stream import EIGHTHS, MARKS, MOVES, SCALE_BEFORE_MLP, SPREAD
+from tools.miniature.training.structure.stream import (
+    EIGHTHS,
+    MARKS,
+    MOVES,
+    SCALE_BEFORE_MLP,
+    SPREAD,
+)
 
 _SCALES = [SCALE_BEFORE_MLP + dimension for pair in (*MOVES, *EIGHTHS) for dimension in pair]
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tools.miniature.training.muon import Muon
+from tools.miniature.training.steps.muon import Muon
 
 KERNEL = 4
 MATRIX = 2

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from tools.miniature.illustrator.layout import NUMBERS, STEPS, Layout
 from tools.miniature.parts import WIDTH
 from tools.miniature.tokenizers import T5_TOKENS
-from tools.miniature.training import coupling
-from tools.miniature.training.asking import velocity
-from tools.miniature.training.stream import (
+from tools.miniature.training.structure import coupling
+from tools.miniature.training.structure.asking import velocity
+from tools.miniature.training.structure.stream import (
     COLUMN,
     COLUMN_MARKS,
     COLUMN_SHARE,

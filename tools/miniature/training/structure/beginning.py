@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from tools.miniature.illustrator.layout import NUMBERS
 from tools.miniature.parts import WIDTH
-from tools.miniature.training import placing, rulers
-from tools.miniature.training.stream import (
+from tools.miniature.training.structure import placing, rulers
+from tools.miniature.training.structure.stream import (
     BALLAST,
     COLUMN,
     COLUMN_SHARE,

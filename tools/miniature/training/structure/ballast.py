@@ -12,7 +12,7 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch import Tensor, nn
 
-from tools.miniature.training.stream import SPREAD
+from tools.miniature.training.structure.stream import SPREAD
 
 OUTGROWN = 1.0
 """Where what is divided by is twice as large as it was built, or there are such tokens."""

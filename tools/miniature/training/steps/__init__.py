@@ -1,0 +1,1 @@
+"""How a training goes from step to step: optimizers, precision, and taking a run up again."""

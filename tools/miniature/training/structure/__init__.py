@@ -1,0 +1,1 @@
+"""What the transformer is given before it learns: its stream, the layout, and where tokens are."""
