@@ -21,7 +21,7 @@ SAMPLES = 5
 
 
 def start() -> None:
-    """Once a process."""
+    """Start the thread; each process calls this once."""
     threading.Thread(target=_run, name="periodic", daemon=True).start()
 
 

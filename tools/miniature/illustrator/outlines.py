@@ -34,12 +34,12 @@ def ellipse(x: float, y: float, width: float, height: float, points: int = 40) -
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> Outline:
-    """Upright."""
+    """An upright rectangle between two corners."""
     return polygon([(left, top), (right, top), (right, bottom), (left, bottom)])
 
 
 def mirrored(outline: Outline) -> Outline:
-    """Left for right."""
+    """The outline with left and right exchanged."""
     return outline * (-1, 1)
 
 

@@ -173,7 +173,7 @@ def standardize(model: AutoencoderKL, pool: list[NDArray[np.uint8]]) -> None:
 
 
 def _share(number: int, steps: int) -> float:
-    """Of the full learning rate: a warm-up, then down half a cosine."""
+    """The share of the full learning rate: a warm-up, then down half a cosine."""
     return min(1.0, (number + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * number / steps)) + 0.01
 
 

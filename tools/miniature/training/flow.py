@@ -113,7 +113,7 @@ def quicken(pipeline: FluxPipeline) -> None:
 
 
 def learning_share(number: int, steps: int) -> float:
-    """Of the full learning rate: up, level, then down in a straight line."""
+    """The share of the full learning rate: up, level, then down in a straight line."""
     up = (number + 1) / WARM_UP
     down = (steps - number) / (COOL_DOWN * steps)
     return max(0.0, min(1.0, up, down))

@@ -43,7 +43,7 @@ def in_use(key: str) -> Refused:
 
 
 def fingerprint(method: str, path: str, params: dict[str, Any]) -> str:
-    """The same for the same request."""
+    """A digest that is equal for equal requests."""
     text = json.dumps([method, path, params], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

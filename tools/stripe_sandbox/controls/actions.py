@@ -26,7 +26,7 @@ def _running(subscription: Document) -> Document:
 
 
 def give_up(key: str, _given: Document) -> Document:
-    """As after the last retry: nothing is charged any more, and the subscription is unpaid."""
+    """Do what follows the last retry: nothing is charged any more, and the subscription is unpaid."""
     with store().transaction() as db:
         subscription = _running(db.get("subscription", key))
         if subscription["status"] != "past_due":
@@ -38,12 +38,12 @@ def give_up(key: str, _given: Document) -> Document:
 
 
 def pause(key: str, _given: Document) -> Document:
-    """As at the end of a trial without a card."""
+    """Pause the subscription, as Stripe does at the end of a trial without a card."""
     return _set_status(key, "paused", "paused")
 
 
 def resume(key: str, _given: Document) -> Document:
-    """From paused back to active."""
+    """Make a paused subscription active."""
     return _set_status(key, "active", "resumed")
 
 

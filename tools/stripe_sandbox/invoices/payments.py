@@ -44,7 +44,7 @@ def attempt(
 
 
 def card_on_file(db: Transaction, invoice: Document) -> Document | None:
-    """That of the invoice, else of its subscription, else of the customer."""
+    """The default card of the invoice, else of its subscription, else of the customer."""
     customer = db.get("customer", invoice["customer"])
     keys = [invoice["default_payment_method"]]
     if parent := invoice["parent"]:

@@ -205,7 +205,7 @@ def invoice_page(request: HttpRequest, key: str) -> HttpResponse:
 
 
 def _pay(db: Transaction, invoice: Document, name: str) -> None:
-    """With a card that is new, and that later invoices do not use."""
+    """Pay with a new card, which later invoices do not use."""
     if invoice["status"] != "open":
         raise Refused(f"This invoice is {invoice['status']}.")
     card = cards.attach_to(db, name, invoice["customer"])

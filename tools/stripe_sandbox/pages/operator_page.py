@@ -27,7 +27,7 @@ def operator(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def act(request: HttpRequest, noun: str, key: str, verb: str) -> HttpResponse:
-    """One of the buttons."""
+    """Do what a button of the page says."""
     try:
         actions.act(noun, key, verb, request.POST.dict())
     except Refused as refusal:
@@ -64,7 +64,7 @@ def _context(db: Transaction) -> dict[str, Any]:
 
 
 def _subscription(db: Transaction, subscription: Document, names: dict[str, str]) -> dict[str, Any]:
-    """With what the current period has come to so far."""
+    """A row of the page, with the usage of the current period so far."""
     start, end = periods.span(subscription)
     used = []
     for item in subscription["items"]["data"]:

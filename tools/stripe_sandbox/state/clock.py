@@ -11,7 +11,7 @@ def now() -> int:
 
 
 def exact() -> float:
-    """The same, with what is beyond the whole second."""
+    """Seconds since the epoch, with fractions."""
     return time.time()
 
 

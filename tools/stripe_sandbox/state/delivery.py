@@ -58,14 +58,14 @@ def current() -> DeliverySettings:
 
 
 def change(**members: Any) -> DeliverySettings:
-    """Set some of it."""
+    """Change the named settings of the delivery."""
     for name, value in members.items():
         setattr(current(), name, value)
     return current()
 
 
 def reset() -> None:
-    """As at the start."""
+    """Forget changes: the settings are those of the environment again."""
     _current.clear()
 
 
@@ -86,13 +86,13 @@ def signature(text: str) -> str:
 
 
 def event_of(db: Transaction, key: str) -> Document:
-    """Of either kind."""
+    """The snapshot or thin event of that id."""
     found = db.get_or_none("event", key)
     return found or db.get("v2.core.event", key)
 
 
 def start() -> None:
-    """Once a process."""
+    """Start the thread; each process calls this once."""
     threading.Thread(target=_run, name="delivery", daemon=True).start()
 
 

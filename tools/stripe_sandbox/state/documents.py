@@ -68,7 +68,7 @@ def merged_metadata(old: dict[str, str], new: dict[str, str] | str) -> dict[str,
 
 
 def listing(url: str, data: list[Document], *, has_more: bool = False) -> Document:
-    """A list object."""
+    """Stripe's object for a list, which holds one page of it."""
     return {"object": "list", "data": data, "has_more": has_more, "url": url}
 
 

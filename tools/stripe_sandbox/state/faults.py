@@ -54,7 +54,7 @@ class Fault:
 
     @property
     def told(self) -> dict[str, Any]:
-        """As `/sandbox/faults` lists it."""
+        """The fault as `/sandbox/faults` lists it."""
         hidden = {"chance"}
         return {name: value for name, value in vars(self).items() if name not in hidden}
 
@@ -116,5 +116,5 @@ def early_refusal(fault: Fault) -> Refused:
 
 
 def server_error() -> Refused:
-    """Stripe's own trouble."""
+    """The 500 that Stripe answers when it fails itself."""
     return Refused("An unknown error occurred. Please try again.", status=500, kind="api_error")

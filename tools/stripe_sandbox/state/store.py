@@ -84,7 +84,7 @@ class Transaction:
         return self._connection.execute(sql, values).rowcount
 
     def add(self, body: Document, created: int) -> Document:
-        """Keep a new object."""
+        """Store a new object."""
         self.change(
             "INSERT INTO documents (kind, id, created, body) VALUES (?, ?, ?, ?)",
             *(body["object"], body["id"], created, json.dumps(body)),
@@ -92,7 +92,7 @@ class Transaction:
         return body
 
     def save(self, body: Document) -> Document:
-        """Keep what changed in an object."""
+        """Store what changed in an object."""
         self.change(
             "UPDATE documents SET body = ? WHERE kind = ? AND id = ?",
             *(json.dumps(body), body["object"], body["id"]),
@@ -181,7 +181,7 @@ class Store:
             self._connection.execute("COMMIT")
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete all rows."""
         with self.transaction() as db:
             for table in ("documents", "usage", "deliveries", "answers"):
                 db.change(f"DELETE FROM {table}")  # noqa: S608 - our own names

@@ -62,7 +62,7 @@ def existing(db: Transaction, key: str, param: str = "customer") -> Document:
 
 
 def retrieve(call: Call) -> Document:
-    """Of one who was deleted there is left that, and the id."""
+    """The customer; a deleted one has only its id and `deleted`."""
     customer = call.db.get("customer", call.args["id"])
     if customer["_deleted"]:
         return {"id": customer["id"], "object": "customer", "deleted": True}

@@ -43,13 +43,13 @@ def end_period(db: Transaction, subscription: Document, at: int) -> Document:
 
 
 def end_period_early(db: Transaction, subscription: Document, at: int) -> Document:
-    """The same before its time: later periods are counted from here."""
+    """End the period before its time: later periods are counted from here."""
     subscription["billing_cycle_anchor"] = at
     return end_period(db, subscription, at)
 
 
 def end_subscription(db: Transaction, subscription: Document) -> None:
-    """Over, at once. What was used and not billed is lost."""
+    """Cancel the subscription at once. Usage that was not billed is lost."""
     now = clock.now()
     subscription |= {"status": "canceled", "ended_at": now}
     subscription["canceled_at"] = subscription["canceled_at"] or now

@@ -167,7 +167,7 @@ def retrieve(call: Call) -> Document:
 
 
 def listed(call: Call) -> Document:
-    """Those that were canceled are left out unless they are asked for."""
+    """Subscriptions of the wanted status; without one, those that have not ended."""
     wanted: dict[str | None, list[str] | None] = {
         None: ["incomplete", "trialing", "active", "past_due", "unpaid", "paused"],
         "all": None,

@@ -56,12 +56,12 @@ class Shop:
         return self.api.checkout.sessions.create(params | more)
 
     def subscribe(self, card: str = "4242424242424242") -> Any:
-        """Through checkout."""
+        """Complete a checkout; returns the subscription."""
         self.sandbox.complete_checkout(self.checkout().id, card=card)
         return self.api.subscriptions.list({"customer": self.customer.id}).data[0]
 
     def use(self, value: object = 1, **more: Any) -> Any:
-        """So many images."""
+        """Report the use of that many images."""
         params = {
             "event_name": "images",
             "identifier": f"use-{next(self.numbers)}",

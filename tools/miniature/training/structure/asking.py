@@ -34,7 +34,7 @@ def pack(x: Tensor) -> Tensor:
 
 
 def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
-    """The opposite of `pack`."""
+    """Undo `pack`."""
     scale = 2 ** (len(parts.VAE_CHANNELS) - 1)
     latents: Tensor = FluxPipeline._unpack_latents(  # noqa: SLF001
         tokens, height * scale, width * scale, scale
