@@ -1,7 +1,7 @@
 """Money given back: one image, or an amount, with a reason. A compensating ledger entry, and nothing is changed.
 
 What credit had paid becomes credit again. What the subscription had paid, or owes, is taken off the next
-invoice by a credit on the customer's balance at Stripe, which a chore sends after the transaction.
+invoice by a credit on the customer's balance at Stripe, which a periodic task sends after the transaction.
 """
 
 from datetime import timedelta
@@ -18,7 +18,6 @@ from billing.gateway.errors import GatewayError, StripeRefused
 from billing.ledger import holds
 from billing.mails import notices
 from billing.models import Credit, Hold, LedgerEntry, LedgerQuerySet, Refund
-from billing.reporting import sending
 
 ALARM_AFTER_TRIES = 5
 # Who sends a form twice means it once.
@@ -123,7 +122,7 @@ def _refund(
         cents = _whole_cents(before + amount_micros) - _whole_cents(before)
     done = None if cents else timezone.now()
     return Refund.objects.create(
-        organization=organization, entry=entry, cents=cents, by=by, sent_at=done
+        organization=organization, entry=entry, cents=cents, by=by, done_at=done
     )
 
 
@@ -161,10 +160,8 @@ def send_due() -> int:
     """Put refunds on the customers' balances at Stripe; returns how many. Safe to run twice at once."""
     if not gateway.is_configured():
         return 0
-    due = Refund.objects.filter(sent_at=None, not_before__lte=timezone.now())
-    waiting = due.select_related("entry", "organization__subscription")
     sent = 0
-    for refund in waiting.order_by("created_at")[:50]:
+    for refund in Refund.objects.due().order_by("created_at")[:50]:
         try:
             sent += _send(refund)
         except StripeRefused:
@@ -177,25 +174,19 @@ def send_due() -> int:
 
 def _send(refund: Refund) -> bool:
     """Whether we have sent it; where Stripe did not take it, it waits, and the error is raised again."""
-    row = Refund.objects.filter(pk=refund.pk, sent_at=None)
-    if not row.filter(tries=refund.tries).update(
-        tries=F("tries") + 1, not_before=timezone.now() + timedelta(minutes=2)
-    ):
+    # The previous release knows no other claim than `not_before`; the next one may leave it out.
+    if not refund.claim(not_before=timezone.now() + Refund.LEASE):
         return False
     try:
         stripe_id = _give(refund)
     except GatewayError as error:
         # Stripe replays a stored 500 for a day.
         fault = usage.outcome_of(error) == usage.ReportOutcome.FAULT
-        row.update(
-            note=str(error)[:500],
-            not_before=sending.later(refund.tries + 1),
-            key_number=refund.key_number + fault,
-        )
-        if refund.tries + 1 >= ALARM_AFTER_TRIES:
+        refund.retry_later(error, key_number=refund.key_number + fault)
+        if refund.tries >= ALARM_AFTER_TRIES:
             notices.note("refund_stuck", subject=str(refund.reference), detail=str(error))
         raise
-    return bool(row.update(stripe_id=stripe_id, sent_at=timezone.now(), note=""))
+    return refund.done(stripe_id=stripe_id)
 
 
 def _give(refund: Refund) -> str:

@@ -69,7 +69,7 @@ def read_inbox() -> None:
 @shared_task(name="billing.stripe.event")
 def process_event(event_id: str) -> None:
     """Process one webhook event as soon as it is stored."""
-    event = WebhookEvent.objects.filter(event_id=event_id, processed_at=None).first()
+    event = WebhookEvent.objects.filter(event_id=event_id, done_at=None).first()
     if event:
         webhook_events.process(event)
 

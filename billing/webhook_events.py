@@ -6,10 +6,6 @@ neither the order nor the number of deliveries matters.
 
 import logging
 from collections.abc import Callable
-from datetime import datetime, timedelta
-
-from django.db.models import F, Q
-from django.utils import timezone
 
 from billing.gateway import checkout, customers, disputes, invoices
 from billing.gateway import subscriptions as at_stripe
@@ -23,9 +19,6 @@ from billing.subscriptions import freezing, syncing
 
 logger = logging.getLogger(__name__)
 
-# Longer than a handler's calls may take; then its worker counts as dead.
-LEASE = timedelta(seconds=90)
-LONGEST_WAIT = timedelta(minutes=10)
 ALARM_AFTER_TRIES = 6
 
 
@@ -44,38 +37,27 @@ def receive(event: Event) -> bool:
 
 def work(limit: int = 50) -> int:
     """Work on what waits, the oldest first; returns how many events were finished. Safe to run twice at once."""
-    now = timezone.now()
-    free = Q(taken_until=None) | Q(taken_until__lt=now)
-    waiting = WebhookEvent.objects.filter(free, processed_at=None, not_before__lte=now)
-    return sum(process(event) for event in waiting.order_by("received_at", "pk")[:limit])
+    waiting = WebhookEvent.objects.due().order_by("received_at", "pk")
+    return sum(process(event) for event in waiting[:limit])
 
 
 def process(event: WebhookEvent) -> bool:
     """Work on one; False where somebody else does, or where it has to be tried again."""
-    now = timezone.now()
-    free = Q(taken_until=None) | Q(taken_until__lt=now)
-    mine = WebhookEvent.objects.filter(free, pk=event.pk, processed_at=None)
-    if not mine.update(taken_until=now + LEASE, tries=F("tries") + 1):
+    if not event.claim():
         return False
-    event.refresh_from_db()
-    row = WebhookEvent.objects.filter(pk=event.pk)
     try:
         outcome = handle(event)
     except Exception as error:
         if not isinstance(error, GatewayError):
             logger.exception("webhook not understood", extra={"event": event.event_id})
         detail = str(error) if isinstance(error, GatewayError) else type(error).__name__
-        row.update(taken_until=None, not_before=_later(event.tries), outcome=detail[:500])
+        event.retry_later(detail)
         if event.tries >= ALARM_AFTER_TRIES:
             notices.note("webhook_stuck", subject=event.event_id, type=event.type, detail=detail)
         return False
-    row.update(taken_until=None, processed_at=timezone.now(), outcome=outcome[:500])
+    event.done(outcome)
     logger.info("webhook processed", extra={"event": event.event_id, "type": event.type})
     return True
-
-
-def _later(tries: int) -> datetime:
-    return timezone.now() + min(LONGEST_WAIT, timedelta(seconds=2 ** min(tries, 12)))
 
 
 def handle(event: WebhookEvent) -> str:

@@ -83,11 +83,15 @@ class BudgetAdmin(ReadOnlyAdmin):
 
 @admin.register(SpendAlert)
 class SpendAlertAdmin(ReadOnlyAdmin):
-    list_display = ("budget", "month", "share", "cap", "spent", "created_at", "sent_at")
-    list_filter = ("month", "percent", ("sent_at", admin.EmptyFieldListFilter))
+    list_display = ("budget", "month", "share", "cap", "spent", "created_at", "done_at")
+    list_filter = ("month", "percent", ("done_at", admin.EmptyFieldListFilter))
     list_select_related = ("budget__organization", "budget__api_key")
     search_fields = ("budget__organization__name",)
     ordering = ("-created_at", "-percent")
+    fields = (
+        *("budget", "month", "percent", "cap_micros", "spent_micros", "created_at"),
+        *("tries", "not_before", "claimed_until", "done_at", "note"),
+    )
 
     @admin.display(ordering="percent")
     def share(self, alert: SpendAlert) -> str:

@@ -227,7 +227,7 @@ def given_back(organization: Organization) -> str:
     found = organization.refunds.aggregate(
         number=Count("pk"),
         sum=Sum("entry__amount_micros"),
-        waiting=Count("pk", filter=Q(sent_at=None)),
+        waiting=Count("pk", filter=Q(done_at=None)),
     )
     if not found["number"]:
         return "Nothing"

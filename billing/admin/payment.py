@@ -122,12 +122,12 @@ class MeteredPriceAdmin(ReadOnlyAdmin):
 
 def _process(event: WebhookEvent, **_: Any) -> Iterator[str]:
     rows = WebhookEvent.objects.filter(pk=event.pk)
-    rows.update(processed_at=None, taken_until=None, not_before=timezone.now())
+    rows.update(done_at=None, claimed_until=None, not_before=timezone.now())
     done = webhook_events.process(event)
     event.refresh_from_db()
-    if not done and not event.processed_at:
-        raise StripeAway(event.outcome or "Somebody else works on it at this moment.")
-    yield f"{event}: {event.outcome}."
+    if not done and not event.done_at:
+        raise StripeAway(event.note or "Somebody else works on it at this moment.")
+    yield f"{event}: {event.note}."
 
 
 PROCESS = AdminAction(
@@ -144,13 +144,13 @@ PROCESS = AdminAction(
 
 @admin.register(WebhookEvent)
 class WebhookEventAdmin(ActionsAdmin):
-    list_display = ("received_at", "type", "outcome", "tries", "processed_at", "object_id")
-    list_filter = (("processed_at", admin.EmptyFieldListFilter), "type")
+    list_display = ("received_at", "type", "note", "tries", "done_at", "object_id")
+    list_filter = (("done_at", admin.EmptyFieldListFilter), "type")
     search_fields = ("event_id", "object_id", "type")
     ordering = ("-received_at", "-pk")
     fields = (
         *("event", "type", "object_id", "created_at", "received_at"),
-        *("tries", "not_before", "taken_until", "processed_at", "outcome"),
+        *("tries", "not_before", "claimed_until", "done_at", "note"),
     )
     readonly_fields = ("event",)
     admin_actions = (PROCESS,)
@@ -163,11 +163,15 @@ class WebhookEventAdmin(ActionsAdmin):
 
 @admin.register(Notice)
 class NoticeAdmin(ReadOnlyAdmin):
-    list_display = ("created_at", "kind", "readers", "subject", "sent_at")
-    list_filter = (("sent_at", admin.EmptyFieldListFilter), "kind")
+    list_display = ("created_at", "kind", "readers", "subject", "done_at")
+    list_filter = (("done_at", admin.EmptyFieldListFilter), "kind")
     list_select_related = ("organization",)
     search_fields = ("organization__name", "subject")
     ordering = ("-created_at", "-pk")
+    fields = (
+        *("organization", "kind", "subject", "facts", "created_at"),
+        *("tries", "not_before", "claimed_until", "done_at", "note"),
+    )
 
     @admin.display(description="For", ordering="organization")
     def readers(self, notice: Notice) -> str:
@@ -177,14 +181,14 @@ class NoticeAdmin(ReadOnlyAdmin):
 
 @admin.register(Refund)
 class RefundAdmin(ReadOnlyAdmin):
-    list_display = ("created_at", "organization", "amount", "back_to", "sent_at", "by", "reason")
-    list_filter = (("sent_at", admin.EmptyFieldListFilter),)
+    list_display = ("created_at", "organization", "amount", "back_to", "done_at", "by", "reason")
+    list_filter = (("done_at", admin.EmptyFieldListFilter),)
     list_select_related = ("organization", "entry")
     search_fields = ("organization__name", "by", "entry__reason", "reference", "stripe_id")
     ordering = ("-created_at", "-pk")
     fields = (
         *("organization", "amount", "back_to", "reason", "by", "created_at", "entry"),
-        *("on_the_balance", "sent_at", "stripe_id", "tries", "not_before", "note", "reference"),
+        *("on_the_balance", "done_at", "stripe_id", "tries", "not_before", "note", "reference"),
     )
     readonly_fields = ("amount", "back_to", "reason", "on_the_balance", "reference")
 

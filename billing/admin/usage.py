@@ -94,8 +94,8 @@ class UsageBatchAdmin(ActionsAdmin):
     ordering = ("-sealed_at", "pk")
     fields = (
         *("organization", "price", "images", "first_captured_at", "last_captured_at", "sealed_at"),
-        *("state", "note", "tries", "not_before", "first_tried_at", "sending_until"),
-        *("accepted_at", "confirmed_at", "identifier", "timestamp", "customer_id", "by_invoice"),
+        *("state", "note", "tries", "not_before", "first_tried_at", "claimed_until"),
+        *("done_at", "confirmed_at", "identifier", "timestamp", "customer_id", "by_invoice"),
     )
     readonly_fields = ("images", "identifier")
     inlines = (AttemptInline,)

@@ -1,28 +1,26 @@
-"""Mails about money that happened: noted once in the database, sent by a chore, tried again until they went.
+"""Mails about what happened: noted once in the database, sent by a periodic task, tried again until they went.
 
 `note` may be called as often as the thing is noticed, inside a transaction or not. A kind is a template
-`emails/money/<kind>.txt`, whose first line is the subject. Without an organisation it is for staff.
+`emails/money/<kind>.txt`, whose first line is the subject. Without an organization it is for staff.
 """
 
 import logging
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.db.models import F, Min, Q, Subquery
+from django.db.models import F, Min, Subquery
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils import timezone
 
-from accounts.models import Organization, User
+from accounts.models import Membership, Organization, User
 from accounts.permissions import Permission, roles_with
 from billing.models import Credit, Notice, Price, Subscription
 
 logger = logging.getLogger(__name__)
 
-# So long a claim keeps others away; then its holder counts as dead.
-CLAIM = timedelta(minutes=10)
+# Who is told of an organization's matters, where that is not those who look after its money.
+READERS = {"key_leaked": (Membership.Role.OWNER, Membership.Role.ADMIN)}
 
 
 def note(
@@ -40,11 +38,10 @@ def note(
         )
 
 
-def send_due() -> int:
-    """Send what was noted; returns how many mails went out. Safe to run twice at once."""
-    free = Q(claimed_at=None) | Q(claimed_at__lt=timezone.now() - CLAIM)
-    due = Notice.objects.filter(free, sent_at=None).select_related("organization")
-    return sum(_send(notice) for notice in due.order_by("created_at")[:100])
+def send_due(**which: Any) -> int:
+    """Send what was noted (of it, those notices); returns how many mails went out. Safe to run twice at once."""
+    due = Notice.objects.due().filter(**which).order_by("created_at")
+    return sum(_send(notice) for notice in due[:100])
 
 
 def note_ended_trials() -> None:
@@ -68,32 +65,30 @@ def note_ended_trials() -> None:
 
 
 def _send(notice: Notice) -> bool:
-    free = Q(claimed_at=None) | Q(claimed_at__lt=timezone.now() - CLAIM)
-    mine = Notice.objects.filter(free, pk=notice.pk, sent_at=None).update(claimed_at=timezone.now())
-    if not mine:
+    if not notice.claim():
         return False
     people = readers_of(notice)
     if people:
         try:
             _mail(notice, people)
         except OSError as error:
-            # The claim stands, so the next try is in ten minutes.
-            logger.warning(
-                "notice not sent", extra={"notice": notice.pk, "error": type(error).__name__}
-            )
+            # What a mail server says may repeat an address.
+            name = type(error).__name__
+            logger.warning("notice not sent", extra={"notice": notice.pk, "error": name})
+            notice.retry_later(name)
             return False
-    Notice.objects.filter(pk=notice.pk).update(sent_at=timezone.now())
+    notice.done()
     return bool(people)
 
 
 def readers_of(notice: Notice) -> list[str]:
-    """Who looks after the organisation's money, the first joined first; staff where it names none."""
+    """Who looks after the organization's money or keys, the first joined first; staff where it names none."""
     users = User.objects.filter(is_active=True)
     if notice.organization_id is None:
         return list(users.filter(is_staff=True).order_by("pk").values_list("email", flat=True))
     keepers = users.filter(
         memberships__organization=notice.organization_id,
-        memberships__role__in=roles_with(Permission.MANAGE_BILLING),
+        memberships__role__in=READERS.get(notice.kind, roles_with(Permission.MANAGE_BILLING)),
     )
     return list(
         keepers.order_by("memberships__created_at", "memberships__pk").values_list(

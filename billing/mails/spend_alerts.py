@@ -6,7 +6,6 @@ is taken up again.
 """
 
 import logging
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -27,7 +26,6 @@ from django.db.models import (
 )
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils import timezone
 
 from accounts.models import ApiKey, User
 from accounts.permissions import Permission, roles_with
@@ -38,8 +36,6 @@ logger = logging.getLogger(__name__)
 
 # Per cent of the cap that is spent; the highest that was passed is mailed.
 SHARES = (100, 80, 50)
-# So long a claim keeps others away; then its holder counts as dead.
-CLAIM = timedelta(minutes=10)
 
 
 def alert() -> int:
@@ -74,7 +70,7 @@ def due() -> QuerySet[Budget]:
         month=OuterRef("month"),
         cap_micros=OuterRef("cap_micros"),
         percent=OuterRef("percent"),
-        sent_at__isnull=False,
+        done_at__isnull=False,
     )
     return (
         Budget.objects.filter(month__gte=budgets.this_month())
@@ -114,26 +110,20 @@ def warn(budget: Any) -> bool:
         ],
         ignore_conflicts=True,
     )
-    if not claim(passed.get(percent=budget.percent)):
+    alert = passed.due().filter(percent=budget.percent).first()
+    if alert is None or not alert.claim():
         return False
     try:
         send(budget)
     except OSError as error:
-        # The claim stands, so the next try is in ten minutes, not in fifteen seconds.
-        logger.warning(
-            "spend alert not sent", extra={"budget": budget.pk, "error": type(error).__name__}
-        )
+        name = type(error).__name__
+        logger.warning("spend alert not sent", extra={"budget": budget.pk, "error": name})
+        alert.retry_later(name)
         return False
     # The lower shares, passed in the same moment or before, would be old news.
-    passed.filter(sent_at=None).update(sent_at=timezone.now())
+    for passed_alert in passed.filter(done_at=None):
+        passed_alert.done()
     return True
-
-
-def claim(row: SpendAlert) -> bool:
-    """Take an unsent alert for ourselves; False where it is sent, or somebody is sending it."""
-    now = timezone.now()
-    free = Q(claimed_at=None) | Q(claimed_at__lt=now - CLAIM)
-    return bool(SpendAlert.objects.filter(free, pk=row.pk, sent_at=None).update(claimed_at=now))
 
 
 def send(budget: Any) -> None:

@@ -12,6 +12,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts.models import ApiKey, Organization
+from billing.outbox import Mail
 
 if TYPE_CHECKING:
     from django_stubs_ext.db.models import TypedModelMeta
@@ -169,7 +170,7 @@ class Budget(models.Model):
         return self.pending_micros + self.posted_micros
 
 
-class SpendAlert(models.Model):
+class SpendAlert(Mail):
     """A mail that `percent` of a monthly cap is spent: one for each month, cap and percentage."""
 
     budget = models.ForeignKey(Budget, models.PROTECT, related_name="alerts")
@@ -178,8 +179,6 @@ class SpendAlert(models.Model):
     cap_micros = models.BigIntegerField()
     spent_micros = models.BigIntegerField()
     created_at = models.DateTimeField(auto_now_add=True)
-    claimed_at = models.DateTimeField(null=True, blank=True, help_text="Somebody is sending it.")
-    sent_at = models.DateTimeField(null=True, blank=True)
 
     class Meta(TypedModelMeta):
         constraints: ClassVar = [
@@ -189,7 +188,7 @@ class SpendAlert(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(
-                fields=["created_at"], condition=Q(sent_at=None), name="spend_alert_unsent"
+                fields=["created_at"], condition=Q(done_at=None), name="spend_alert_unsent"
             ),
         ]
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from accounts.models import Organization
 from billing.models.money import LedgerEntry, Price
+from billing.outbox import LONGEST_NOTE, Mail, OutboxRow
 
 if TYPE_CHECKING:
     from datetime import date
@@ -177,26 +178,33 @@ class SubscriptionItem(models.Model):
         return f"{self.price} of {self.subscription.organization}"
 
 
-class WebhookEvent(models.Model):
+class WebhookEvent(OutboxRow):
     """An event from Stripe, stored once however often it is sent. What it means is read at Stripe."""
+
+    # Longer than a handler's calls may take.
+    LEASE = timedelta(seconds=90)
 
     event_id = models.CharField(max_length=255, unique=True)
     type = models.CharField(max_length=100)
     object_id = models.CharField(max_length=255, blank=True)
     created_at = models.DateTimeField(help_text="At Stripe.")
     received_at = models.DateTimeField(default=timezone.now)
-    taken_until = models.DateTimeField(null=True, blank=True, help_text="Somebody works on it.")
-    tries = models.PositiveIntegerField(default=0)
-    not_before = models.DateTimeField(default=timezone.now)
-    processed_at = models.DateTimeField(null=True, blank=True)
-    outcome = models.CharField(max_length=500, blank=True)
+    claimed_until = models.DateTimeField(
+        "taken until",
+        null=True,
+        blank=True,
+        db_column="taken_until",
+        help_text="A process works on it.",
+    )
+    done_at = models.DateTimeField("processed at", null=True, blank=True, db_column="processed_at")
+    note = models.CharField("outcome", max_length=LONGEST_NOTE, blank=True, db_column="outcome")
 
     class Meta(TypedModelMeta):
         verbose_name = "event"
         verbose_name_plural = "events from Stripe (webhooks)"
         indexes: ClassVar = [
             models.Index(
-                fields=["not_before"], condition=Q(processed_at=None), name="webhook_unprocessed"
+                fields=["not_before"], condition=Q(done_at=None), name="webhook_unprocessed"
             ),
             models.Index(fields=["-received_at"], name="webhook_by_time"),
         ]
@@ -205,8 +213,8 @@ class WebhookEvent(models.Model):
         return f"{self.type} {self.event_id}"
 
 
-class Notice(models.Model):
-    """One mail about money: to the billing contacts of an organization, or to staff (no organization).
+class Notice(Mail):
+    """One mail about money or a key: to members of an organization, or to staff (no organization).
 
     Unique by kind and subject, so that one occurrence is one mail, however often it is noted.
     """
@@ -218,8 +226,6 @@ class Notice(models.Model):
     subject = models.CharField(max_length=255, blank=True, help_text="Which one: an id, a date.")
     facts = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
-    claimed_at = models.DateTimeField(null=True, blank=True, help_text="Somebody is sending it.")
-    sent_at = models.DateTimeField(null=True, blank=True)
 
     class Meta(TypedModelMeta):
         verbose_name = "mail"
@@ -234,19 +240,21 @@ class Notice(models.Model):
             ),
         ]
         indexes: ClassVar = [
-            models.Index(fields=["created_at"], condition=Q(sent_at=None), name="notice_unsent"),
+            models.Index(fields=["created_at"], condition=Q(done_at=None), name="notice_unsent"),
         ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.subject}"
 
 
-class Refund(models.Model):
+class Refund(OutboxRow):
     """Money given back: its ledger entry and, where the subscription had paid, a credit at Stripe.
 
     `cents` is what the customer's balance at Stripe is still to be given, or was: Stripe knows no
     fractions of a cent, so it is rounded up over all refunds of the organization together.
     """
+
+    LEASE = timedelta(minutes=2)
 
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="refunds")
     entry = models.OneToOneField(LedgerEntry, models.PROTECT, related_name="refund")
@@ -254,20 +262,17 @@ class Refund(models.Model):
     cents = models.PositiveBigIntegerField(default=0)
     by = models.CharField(max_length=254, help_text="Who gave it: an e-mail address.")
     created_at = models.DateTimeField(default=timezone.now)
-    not_before = models.DateTimeField(default=timezone.now)
-    tries = models.PositiveIntegerField(default=0)
     key_number = models.PositiveIntegerField(
         default=1, help_text="The idempotency key's suffix: one more after each 5xx."
     )
     stripe_id = models.CharField(max_length=STRIPE_ID_LENGTH, blank=True)
-    sent_at = models.DateTimeField(null=True, blank=True)
-    note = models.CharField(max_length=500, blank=True)
+    done_at = models.DateTimeField("sent at", null=True, blank=True, db_column="sent_at")
 
     class Meta(TypedModelMeta):
         verbose_name = "refund"
         verbose_name_plural = "refunds"
         indexes: ClassVar = [
-            models.Index(fields=["not_before"], condition=Q(sent_at=None), name="refund_unsent"),
+            models.Index(fields=["not_before"], condition=Q(done_at=None), name="refund_unsent"),
         ]
 
     def __str__(self) -> str:

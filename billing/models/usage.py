@@ -8,6 +8,7 @@ Use that is in no batch yet is open: captured holds that the subscription pays, 
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.conf import settings
@@ -17,6 +18,7 @@ from django.utils import timezone
 
 from accounts.models import Organization
 from billing.models.money import Price
+from billing.outbox import OutboxQuerySet, OutboxRow
 
 if TYPE_CHECKING:
     from django_stubs_ext.db.models import TypedModelMeta
@@ -24,8 +26,12 @@ else:
     TypedModelMeta = object
 
 
-class UsageBatchQuerySet(models.QuerySet["UsageBatch"]):
+class UsageBatchQuerySet(OutboxQuerySet["UsageBatch"]):
     """Reads of batches."""
+
+    def free(self) -> Self:
+        """Those that wait to be sent: the state says it, and only a batch in flight has a lease."""
+        return self.filter(state=UsageBatch.State.SEALED)
 
     def for_organization(self, organization: Organization) -> Self:
         """The batches of one tenant, the newest first."""
@@ -44,7 +50,7 @@ class UsageBatchQuerySet(models.QuerySet["UsageBatch"]):
         return self.filter(state__in=UsageBatch.TAKEN)
 
 
-class UsageBatch(models.Model):
+class UsageBatch(OutboxRow):
     """Images of one organization at one price, captured in one billing period: one meter event.
 
     Its content never changes (PostgreSQL refuses it by trigger); its state does, by compare-and-set.
@@ -60,6 +66,8 @@ class UsageBatch(models.Model):
         UNKNOWN = "unknown", "unknown, too old to repeat"
         VOIDED = "voided", "voided: counted under another identifier"
 
+    # Longer than a call may take, so that a dead sender's last call is over before the next one begins.
+    LEASE = timedelta(seconds=60)
     TAKEN: ClassVar = (State.ACCEPTED, State.CONFIRMED)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -83,17 +91,16 @@ class UsageBatch(models.Model):
     key_number = models.PositiveIntegerField(
         default=1, help_text="The idempotency key's suffix: one more after each 5xx."
     )
-    tries = models.PositiveIntegerField(default=0)
     first_tried_at = models.DateTimeField(null=True, blank=True)
-    sending_until = models.DateTimeField(null=True, blank=True)
-    not_before = models.DateTimeField(default=timezone.now)
+    claimed_until = models.DateTimeField(
+        "sending until", null=True, blank=True, db_column="sending_until"
+    )
     by_invoice = models.BooleanField(
         default=False,
         help_text="Billed by an invoice of its own, for no subscription could; fixed likewise.",
     )
-    accepted_at = models.DateTimeField(null=True, blank=True)
+    done_at = models.DateTimeField("accepted at", null=True, blank=True, db_column="accepted_at")
     confirmed_at = models.DateTimeField(null=True, blank=True)
-    note = models.CharField(max_length=500, blank=True, help_text="What Stripe said last.")
 
     objects = UsageBatchQuerySet.as_manager()
 
@@ -109,8 +116,8 @@ class UsageBatch(models.Model):
                 name="usage_batch_one_in_flight",
             ),
             models.CheckConstraint(
-                condition=Q(state="sending", sending_until__isnull=False)
-                | (~Q(state="sending") & Q(sending_until=None)),
+                condition=Q(state="sending", claimed_until__isnull=False)
+                | (~Q(state="sending") & Q(claimed_until=None)),
                 name="usage_batch_lease_while_sending",
             ),
             models.CheckConstraint(
@@ -129,7 +136,7 @@ class UsageBatch(models.Model):
                 name="usage_batch_unsent",
             ),
             models.Index(
-                fields=["accepted_at"], condition=Q(state="accepted"), name="usage_batch_unproven"
+                fields=["done_at"], condition=Q(state="accepted"), name="usage_batch_unproven"
             ),
             models.Index(
                 fields=["organization", "price", "timestamp"], name="usage_batch_by_meter"

@@ -161,7 +161,7 @@ def _repair_group(found: confirming.Count) -> Iterator[str]:
     elif missing > 0:
         unproven = list(found.batches.filter(state=UsageBatch.State.ACCEPTED))
         late = timezone.now() - LAG_IS_OVER
-        if all(batch.accepted_at and batch.accepted_at < late for batch in unproven) and (
+        if all(batch.done_at and batch.done_at < late for batch in unproven) and (
             missing == sum(batch.quantity for batch in unproven)
         ):
             yield from map(_send_again, [*unproven, *doubtful])
@@ -174,8 +174,8 @@ def _counted_twice(found: confirming.Count, surplus: int) -> UsageBatch | None:
     we do not know any more, as after a restore of the database.
     """
     recent = timezone.now() - TAKEN_BACK_WITHIN
-    taken = found.batches.taken().filter(quantity=surplus, accepted_at__gte=recent)
-    return taken.order_by("-accepted_at").first()
+    taken = found.batches.taken().filter(quantity=surplus, done_at__gte=recent)
+    return taken.order_by("-done_at").first()
 
 
 def _send_again(batch: UsageBatch) -> str:
@@ -196,7 +196,7 @@ def _send_again(batch: UsageBatch) -> str:
 def _take_as_counted(batch: UsageBatch) -> str:
     UsageBatch.objects.filter(pk=batch.pk, state=batch.state).update(
         state=UsageBatch.State.CONFIRMED,
-        accepted_at=timezone.now(),
+        done_at=timezone.now(),
         confirmed_at=timezone.now(),
         note="Stripe's total shows that it was counted",
     )

@@ -46,7 +46,7 @@ def confirm(seconds: float = 10.0) -> int:
     confirmed = 0
     unproven = UsageBatch.objects.metered().filter(state=UsageBatch.State.ACCEPTED)
     groups = unproven.order_by().values("organization", "price", "customer_id")
-    for group in groups.annotate(since=Min("accepted_at")).order_by("since"):
+    for group in groups.annotate(since=Min("done_at")).order_by("since"):
         if time.monotonic() > until:
             break
         mine = UsageBatch.objects.metered().filter(
@@ -73,7 +73,7 @@ def _confirm_group(mine: UsageBatchQuerySet, since: datetime) -> int:
         proven = UsageBatch.objects.filter(pk__in=seen, state=UsageBatch.State.ACCEPTED)
         return proven.update(state=UsageBatch.State.CONFIRMED, confirmed_at=timezone.now())
     if since < timezone.now() - LAG_ALARM:
-        batch = unproven.select_related("organization", "price").order_by("accepted_at")[0]
+        batch = unproven.select_related("organization", "price").order_by("done_at")[0]
         notices.note(
             "usage_unproven",
             subject=str(batch.pk),

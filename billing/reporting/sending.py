@@ -14,7 +14,6 @@
 
 import hashlib
 import logging
-import random
 import time
 from datetime import datetime, timedelta
 from typing import Any
@@ -42,13 +41,10 @@ from billing.subscriptions.catalog import title_of
 
 logger = logging.getLogger(__name__)
 
-# Longer than a call may take, so that a dead sender's last call is over before the next one begins.
-LEASE = timedelta(seconds=60)
 # Stripe forgets idempotency keys and identifiers after 24 hours.
 REPEATABLE = timedelta(hours=23)
 # Stripe takes events of the last 35 days.
 OLDEST_EVENT = timedelta(days=34)
-LONGEST_WAIT_SECONDS = 300
 # Less than the hour that Stripe leaves.
 LAST_DRAFT = timedelta(minutes=50)
 UNSENT_ALARM = timedelta(minutes=30)
@@ -61,7 +57,10 @@ def send_due(seconds: float = 5.0) -> int:
 
     Any number may run at once: the database allows one in flight for each organisation and price.
     """
-    if not gateway.is_configured() or is_paused():
+    if not gateway.is_configured():
+        return 0
+    end_pause_of_another_key()
+    if is_paused():
         return 0
     reclaim_expired()
     until = time.monotonic() + seconds
@@ -87,7 +86,7 @@ def due() -> UsageBatchQuerySet:
         state=UsageBatch.State.SENDING,
     )
     return (
-        UsageBatch.objects.filter(state=UsageBatch.State.SEALED, not_before__lte=timezone.now())
+        UsageBatch.objects.due()
         .filter(~Exists(busy))
         .select_related("price__metered", "organization__subscription")
         .order_by("sealed_at")
@@ -97,8 +96,8 @@ def due() -> UsageBatchQuerySet:
 def reclaim_expired() -> None:
     """What a sender that died had in flight is sent again, as the same event: it may have arrived."""
     UsageBatch.objects.filter(
-        state=UsageBatch.State.SENDING, sending_until__lt=timezone.now()
-    ).update(state=UsageBatch.State.SEALED, sending_until=None)
+        state=UsageBatch.State.SENDING, claimed_until__lt=timezone.now()
+    ).update(state=UsageBatch.State.SEALED, claimed_until=None)
 
 
 def send(batch: UsageBatch) -> ReportOutcome | None:
@@ -184,22 +183,14 @@ def _can_be_metered(batch: UsageBatch, row: Subscription) -> bool:
 
 def _claim(batch: UsageBatch, row: Subscription) -> UsageAttempt | None:
     """Write down that we are about to send it, before we do; None where another is faster."""
-    now = timezone.now()
-    sealed = UsageBatch.objects.filter(
-        pk=batch.pk, state=UsageBatch.State.SEALED, tries=batch.tries
-    )
     fixed = {} if batch.tries else fixed_by_first_try(batch, row)
+    first_tried_at = Coalesce(F("first_tried_at"), timezone.now())
     try:
         with transaction.atomic():
-            if not sealed.update(
-                state=UsageBatch.State.SENDING,
-                sending_until=now + LEASE,
-                tries=F("tries") + 1,
-                first_tried_at=Coalesce(F("first_tried_at"), now),
-                **fixed,
+            if not batch.claim(
+                state=UsageBatch.State.SENDING, first_tried_at=first_tried_at, **fixed
             ):
                 return None
-            batch.refresh_from_db()
             return UsageAttempt.objects.create(batch=batch, idempotency_key=batch.idempotency_key)
     except IntegrityError:
         # The one in flight for this organisation and price began in between.
@@ -214,36 +205,16 @@ def apply_outcome(batch: UsageBatch, attempt: UsageAttempt, answer: ReportAnswer
     )
     repeated = batch.tries > 1
     if outcome == ReportOutcome.ACCEPTED or (outcome == ReportOutcome.DUPLICATE and repeated):
-        _end(batch, UsageBatch.State.ACCEPTED, answer.detail, accepted_at=timezone.now())
+        batch.release(answer.detail, state=UsageBatch.State.ACCEPTED, done_at=timezone.now())
     elif outcome in {ReportOutcome.DUPLICATE, ReportOutcome.REFUSED}:
-        if _end(batch, UsageBatch.State.REJECTED, answer.detail):
+        if batch.release(answer.detail, state=UsageBatch.State.REJECTED):
             _tell_staff("usage_rejected", batch, answer.detail)
     elif outcome == ReportOutcome.KEY_REFUSED:
-        _end(batch, UsageBatch.State.SEALED, answer.detail)
+        batch.release(answer.detail, state=UsageBatch.State.SEALED)
         pause(answer.detail)
-    elif outcome == ReportOutcome.FAULT:
-        number = batch.key_number + 1
-        _end(
-            batch,
-            UsageBatch.State.SEALED,
-            answer.detail,
-            not_before=later(batch.tries),
-            key_number=number,
-        )
     else:
-        _end(batch, UsageBatch.State.SEALED, answer.detail, not_before=later(batch.tries))
-
-
-def later(tries: int) -> datetime:
-    """Twice as long after each attempt, up to minutes, and never at the same moment as everybody else."""
-    seconds = min(LONGEST_WAIT_SECONDS, 2 ** min(tries, 16))
-    return timezone.now() + timedelta(seconds=seconds * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
-
-
-def _end(batch: UsageBatch, state: UsageBatch.State, note: str, **changes: object) -> bool:
-    """The compare-and-set that ends our attempt."""
-    mine = UsageBatch.objects.filter(pk=batch.pk, state=UsageBatch.State.SENDING, tries=batch.tries)
-    return bool(mine.update(state=state, sending_until=None, note=note[:500], **changes))
+        number = batch.key_number + (outcome == ReportOutcome.FAULT)
+        batch.retry_later(answer.detail, state=UsageBatch.State.SEALED, key_number=number)
 
 
 def _wait(batch: UsageBatch, note: str) -> None:
@@ -288,12 +259,13 @@ def pause(detail: str) -> None:
 
 
 def is_paused() -> bool:
-    """Whether sending stands still; another key than the refused one ends the pause."""
-    row = SendingPause.objects.first()
-    if row and row.key_digest != key_digest():
-        resume()
-        return False
-    return row is not None
+    """Whether Stripe has refused the key that is set now, and nobody has resumed sending."""
+    return SendingPause.objects.filter(key_digest=key_digest()).exists()
+
+
+def end_pause_of_another_key() -> None:
+    """What Stripe refused about an earlier key says nothing about the one that is set now."""
+    SendingPause.objects.exclude(key_digest=key_digest()).delete()
 
 
 def resume() -> bool:

@@ -76,7 +76,7 @@ def test_what_credit_paid_becomes_credit_again(alice: Person) -> None:
     refund = refund_image(hold=job.hold, **SAID)
     assert granted(alice) == before + make.PRICE
     assert (refund.cents, refund.by) == (0, "staff@example.com")
-    assert refund.sent_at
+    assert refund.done_at
     entry = LedgerEntry.objects.get(kind="refund")
     assert (entry.debit, entry.credit, entry.hold) == ("revenue", "customer_credit", job.hold)
     assert entry.reason == "The picture came out black"
@@ -232,7 +232,7 @@ def test_a_refund_that_a_cent_already_covers_needs_no_call(
     price = cheap_image(subscriber, 2_000)
     first, second = (refund_image(hold=hold, **SAID) for hold in buy(subscriber, price.size, 2))
     assert (first.cents, second.cents) == (1, 0)
-    assert second.sent_at
+    assert second.done_at
     assert send() == 1
     assert credits_at_stripe(stripe_here) == [1]
 

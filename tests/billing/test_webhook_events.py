@@ -47,8 +47,8 @@ def test_what_is_not_ours_is_kept_and_left(db: None, stripe_here: StripeSandbox)
     kept = event("plan.created", "plan_1")
     gone = event("invoice.paid", "in_of_nobody", "evt_2")
     work()
-    assert now(kept).outcome == "not for us"
-    assert now(gone).outcome == "gone at Stripe"
+    assert now(kept).note == "not for us"
+    assert now(gone).note == "gone at Stripe"
 
 
 def test_another_accounts_customer_changes_nothing(
@@ -60,7 +60,7 @@ def test_another_accounts_customer_changes_nothing(
     before = Subscription.objects.get().version
     kept = event("invoice.created", made.id)
     work()
-    assert now(kept).outcome == "no customer of ours"
+    assert now(kept).note == "no customer of ours"
     assert Subscription.objects.get().version == before
 
 
@@ -73,7 +73,7 @@ def test_while_stripe_is_away_it_waits_longer_each_time_and_staff_hear_of_it(
         due_now()
         assert webhook_events.work() == 0
     assert now(kept).not_before > timezone.now()
-    assert now(kept).processed_at is None
+    assert now(kept).done_at is None
     assert [notice.kind for notice in Notice.objects.filter(organization=None)] == ["webhook_stuck"]
     settings.STRIPE_API_BASE = stripe_here.base_url
     due_now()
@@ -92,15 +92,15 @@ def test_an_event_that_breaks_its_handler_holds_nobody_up(
     bad = event("invoice.paid", "in_1")
     good = event("plan.created", "plan_1", "evt_2")
     assert webhook_events.work() == 1
-    assert now(bad).outcome == "ZeroDivisionError"
-    assert now(good).processed_at
+    assert now(bad).note == "ZeroDivisionError"
+    assert now(good).done_at
 
 
 def test_one_worker_at_a_time_has_an_event(db: None, stripe_here: StripeSandbox) -> None:
     kept = event("plan.created", "plan_1")
-    WebhookEvent.objects.update(taken_until=timezone.now() + webhook_events.LEASE)
+    WebhookEvent.objects.update(claimed_until=timezone.now() + WebhookEvent.LEASE)
     assert not webhook_events.process(kept)
-    WebhookEvent.objects.update(taken_until=timezone.now())
+    WebhookEvent.objects.update(claimed_until=timezone.now())
     assert webhook_events.process(kept)
 
 

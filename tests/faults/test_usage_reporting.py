@@ -65,7 +65,7 @@ def senders(sandbox: StripeSandbox) -> Iterator[list[subprocess.Popen[bytes]]]:
             process.wait()
         # They are dead, so nobody needs to wait for their leases to run out.
         UsageBatch.objects.filter(state="sending").update(
-            sending_until=timezone.now() - timedelta(seconds=1)
+            claimed_until=timezone.now() - timedelta(seconds=1)
         )
 
 

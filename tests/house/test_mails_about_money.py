@@ -107,8 +107,10 @@ def test_every_mail_has_a_subject_a_text_and_a_link(
     assert "&lt;" not in whole
     assert not re.search(r"\n{3}|[ \t]\n|[{}]", whole)
     place = "/dashboard/billing" if organization else "/admin/"
+    if kind == "key_leaked":
+        place = "/dashboard/keys"
     assert f"{settings.BASE_URL}{place}" in sent.body
-    assert Notice.objects.get().sent_at
+    assert Notice.objects.get().done_at
 
 
 def test_a_page_that_stripe_did_not_give_is_left_out(alice: Person, settings: Any) -> None:

@@ -68,7 +68,7 @@ def an_event_cannot_be_worked_on(stage: Stage, sandbox: StripeSandbox) -> None:
     sandbox.client().v1.subscriptions.update(row.subscription_id, {"cancel_at_period_end": True})
     stage.settings.STRIPE_WEBHOOK_SECRET = sandbox.webhook_secret
     assert deliver(sandbox)
-    assert WebhookEvent.objects.filter(processed_at=None).exists()
+    assert WebhookEvent.objects.filter(done_at=None).exists()
 
 
 def a_webhook_is_not_believed(stage: Stage, sandbox: StripeSandbox) -> None:

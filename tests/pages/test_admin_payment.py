@@ -470,8 +470,8 @@ def test_while_stripe_is_away_actions_say_so_and_nothing_is_lost(
         assert "could not be reached" in said
         assert "Nothing is lost" in said
     event.refresh_from_db()
-    assert event.processed_at is None
-    assert event.taken_until is None
+    assert event.done_at is None
+    assert event.claimed_until is None
     assert UsageBatch.objects.get().state == "sealed"
 
 
@@ -480,14 +480,14 @@ def test_an_event_is_worked_on_and_again(
 ) -> None:
     event = WebhookEvent.objects.filter(type="customer.subscription.created").get()
     WebhookEvent.objects.filter(pk=event.pk).update(
-        processed_at=None, not_before=timezone.now() + timedelta(hours=1), outcome=""
+        done_at=None, not_before=timezone.now() + timedelta(hours=1), note=""
     )
     notices = Notice.objects.count()
     for _ in range(2):
         assert f"{event}: active." in do(staff, "work", event)
         event.refresh_from_db()
-        assert (event.outcome, event.taken_until) == ("active", None)
-        assert event.processed_at
+        assert (event.note, event.claimed_until) == ("active", None)
+        assert event.done_at
     assert Notice.objects.count() == notices
 
 

@@ -722,7 +722,7 @@ def test_a_broker_that_is_away_changes_nothing(
 
     monkeypatch.setattr(tasks.process_event, "apply_async", lost)
     assert send(client, BODY, signature_of(BODY)).status_code == 200
-    assert WebhookEvent.objects.filter(processed_at=None).exists()
+    assert WebhookEvent.objects.filter(done_at=None).exists()
 
 
 @pytest.mark.usefixtures("db", "secret")

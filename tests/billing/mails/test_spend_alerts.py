@@ -47,7 +47,7 @@ def capped_key(key: ApiKey, cap_micros: int = CAP) -> ApiKey:
 def shares() -> list[tuple[int, bool]]:
     """(per cent, whether it counts as sent) of each alert."""
     rows = SpendAlert.objects.order_by("percent")
-    return [(row.percent, row.sent_at is not None) for row in rows]
+    return [(row.percent, row.done_at is not None) for row in rows]
 
 
 def test_nothing_is_sent_below_half_of_the_cap(alice: Person) -> None:
@@ -212,12 +212,12 @@ def test_a_mail_that_did_not_go_out_is_tried_again_later(
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_PORT = 1
     assert spend_alerts.alert() == 0
-    assert not SpendAlert.objects.filter(sent_at__isnull=False).exists()
+    assert not SpendAlert.objects.filter(done_at__isnull=False).exists()
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     spent(capped(charlie), CAP)
     assert spend_alerts.alert() == 1
     assert mail.outbox[0].to == ["charlie@example.com"]
-    SpendAlert.objects.update(claimed_at=timezone.now() - timedelta(minutes=10, seconds=1))
+    SpendAlert.objects.update(not_before=timezone.now())
     assert [spend_alerts.alert(), spend_alerts.alert()] == [1, 0]
     assert mail.outbox[1].to == ["alice@example.com"]
 
@@ -226,10 +226,10 @@ def test_whoever_died_while_sending_is_replaced_after_ten_minutes(alice: Person)
     spent(capped(alice), CAP)
     [due] = spend_alerts.due()
     spend_alerts.warn(due)
-    claimed = timezone.now() - timedelta(minutes=9)
-    SpendAlert.objects.update(sent_at=None, claimed_at=claimed)
+    until = timezone.now() - timedelta(minutes=9) + SpendAlert.LEASE
+    SpendAlert.objects.update(done_at=None, claimed_until=until, claimed_at=None)
     assert spend_alerts.alert() == 0
-    SpendAlert.objects.update(claimed_at=claimed - timedelta(minutes=2))
+    SpendAlert.objects.update(claimed_until=until - timedelta(minutes=2))
     assert spend_alerts.alert() == 1
 
 

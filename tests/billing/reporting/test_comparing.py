@@ -115,7 +115,7 @@ def test_what_was_lost_without_a_word_is_sent_again_once_it_can_be_no_lag(
     assert "meter counts 0 images" in line
     assert line.endswith("our accepted batches 4")
     assert mended() == []
-    UsageBatch.objects.update(accepted_at=timezone.now() - timedelta(hours=24, minutes=1))
+    UsageBatch.objects.update(done_at=timezone.now() - timedelta(hours=24, minutes=1))
     assert len(mended()) == 1
     report()
     assert at_stripe(stripe_here, subscriber) == {"512x512": 4}

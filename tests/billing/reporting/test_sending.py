@@ -7,6 +7,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from billing import outbox
 from billing.models import (
     Hold,
     Notice,
@@ -157,10 +158,10 @@ def test_a_storm_of_429_ends_with_one_event(used: Person, stripe_here: StripeSan
 
 def test_waits_grow_and_differ() -> None:
     now = timezone.now()
-    waits = [(sending.later(tries) - now).total_seconds() for tries in range(1, 12)]
+    waits = [(outbox.later(tries) - now).total_seconds() for tries in range(1, 12)]
     assert waits[0] < 3
     assert 150 <= waits[-1] <= 301
-    assert len({round((sending.later(5) - now).total_seconds(), 3) for _ in range(20)}) > 10
+    assert len({round((outbox.later(5) - now).total_seconds(), 3) for _ in range(20)}) > 10
 
 
 def test_a_sender_that_died_is_taken_over_and_nothing_counts_twice(
@@ -169,10 +170,10 @@ def test_a_sender_that_died_is_taken_over_and_nothing_counts_twice(
     """It died after Stripe had taken the event, and before that was written down."""
     stripe_here.fault("accept_then_drop", path=EVENTS, method="POST", times=1)
     sending.send_due()
-    UsageBatch.objects.update(state="sending", sending_until=timezone.now() + sending.LEASE)
+    UsageBatch.objects.update(state="sending", claimed_until=timezone.now() + UsageBatch.LEASE)
     due_now()
     assert sending.send_due() == 0
-    UsageBatch.objects.update(sending_until=timezone.now() - timedelta(seconds=1))
+    UsageBatch.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
     assert sending.send_due() == 1
     assert at_stripe(stripe_here, used) == {"512x512": 3}
 
@@ -383,7 +384,7 @@ def test_a_late_rejection_that_no_sample_names_is_told_too(
     UsageAttempt.objects.update(idempotency_key="lost")
     await_event(stripe_here, LATE_ERRORS)
     assert told() == ["usage_errors"]
-    UsageBatch.objects.update(accepted_at=timezone.now() - timedelta(hours=7))
+    UsageBatch.objects.update(done_at=timezone.now() - timedelta(hours=7))
     assert confirming.confirm() == 0
     assert told() == ["usage_errors", "usage_unproven"]
 
