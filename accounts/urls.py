@@ -1,4 +1,4 @@
-"""Addresses of accounts: sign-up, sign-in and passwords (allauth's views under our paths), and API keys, and reports of leaked ones."""
+"""Addresses of accounts: sign-up, sign-in and passwords (allauth's views under our paths), and API keys."""
 
 from allauth.account import views as allauth
 from django.urls import path, re_path
@@ -51,5 +51,4 @@ urlpatterns = [
     path("dashboard/keys/<int:pk>", views.key, name="key"),
     path("dashboard/keys/<int:pk>/rotate", views.rotate_key, name="rotate_key"),
     path("dashboard/keys/<int:pk>/revoke", views.revoke_key, name="revoke_key"),
-    path("webhooks/leaked-keys", views.leaked_keys, name="leaked_keys"),
 ]

@@ -1,29 +1,22 @@
-"""The keys pages, and the address for reports of leaked keys. A new key's secret is rendered into one
-answer and stored nowhere.
-"""
+"""The keys pages. A new key's secret is rendered into one answer and stored nowhere."""
 
 from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_not_required
 from django.http import (
     Http404,
-    HttpRequest,
     HttpResponse,
-    HttpResponseNotAllowed,
-    JsonResponse,
 )
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from accounts.access import OrganizationRequest, members_only
 from accounts.forms import KeyForm, KeySettingsForm, RotationForm
 from accounts.keys import keys as api_keys
-from accounts.keys import leak_reports, leak_signatures, leaks, rotation
+from accounts.keys import rotation
 from accounts.keys.status import KeyNotUsable, status_of, successor_of, with_status
 from accounts.models import ApiKey, Organization
 from accounts.permissions import Permission, may, require, requires
@@ -182,27 +175,3 @@ def revoke_key(request: OrganizationRequest, pk: int) -> HttpResponse:
         )
         return redirect("keys")
     return render(request, "dashboard/keys/revoke.html", {"key": found})
-
-
-@csrf_exempt
-@login_not_required
-def leaked_keys(request: HttpRequest) -> HttpResponse:
-    """Reports of keys found in public places, in the form of GitHub's secret scanning; signed by it.
-
-    The answer says of each whether it was ours. A live one is suspended, and its owners get a mail.
-    """
-    if not settings.LEAK_REPORT_PUBLIC_KEYS:
-        raise Http404
-    if request.method != "POST":
-        return HttpResponseNotAllowed(["POST"])
-    try:
-        body = request.read(settings.BODY_LIMIT_BYTES + 1)
-        leak_signatures.verify(
-            body,
-            key_identifier=request.headers.get("Github-Public-Key-Identifier", ""),
-            signature=request.headers.get("Github-Public-Key-Signature", ""),
-        )
-        findings = leak_reports.parse(body)
-    except leak_reports.ReportRejected as refusal:
-        return JsonResponse({"error": str(refusal)}, status=refusal.status)
-    return JsonResponse([leaks.answer(finding) for finding in findings], safe=False)

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from ecohash.pages import dashboard, public
-from ecohash.web import health
+from ecohash.web import health, leaked_keys
 
 handler400 = "ecohash.errors.bad_request"
 handler403 = "ecohash.errors.permission_denied"
@@ -19,6 +19,7 @@ urlpatterns = [
     path("dashboard/first-steps", dashboard.first_steps, name="first_steps"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("webhooks/leaked-keys", leaked_keys.take_report, name="leaked_keys"),
     path("admin/", admin.site.urls),
     path("", include("accounts.urls")),
     path("", include("billing.pages.urls")),

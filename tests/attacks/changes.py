@@ -12,13 +12,14 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.keys import keys, leaks, rotation
+from accounts.keys import keys, rotation
 from accounts.keys.leak_reports import Finding
 from accounts.models import ApiKey, Membership, Organization, User
 from billing.ledger import budgets, holds, pricing
 from billing.models import Budget, Credit, Hold
 from billing.subscriptions import syncing
 from ecohash.signup import sign_up
+from ecohash.web import leaked_keys
 from images.models import Generation
 
 CREDIT_MICROS = 500_000
@@ -94,7 +95,7 @@ def revoke(*, key: int) -> None:
 
 def report_leak(*, secret: str) -> None:
     report = Finding(token=secret, type="ecohash_api_key", place="example.com/leak")
-    leaks.answer(report)
+    leaked_keys.answer(report)
 
 
 def expire(*, key: int) -> None:

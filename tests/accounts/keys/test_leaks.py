@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -13,9 +14,13 @@ from django.core import mail
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.test import Client
+from django.utils import timezone
 
 from accounts.keys import keys, leak_signatures
 from accounts.models import Membership
+from billing import tasks
+from billing.models import Notice
+from ecohash.web import leaked_keys
 from tests.cast import Person
 
 ADDRESS = "/webhooks/leaked-keys"
@@ -171,6 +176,28 @@ def test_a_mail_server_that_is_away_does_not_leave_the_key_open(alice: Person, s
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9
     assert send([find(alice.secret)]).status_code == 200
     assert keys.find(alice.secret) is None
+
+
+def test_the_mail_goes_once_when_the_mail_server_is_back(alice: Person, settings) -> None:
+    there = settings.EMAIL_BACKEND
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9
+    send([find(alice.secret)])
+    settings.EMAIL_BACKEND = there
+    for _ in range(2):
+        Notice.objects.update(not_before=timezone.now())
+        tasks.notify()
+    [message] = mail.outbox
+    assert message.to == [alice.user.email]
+    assert message.subject == "Your API key “Laptop” was found in public and is suspended"
+
+
+def test_without_its_mail_noted_a_key_is_not_suspended(alice: Person) -> None:
+    """Both are one transaction: a report that is sent again finds the key as it was."""
+    no_json: Any = object()
+    with pytest.raises(TypeError):
+        leaked_keys.answer(leaks.Report(token=alice.secret, type="x", place=no_json))
+    assert keys.find(alice.secret) and not mail.outbox
 
 
 @pytest.mark.parametrize(
