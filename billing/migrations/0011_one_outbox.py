@@ -10,118 +10,73 @@ batches, and `sent_at` of refunds, notices and spend alerts.
 
 from typing import Any
 
-import django.db.models.functions.datetime
-import django.utils.timezone
 from django.db import migrations, models
-from django.db.models import Q
+from django.db.models import Index, Q
+from django.db.models.functions import Now
+from django.utils import timezone
 
-MOMENT: dict[str, Any] = {"null": True, "blank": True}
-WORKED_ON = "A process works on it."
+MAILS = ("notice", "spendalert")
+MOMENTS = [
+    ("webhookevent", "taken_until", "claimed_until"),
+    ("webhookevent", "processed_at", "done_at"),
+    ("usagebatch", "sending_until", "claimed_until"),
+    ("usagebatch", "accepted_at", "done_at"),
+    *((model, "sent_at", "done_at") for model in ("refund", *MAILS)),
+]
+NOT_DONE = Q(done_at=None)
+INDEXES = {
+    "webhookevent": Index(fields=["not_before"], condition=NOT_DONE, name="webhook_unprocessed"),
+    "refund": Index(fields=["not_before"], condition=NOT_DONE, name="refund_unsent"),
+    "notice": Index(fields=["created_at"], condition=NOT_DONE, name="notice_unsent"),
+    "spendalert": Index(fields=["created_at"], condition=NOT_DONE, name="spend_alert_unsent"),
+    "usagebatch": Index(
+        fields=["done_at"], condition=Q(state="accepted"), name="usage_batch_unproven"
+    ),
+}
+LEASE_WHILE_SENDING = models.CheckConstraint(
+    condition=Q(state="sending", claimed_until__isnull=False)
+    | (~Q(state="sending") & Q(claimed_until=None)),
+    name="usage_batch_lease_while_sending",
+)
 
-RENAMED: list[tuple[str, str, str, Any]] = [
-    (
-        "webhookevent",
-        "taken_until",
-        "claimed_until",
-        models.DateTimeField("taken until", db_column="taken_until", help_text=WORKED_ON, **MOMENT),
+
+def moment(name: str | None = None, column: str | None = None, **options: Any) -> Any:
+    return models.DateTimeField(name, db_column=column, null=True, blank=True, **options)
+
+
+def renamed(model: str, old: str, new: str, field: Any) -> list[Any]:
+    return [migrations.AlterField(model, old, field), migrations.RenameField(model, old, new)]
+
+
+def columns() -> dict[str, Any]:
+    """Those that the previous release leaves to the database's defaults."""
+    said = "What the last attempt ended with."
+    text = models.CharField(max_length=500, blank=True, default="", db_default="", help_text=said)
+    return {
+        "tries": models.PositiveIntegerField(default=0, db_default=0),
+        "not_before": models.DateTimeField(default=timezone.now, db_default=Now()),
+        "note": text,
+    }
+
+
+# The same columns, indexes and constraint in the database: only the models call them otherwise.
+NAMES = [
+    migrations.RemoveConstraint("usagebatch", LEASE_WHILE_SENDING.name),
+    *(migrations.RemoveIndex(model, index.name) for model, index in INDEXES.items()),
+    *(
+        operation
+        for model, old, new in MOMENTS
+        for operation in renamed(model, old, new, moment(old.replace("_", " "), old))
     ),
-    (
-        "webhookevent",
-        "processed_at",
-        "done_at",
-        models.DateTimeField("processed at", db_column="processed_at", **MOMENT),
-    ),
-    (
+    *renamed(
         "webhookevent",
         "outcome",
         "note",
         models.CharField("outcome", db_column="outcome", max_length=500, blank=True),
     ),
-    (
-        "usagebatch",
-        "sending_until",
-        "claimed_until",
-        models.DateTimeField("sending until", db_column="sending_until", **MOMENT),
-    ),
-    (
-        "usagebatch",
-        "accepted_at",
-        "done_at",
-        models.DateTimeField("accepted at", db_column="accepted_at", **MOMENT),
-    ),
-    *(
-        (
-            model,
-            "sent_at",
-            "done_at",
-            models.DateTimeField("sent at", db_column="sent_at", **MOMENT),
-        )
-        for model in ("refund", "notice", "spendalert")
-    ),
-]
-INDEXES = [
-    (
-        "webhookevent",
-        models.Index(fields=["not_before"], condition=Q(done_at=None), name="webhook_unprocessed"),
-    ),
-    (
-        "refund",
-        models.Index(fields=["not_before"], condition=Q(done_at=None), name="refund_unsent"),
-    ),
-    (
-        "notice",
-        models.Index(fields=["created_at"], condition=Q(done_at=None), name="notice_unsent"),
-    ),
-    (
-        "spendalert",
-        models.Index(fields=["created_at"], condition=Q(done_at=None), name="spend_alert_unsent"),
-    ),
-    (
-        "usagebatch",
-        models.Index(
-            fields=["done_at"], condition=Q(state="accepted"), name="usage_batch_unproven"
-        ),
-    ),
-]
-LEASE = "usage_batch_lease_while_sending"
-LEASE_WHILE_SENDING = models.CheckConstraint(
-    condition=Q(("claimed_until__isnull", False), ("state", "sending"))
-    | Q(~Q(state="sending"), ("claimed_until", None)),
-    name=LEASE,
-)
-# The same columns, indexes and constraint in the database: only the models call them otherwise.
-NAMES = [
-    migrations.RemoveConstraint("usagebatch", LEASE),
-    *(migrations.RemoveIndex(model, index.name) for model, index in INDEXES),
-    *(
-        operation
-        for model, old, new, field in RENAMED
-        for operation in (
-            migrations.AlterField(model, old, field),
-            migrations.RenameField(model, old, new),
-        )
-    ),
-    *(migrations.AddIndex(model, index) for model, index in INDEXES),
+    *(migrations.AddIndex(model, index) for model, index in INDEXES.items()),
     migrations.AddConstraint("usagebatch", LEASE_WHILE_SENDING),
 ]
-
-
-def columns() -> dict[str, Any]:
-    """Those that the previous release leaves to the database's defaults."""
-    return {
-        "tries": models.PositiveIntegerField(default=0, db_default=0),
-        "not_before": models.DateTimeField(
-            default=django.utils.timezone.now,
-            db_default=django.db.models.functions.datetime.Now(),
-        ),
-        "note": models.CharField(
-            max_length=500,
-            blank=True,
-            default="",
-            db_default="",
-            help_text="What the last attempt ended with.",
-        ),
-    }
 
 
 class Migration(migrations.Migration):
@@ -129,21 +84,14 @@ class Migration(migrations.Migration):
     operations = [
         migrations.SeparateDatabaseAndState(state_operations=NAMES),
         *(
-            migrations.AddField(
-                model, "claimed_until", models.DateTimeField(help_text=WORKED_ON, **MOMENT)
-            )
-            for model in ("refund", "notice", "spendalert")
+            migrations.AddField(model, "claimed_until", moment(help_text="A process works on it."))
+            for model in ("refund", *MAILS)
         ),
+        *(migrations.AlterField(model, "claimed_at", moment(editable=False)) for model in MAILS),
         *(
             migrations.AddField(model, name, field)
-            for model in ("notice", "spendalert")
+            for model in MAILS
             for name, field in columns().items()
-        ),
-        *(
-            migrations.AlterField(
-                model, "claimed_at", models.DateTimeField(editable=False, **MOMENT)
-            )
-            for model in ("notice", "spendalert")
         ),
         *(
             migrations.AlterField(model, name, field)

@@ -190,11 +190,7 @@ class WebhookEvent(OutboxRow):
     created_at = models.DateTimeField(help_text="At Stripe.")
     received_at = models.DateTimeField(default=timezone.now)
     claimed_until = models.DateTimeField(
-        "taken until",
-        null=True,
-        blank=True,
-        db_column="taken_until",
-        help_text="A process works on it.",
+        "taken until", null=True, blank=True, db_column="taken_until"
     )
     done_at = models.DateTimeField("processed at", null=True, blank=True, db_column="processed_at")
     note = models.CharField("outcome", max_length=LONGEST_NOTE, blank=True, db_column="outcome")
