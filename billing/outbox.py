@@ -101,7 +101,8 @@ class Mail(OutboxRow):
     claimed_at = models.DateTimeField(null=True, blank=True, editable=False)
     done_at = models.DateTimeField("sent at", null=True, blank=True, db_column="sent_at")
 
-    objects = MailQuerySet.as_manager()
+    # The plugin reads a manager of an abstract model as a class variable.
+    objects = MailQuerySet.as_manager()  # type: ignore[misc]
 
     class Meta:
         abstract = True

@@ -102,7 +102,7 @@ class UsageBatch(OutboxRow):
     done_at = models.DateTimeField("accepted at", null=True, blank=True, db_column="accepted_at")
     confirmed_at = models.DateTimeField(null=True, blank=True)
 
-    objects = UsageBatchQuerySet.as_manager()
+    objects = UsageBatchQuerySet.as_manager()  # type: ignore[misc]
 
     class Meta(TypedModelMeta):
         verbose_name = "usage batch"

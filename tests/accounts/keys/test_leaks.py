@@ -17,6 +17,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.keys import keys, leak_signatures
+from accounts.keys.leak_reports import Finding
 from accounts.models import Membership
 from billing import tasks
 from billing.models import Notice
@@ -196,7 +197,7 @@ def test_without_its_mail_noted_a_key_is_not_suspended(alice: Person) -> None:
     """Both are one transaction: a report that is sent again finds the key as it was."""
     no_json: Any = object()
     with pytest.raises(TypeError):
-        leaked_keys.answer(leaks.Report(token=alice.secret, type="x", place=no_json))
+        leaked_keys.answer(Finding(token=alice.secret, type="x", place=no_json))
     assert keys.find(alice.secret) and not mail.outbox
 
 
