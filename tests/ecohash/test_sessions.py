@@ -40,5 +40,5 @@ def test_very_many_are_left_to_the_next_message(db: None, monkeypatch: pytest.Mo
 
 
 def test_it_is_done_each_hour() -> None:
-    ring = beat_schedule.schedule(seal_seconds=60)["clear expired sessions"]
-    assert (ring["task"], ring["schedule"]) == (tasks.clear_sessions.name, 3600)
+    entry = beat_schedule.schedule(seal_seconds=60)["clear expired sessions"]
+    assert (entry["task"], entry["schedule"]) == (tasks.clear_sessions.name, 3600)

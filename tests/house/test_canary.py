@@ -405,7 +405,7 @@ def with_a_table_that_is_gone(
 
 
 def with_redis_away(stage: Stage) -> int:
-    """Limits are each process's own, and the bell is lost; nobody draws, so the caller's deadline passes."""
+    """Limits are each process's own, and the notification is lost; no worker draws, so the deadline passes."""
     stage.settings.REDIS_URL = NOWHERE
     try:
         redis_buckets.client.cache_clear()

@@ -22,12 +22,12 @@ def scheduler(tmp_path: Path) -> Iterator[beat.Scheduler]:
 
 
 @pytest.mark.parametrize(
-    ("chore", "queue"), [("send usage", "stripe"), ("end what is overdue", "default")]
+    ("name", "queue"), [("send usage", "stripe"), ("end what is overdue", "default")]
 )
-def test_a_chore_that_nobody_hears_is_rung_for_so_often_and_again_once_somebody_does(
-    scheduler: beat.Scheduler, chore: str, queue: str
+def test_a_task_that_no_worker_takes_is_sent_so_often_and_again_once_one_does(
+    scheduler: beat.Scheduler, name: str, queue: str
 ) -> None:
-    entry = scheduler.schedule[chore]
+    entry = scheduler.schedule[name]
     for _ in range(beat.MAX_WAITING + 20):
         scheduler.apply_entry(entry, producer=scheduler.producer)
     assert signals.client().llen(queue) == beat.MAX_WAITING
@@ -36,8 +36,8 @@ def test_a_chore_that_nobody_hears_is_rung_for_so_often_and_again_once_somebody_
     assert signals.client().llen(queue) == 1
 
 
-def test_another_queue_is_rung_all_the_same(scheduler: beat.Scheduler) -> None:
-    signals.client().rpush("stripe", *["unheard"] * beat.MAX_WAITING)
+def test_another_queue_still_gets_its_tasks(scheduler: beat.Scheduler) -> None:
+    signals.client().rpush("stripe", *["waiting"] * beat.MAX_WAITING)
     scheduler.apply_entry(scheduler.schedule["end what is overdue"], producer=scheduler.producer)
     assert signals.client().llen("default") == 1
 

@@ -69,7 +69,7 @@ def test_a_worker_that_signed_off_no_longer_counts(db: None) -> None:
 
 
 @pytest.mark.parametrize("late", beat_schedule.DEFAULT_WORKER_TASKS)
-def test_a_chore_that_has_not_run_lately_is_named(db: None, late: str) -> None:
+def test_a_periodic_task_that_has_not_run_lately_is_named(db: None, late: str) -> None:
     all_work()
     assert checks()["chores"]
     redis = signals.client()
@@ -90,7 +90,7 @@ def test_no_stripe_worker_is_missing_where_stripe_is_not_used(db: None, settings
     assert checks()["stripe_chores"] is True
 
 
-def test_every_chore_that_is_asked_for_is_one_of_beats(settings: Any) -> None:
+def test_every_task_that_readyz_asks_for_is_in_the_schedule(settings: Any) -> None:
     run = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
     assert {*beat_schedule.DEFAULT_WORKER_TASKS, *beat_schedule.STRIPE_WORKER_TASKS} <= run
 
