@@ -236,7 +236,10 @@ def test_a_refused_key_pauses_all_sending_until_there_is_another(
     assert sending.send_due() == 0
     assert UsageAttempt.objects.count() == 1
     SendingPause.objects.update(key_digest="of another key")
+    assert not sending.is_paused()
+    assert SendingPause.objects.exists()
     send_until_quiet()
+    assert not SendingPause.objects.exists()
     assert at_stripe(stripe_here, used) == {"512x512": 3, "1024x1024": 1}
 
 
