@@ -58,7 +58,7 @@ class OutboxRow(models.Model):
         help_text="What the last attempt ended with.",
     )
 
-    objects: ClassVar[Any] = OutboxQuerySet.as_manager()
+    objects = OutboxQuerySet.as_manager()
 
     class Meta:
         abstract = True
