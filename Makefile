@@ -85,12 +85,13 @@ miniature-report: .venv/dev.stamp ## examine the miniature: 400 combinations tha
 check: lint types imports migrations-check ## run every static check
 
 .PHONY: lint
-lint: .venv/dev.stamp ## find mistakes and style that differs (ruff; templates: djangofmt; Markdown: rumdl)
+lint: .venv/dev.stamp ## find mistakes and style that differs (ruff; templates: djangofmt; Markdown: rumdl; spelling: codespell)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/djangofmt check .
 	@$(BIN)/djangofmt --check .
 	@$(BIN)/rumdl check --quiet .
+	@$(BIN)/codespell
 
 .PHONY: format
 format: .venv/dev.stamp ## format the code and repair what can be repaired (the same tools)

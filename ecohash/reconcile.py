@@ -7,7 +7,7 @@ I3  the running totals of credits and of budgets (an organisation's, a key's) ar
 I4  the ledger agrees with the grants, captures and refunds that it records
 I5  each image that a subscription pays is in one usage batch, and each batch holds what it says
 I6  Stripe has counted and billed what the batches hold (billing/reporting/comparing.py)
-I7  one idempotency key of an organisation has at most one job and one capture
+I7  one idempotency key of an organization has at most one job and one capture
 I8  what was given up was not charged; the one refusal after which a job may still be charged is that of a
     deadline which passed while it was drawn, and it says so
 """
@@ -190,7 +190,7 @@ def use_is_in_batches() -> Differences:
 
 
 def batches_hold_what_they_say() -> Differences:
-    """I5: number, organisation and price of a batch are those of its images."""
+    """I5: number, organization and price of a batch are those of its images."""
     batches = UsageBatch.objects.annotate(images=Count("holds")).exclude(quantity=F("images"))
     for pk, quantity, images in batches.values_list("pk", "quantity", "images"):
         yield f"I5 batch {pk} says {quantity} images and holds {images}"

@@ -1,4 +1,4 @@
-"""The cast of every test: Alice owns an organisation, Bob is a member of it, Charlie is a stranger."""
+"""The cast of every test: Alice owns an organization, Bob is a member of it, Charlie is a stranger."""
 
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ def make_user(name: str) -> User:
 
 
 def make_owner(name: str, *, credit_micros: int = CREDIT_MICROS) -> Person:
-    """Somebody with an organisation of their own."""
+    """Somebody with an organization of their own."""
     # Tests with real transactions empty all tables, and migrations fill in the prices only once.
     pricing.set_default_prices()
     user = make_user(name)
@@ -46,7 +46,7 @@ def make_owner(name: str, *, credit_micros: int = CREDIT_MICROS) -> Person:
 
 
 def make_member(name: str, organization: Organization) -> Person:
-    """Somebody who belongs to another's organisation."""
+    """Somebody who belongs to another's organization."""
     user = make_user(name)
     Membership.objects.create(organization=organization, user=user, role=Membership.Role.MEMBER)
     return _with_key(user, organization)
@@ -59,23 +59,23 @@ def _with_key(user: User, organization: Organization) -> Person:
 
 @pytest.fixture
 def alice(db: None) -> Person:
-    """The owner of an organisation with credit."""
+    """The owner of an organization with credit."""
     return make_owner("Alice")
 
 
 @pytest.fixture
 def bob(alice: Person) -> Person:
-    """A member of Alice's organisation."""
+    """A member of Alice's organization."""
     return make_member("Bob", alice.organization)
 
 
 @pytest.fixture
 def charlie(db: None) -> Person:
-    """A stranger to Alice, with an organisation and credit."""
+    """A stranger to Alice, with an organization and credit."""
     return make_owner("Charlie")
 
 
 @pytest.fixture
 def unfunded(db: None) -> Person:
-    """Somebody whose valid requests end at the till: an organisation without credit."""
+    """Somebody whose valid requests end at the till: an organization without credit."""
     return make_owner("Pauper", credit_micros=0)

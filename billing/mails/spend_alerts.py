@@ -127,7 +127,7 @@ def warn(budget: Any) -> bool:
 
 
 def send(budget: Any) -> None:
-    """One mail to everybody who keeps the cap of that organisation.
+    """One mail to everybody who keeps the cap of that organization.
 
     Raises:
         OSError: the mail server did not take it.

@@ -55,7 +55,7 @@ AT_ONCE = 500
 def send_due(seconds: float = 5.0) -> int:
     """Send what is due, one after another, for at most that long; returns how many were accepted.
 
-    Any number may run at once: the database allows one in flight for each organisation and price.
+    Any number may run at once: the database allows one in flight for each organization and price.
     """
     if not gateway.is_configured():
         return 0
@@ -193,7 +193,7 @@ def _claim(batch: UsageBatch, row: Subscription) -> UsageAttempt | None:
                 return None
             return UsageAttempt.objects.create(batch=batch, idempotency_key=batch.idempotency_key)
     except IntegrityError:
-        # The one in flight for this organisation and price began in between.
+        # The one in flight for this organization and price began in between.
         return None
 
 

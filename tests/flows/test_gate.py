@@ -67,7 +67,7 @@ def shell(gate: Platform, code: str) -> str:
 
 
 def charged(gate: Platform, name: str) -> tuple[int, int]:
-    """(images, micros) that the ledger has charged to that organisation."""
+    """(images, micros) that the ledger has charged to that organization."""
     rows = f'LedgerEntry.objects.filter(kind="capture", organization__name="{name}")'
     text = shell(
         gate, f'r = {rows}; print(r.count(), r.aggregate(s=Sum("amount_micros"))["s"] or 0)'
@@ -77,7 +77,7 @@ def charged(gate: Platform, name: str) -> tuple[int, int]:
 
 
 def statuses(gate: Platform, name: str) -> Counter[str]:
-    """How many jobs of that organisation are in which state."""
+    """How many jobs of that organization are in which state."""
     text = shell(
         gate,
         f'print(*Generation.objects.filter(organization__name="{name}").values_list("status", flat=True))',
@@ -86,7 +86,7 @@ def statuses(gate: Platform, name: str) -> Counter[str]:
 
 
 def settled(gate: Platform, name: str) -> bool:
-    """Whether no money of that organisation is held any more."""
+    """Whether no money of that organization is held any more."""
     return (
         shell(gate, f'print(Hold.objects.pending().filter(organization__name="{name}").count())')
         == "0"

@@ -63,7 +63,7 @@ def test_other_seeds_give_other_pictures(engine: FluxEngine) -> None:
     assert sum(each > 8 for each in distances) >= 4
 
 
-def test_pictures_are_colourful_and_not_flat(engine: FluxEngine) -> None:
+def test_pictures_are_colorful_and_not_flat(engine: FluxEngine) -> None:
     pixels = draw(engine, "a red circle on a blue background").pixels.astype(int)
     assert pixels.std() > 30
     assert np.ptp(pixels, axis=2).mean() > 30  # between the channels: gray would be 0

@@ -47,7 +47,7 @@ def post(person: Person | None, body: Any, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"not json", json.dumps(BODY).encode()])
-def test_401_comes_before_any_judgement_of_the_body(db: None, body: bytes) -> None:
+def test_401_comes_before_any_judgment_of_the_body(db: None, body: bytes) -> None:
     response = post(None, body, content_type="text/plain")
     assert verdict(response) == (401, BAD, None, None)
     assert response["WWW-Authenticate"] == "Bearer"
