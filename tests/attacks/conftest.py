@@ -1,12 +1,13 @@
 """Two platforms for most attacks: each start costs ten seconds, and few of them need one to themselves."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests.attacks.beside import Beside
 from tests.platform import Platform
 
 # A stopping web process waits for its callers so long and five seconds more: see ecohash/gunicorn_conf.py.
@@ -39,3 +40,11 @@ def drawing_seconds(*, full: bool) -> int:
 def slow_platform(start_platform: Callable[..., Platform], drawing_seconds: int) -> Platform:
     """Another one, whose images take their time. Its books need not balance."""
     return start_platform(INFERENCE_ENGINE="blank", BLANK_ENGINE_SECONDS=str(drawing_seconds))
+
+
+@pytest.fixture(scope="module")
+def beside(slow_platform: Platform) -> Iterator[Beside]:
+    """See beside.py."""
+    process = Beside(slow_platform)
+    yield process
+    process.stop()

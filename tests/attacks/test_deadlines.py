@@ -31,13 +31,6 @@ def platform(slow_platform: Platform) -> Platform:
     return slow_platform
 
 
-@pytest.fixture(scope="module")
-def beside(platform: Platform) -> Iterator[Beside]:
-    process = Beside(platform)
-    yield process
-    process.stop()
-
-
 @pytest.fixture
 def caller() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(max_workers=1) as pool:

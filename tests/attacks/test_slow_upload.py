@@ -4,7 +4,7 @@ Whoever sends the body decides how long that takes. A key that is revoked meanwh
 each of these sends the head and half the body, has something changed, and then sends the rest.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,13 +30,6 @@ REVOKED: Change = ("revoke", ["key"], {})
 @pytest.fixture(scope="module")
 def platform(slow_platform: Platform) -> Platform:
     return slow_platform
-
-
-@pytest.fixture(scope="module")
-def beside(platform: Platform) -> Iterator[Beside]:
-    process = Beside(platform)
-    yield process
-    process.stop()
 
 
 @dataclass(frozen=True)
