@@ -177,7 +177,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def _empty_redis() -> None:
-    """No worker, bell, limit or answer about health of one test reaches the next."""
+    """No worker, message, limit or answer about health of one test reaches the next."""
     from accounts.limits import circuits
     from ecohash.web import health
     from images.queue import estimates, signals

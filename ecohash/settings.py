@@ -365,7 +365,7 @@ OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 PAGE_THREADS = 64
 # A waiting caller costs one socket; reading its picture costs a second file for a moment.
 WAITING_LIMIT = max(64, min(2_000, (OPEN_FILES - 256) // 2 - PAGE_THREADS))
-# Of one address in one web process, not counting those whose request is in work. A browser opens six.
+# Of one address in one web process, not counting those whose request is in flight. A browser opens six.
 CONNECTIONS_PER_ADDRESS = number("CONNECTIONS_PER_ADDRESS", 256, least=8)
 
 # --- logs: JSON, with the request id; never a key, a prompt or a signature -------------------------

@@ -54,7 +54,7 @@ class SpendLimitReached(InsufficientQuota):
 
 
 class TooManyInFlight(Refusal):
-    """`limit` images are in work, as many as may be at once. The caller adds Retry-After."""
+    """`limit` images are in flight, as many as may be at once. The caller adds Retry-After."""
 
     status = 429
     type = "rate_limit_error"
@@ -91,7 +91,7 @@ def this_month() -> date:
 def reserve(
     *, organization: Organization, api_key: ApiKey | None, amount_micros: int
 ) -> Reservation:
-    """Count one more image in work in both budgets. Call it inside a transaction.
+    """Count one more image in flight in both budgets. Call it inside a transaction.
 
     Organization and key must have been read in it, so that caps and limits are those in force.
 
@@ -224,7 +224,7 @@ def sums_of(holds: HoldQuerySet, month: date) -> dict[str, int]:
 
 
 def settle(hold: Hold, *, captured: bool) -> None:
-    """Count one image less in work; a captured one is spent in the month that it was admitted in."""
+    """Count one image less in flight; a captured one is spent in the month that it was admitted in."""
     amount = hold.amount_micros
     of_this_month = {"pending_micros": F("pending_micros") - amount}
     if captured:

@@ -28,7 +28,7 @@ def place(*, organization: Organization, api_key: ApiKey | None, price: Price) -
 
     Raises:
         InsufficientQuota: nobody can pay (payers.py says why), or a spend limit (SpendLimitReached).
-        TooManyInFlight: as many images are in work as the organization or the key may have at once.
+        TooManyInFlight: as many images are in flight as the organization or the key may have at once.
     """
     # As it is now: the call may have been authenticated a slow upload ago.
     organization = Organization.objects.select_related("subscription").get(pk=organization.pk)

@@ -86,12 +86,12 @@ def readers_of(notice: Notice) -> list[str]:
     users = User.objects.filter(is_active=True)
     if notice.organization_id is None:
         return list(users.filter(is_staff=True).order_by("pk").values_list("email", flat=True))
-    keepers = users.filter(
+    readers = users.filter(
         memberships__organization=notice.organization_id,
         memberships__role__in=READERS.get(notice.kind, roles_with(Permission.MANAGE_BILLING)),
     )
     return list(
-        keepers.order_by("memberships__created_at", "memberships__pk").values_list(
+        readers.order_by("memberships__created_at", "memberships__pk").values_list(
             "email", flat=True
         )
     )

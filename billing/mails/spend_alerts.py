@@ -48,7 +48,7 @@ def due() -> QuerySet[Budget]:
 
     Each carries `cap_micros` and `percent`. A cap of nothing was chosen to stop everything: no mail.
     """
-    newest_key = lines_keys(OuterRef("api_key")).order_by("-created_at", "-pk")
+    newest_key = live_keys_of_family(OuterRef("api_key")).order_by("-created_at", "-pk")
     cap = Case(
         When(api_key=None, then="organization__monthly_cap_micros"),
         default=Subquery(newest_key.values("monthly_cap_micros")[:1]),
@@ -86,9 +86,9 @@ def due() -> QuerySet[Budget]:
     )
 
 
-def lines_keys(line: Any) -> QuerySet[ApiKey]:
-    """The live keys of a line of rotations."""
-    return ApiKey.objects.live().filter(Q(pk=line) | Q(root=line))
+def live_keys_of_family(family: Any) -> QuerySet[ApiKey]:
+    """The live keys of a rotation family, named by the number of its first key."""
+    return ApiKey.objects.live().filter(Q(pk=family) | Q(root=family))
 
 
 def warn(budget: Any) -> bool:
@@ -127,7 +127,7 @@ def warn(budget: Any) -> bool:
 
 
 def send(budget: Any) -> None:
-    """One mail to everybody who keeps the cap of that organization.
+    """One mail to everybody who manages billing for that organization.
 
     Raises:
         OSError: the mail server did not take it.
@@ -139,7 +139,7 @@ def send(budget: Any) -> None:
     ).order_by("memberships__created_at", "memberships__pk")
     key = None
     if budget.api_key_id:
-        key = lines_keys(budget.api_key_id).order_by("-created_at", "-pk").first()
+        key = live_keys_of_family(budget.api_key_id).order_by("-created_at", "-pk").first()
     page = reverse("key", args=[key.pk]) if key else reverse("billing")
     context = {
         "organization": budget.organization,

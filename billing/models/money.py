@@ -122,7 +122,7 @@ class BudgetQuerySet(models.QuerySet["Budget"]):
 
 
 class Budget(models.Model):
-    """What one organization, or one of its keys, has in work and has spent in a calendar month (UTC).
+    """What one organization, or one of its keys, has in flight and has spent in a calendar month (UTC).
 
     The sums belong to `month` and restart at zero with the next one; `in_flight` counts pending holds of
     any month. All three change in the transactions that begin and end holds, and nowhere else.
@@ -166,7 +166,7 @@ class Budget(models.Model):
 
     @property
     def reserved_micros(self) -> int:
-        """What counts against the cap: spent, and held for images in work."""
+        """What counts against the cap: spent, and held for images in flight."""
         return self.pending_micros + self.posted_micros
 
 

@@ -131,7 +131,7 @@ def _report(batch: UsageBatch, attempt: UsageAttempt) -> ReportAnswer:
 
 
 def _bill(batch: UsageBatch, attempt: UsageAttempt) -> ReportAnswer:
-    """Images in work when the subscription ended: no meter of it would be billed any more."""
+    """Images in flight when the subscription ended: no meter of it would be billed any more."""
     try:
         invoices.bill_images(
             customer_id=batch.customer_id,

@@ -9,7 +9,7 @@ from billing.models import Subscription
 
 @transaction.atomic
 def freeze(row: Subscription, *, because: str, by_staff: bool = False) -> None:
-    """Stop new work for that reason; what is in work is still delivered. Safe to repeat."""
+    """Stop new work for that reason; what is in flight is still delivered. Safe to repeat."""
     row = Subscription.objects.select_for_update(no_key=True).get(pk=row.pk)
     if because in row.frozen_because:
         return

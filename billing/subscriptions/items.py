@@ -38,7 +38,7 @@ def remove_old(row: Subscription) -> int:
 
 
 def _has_unbilled_use(row: Subscription, price: Price) -> bool:
-    """Whether an image at that price is in work, or is on no closed invoice yet."""
+    """Whether an image at that price is in flight, or is on no closed invoice yet."""
     start = row.period_start
     if start is None or row.invoiced_until is None or row.invoiced_until < start:
         return True

@@ -2,7 +2,7 @@
 
 Seen with Celery 5.7 and kombu 5.7 on Redis: a consumer that had lost its prefetch window to failed
 acknowledgments (celery.py mends that) heard nothing for minutes. Whatever the cause is, the sign is the
-same: messages lie in the queue, nothing is in work, and nothing is received.
+same: messages lie in the queue, nothing is in flight, and nothing is received.
 """
 
 import logging
@@ -30,7 +30,7 @@ class Watchdog:
     """Of one process: `heard` is called whenever it did its work, `look` every few seconds.
 
     `waiting` asks the broker whether there is something to do, and raises where it does not answer;
-    `busy` says whether something is in work.
+    `busy` says whether something is in flight.
     """
 
     def __init__(

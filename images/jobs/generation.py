@@ -58,7 +58,7 @@ def admit(request: GenerationRequest) -> Generation:
         ContentPolicyViolation: the prompt is refused.
         InvalidApiKey, InsufficientPermissions, NotAMember: the caller may not, or not any more.
         InsufficientQuota: the organization cannot pay, or a spend limit is reached.
-        TooManyInFlight: as many images are in work as may be at once.
+        TooManyInFlight: as many images are in flight as may be at once.
         DeadlineImpossible: the queue is longer than that.
         AlreadyAdmitted: another call claimed the same Idempotency-Key meanwhile.
     """

@@ -1,6 +1,6 @@
 """Whose job is next: fair shares between organizations.
 
-The organization with the fewest images in work comes first, then the one that was served longest
+The organization with the fewest images in flight comes first, then the one that was served longest
 ago, then the one whose job is oldest. So a burst of one customer delays another by one image.
 """
 

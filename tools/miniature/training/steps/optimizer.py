@@ -12,7 +12,7 @@ MATRIX = 2
 
 
 class Optimizer:
-    """Both optimizers behind one door; `inside` names the parameters that Muon moves.
+    """Both optimizers as one; `inside` names the parameters that Muon moves.
 
     Muon (https://kellerjordan.github.io/posts/muon/) takes matrices: a kernel (out, in, 3, 3) is one
     with a row for each output, and shares its memory with it.
