@@ -13,14 +13,14 @@ from django.db.models import F, Min, Subquery
 from django.template.loader import render_to_string
 from django.urls import reverse
 
-from accounts.models import Membership, Organization, User
+from accounts.models import Organization, User
 from accounts.permissions import Permission, roles_with
 from billing.models import Credit, Notice, Price, Subscription
 
 logger = logging.getLogger(__name__)
 
 # Who is told of an organization's matters, where that is not those who look after its money.
-READERS = {"key_leaked": (Membership.Role.OWNER, Membership.Role.ADMIN)}
+READERS = {"key_leaked": Permission.MANAGE_MEMBERS}
 
 
 def note(
@@ -88,7 +88,7 @@ def readers_of(notice: Notice) -> list[str]:
         return list(users.filter(is_staff=True).order_by("pk").values_list("email", flat=True))
     readers = users.filter(
         memberships__organization=notice.organization_id,
-        memberships__role__in=READERS.get(notice.kind, roles_with(Permission.MANAGE_BILLING)),
+        memberships__role__in=roles_with(READERS.get(notice.kind, Permission.MANAGE_BILLING)),
     )
     return list(
         readers.order_by("memberships__created_at", "memberships__pk").values_list(

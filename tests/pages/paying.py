@@ -1,14 +1,28 @@
-"""Organizations in every state of payment, as `syncing.sync` would have written it."""
+"""Organizations in every state of payment, and what their billing page says."""
 
 from datetime import timedelta
 from typing import Any
 
 from django.db.models import F
+from django.test import Client
 from django.utils import timezone
 
+from accounts.models import Organization
 from billing.ledger import pricing
 from billing.models import Credit, Subscription, SubscriptionItem
 from tests.cast import Person
+from tests.html import flat
+
+BILLING = "/dashboard/billing"
+SUBSCRIBE = f"{BILLING}/subscribe"
+PORTAL = f"{BILLING}/portal"
+INVOICES = f"{BILLING}/invoices"
+SUBSCRIBED = f"{BILLING}/subscribed"
+BACK = f"{BILLING}/back"
+WEBHOOK = "/webhooks/stripe"
+AWAY = "Stripe cannot be reached at the moment."
+FORM = f'action="{SUBSCRIBE}"'
+TO_PORTAL = f'action="{PORTAL}"'
 
 
 def subscribed(person: Person, status: str = "active", **fields: Any) -> Subscription:
@@ -35,3 +49,26 @@ def without_credit(person: Person) -> None:
     """As if no more had been given than is spent and held."""
     used = F("posted_micros") + F("pending_micros")
     Credit.objects.filter(organization=person.organization).update(granted_micros=used)
+
+
+def text_of(client: Client, path: str = BILLING, **query: str) -> str:
+    """The page on one line."""
+    answer = client.get(path, query)
+    assert answer.status_code == 200
+    return flat(answer.content.decode())
+
+
+def said(answer: Any) -> str:
+    """The one message of the page that a redirect led to."""
+    [message] = answer.context["messages"]
+    return str(message)
+
+
+def cap_of(person: Person) -> int | None:
+    return Organization.objects.get(pk=person.organization.pk).monthly_cap_micros
+
+
+def send_event(client: Client, body: bytes, signature: str) -> Any:
+    return client.post(
+        WEBHOOK, body, content_type="application/json", headers={"Stripe-Signature": signature}
+    )

@@ -17,6 +17,7 @@ ALLOWED = {
     Permission.READ_USAGE: EVERY_ROLE,
     Permission.MAKE_KEYS: {OWNER, ADMIN, MEMBER},
     Permission.MANAGE_BILLING: {OWNER, ADMIN, BILLING},
+    Permission.MANAGE_MEMBERS: {OWNER, ADMIN},
 }
 KEY = "/dashboard/keys/{key}"
 Form = tuple[Permission, str, str, dict[str, Any]]
