@@ -5,6 +5,7 @@ import contextlib
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
@@ -36,10 +37,21 @@ def key_of(platform: Platform, email: str, *options: str) -> str:
     return json.loads(made.stdout)["api_key"]
 
 
+OPENED = contextlib.ExitStack()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _close_clients() -> Iterator[None]:
+    """A connection that is left to the garbage collector is a warning, and so an error."""
+    with OPENED:
+        yield
+
+
 def client_with(platform: Platform, key: str) -> openai.OpenAI:
-    return openai.OpenAI(
+    opened = openai.OpenAI(
         base_url=f"{platform.base_url}/v1", api_key=key, max_retries=0, timeout=100
     )
+    return OPENED.enter_context(opened)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +188,7 @@ def test_an_impatient_client_whose_library_retries_pays_once(platform: Platform)
     impatient = client_with(platform, key).with_options(timeout=0.4, max_retries=4)
     with contextlib.suppress(openai.APITimeoutError):
         ask(impatient, size="1024x1024")
-    spent = openai.OpenAI(base_url=f"{platform.base_url}/v1", api_key=key)
+    spent = client_with(platform, key)
 
     def settled() -> bool:
         return spent.get("/key", cast_to=dict)["in_flight"]["organization"] == 0

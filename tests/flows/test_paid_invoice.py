@@ -130,10 +130,11 @@ def sign_up(shop: Platform, browser: Browser, email: str) -> str:
     return key[0]
 
 
-def test_from_sign_up_to_a_paid_invoice(shop: Platform) -> None:
+def test_from_sign_up_to_a_paid_invoice(shop: Platform, request: pytest.FixtureRequest) -> None:
     email = "ivy@example.com"
     browser = Browser(shop.base_url)
     client = OpenAI(base_url=f"{shop.base_url}/v1", api_key=sign_up(shop, browser, email))
+    request.addfinalizer(client.close)
 
     def draw(size: str) -> None:
         client.images.generate(model="flux-1-schnell", prompt="a lighthouse", size=size)
