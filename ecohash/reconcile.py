@@ -2,7 +2,7 @@
 
 I1  no hold outlives the longest job, and each hold ends as its job did
 I2  captured holds = stored pictures; a job that did not succeed has neither
-I3  the running totals of credits and of budgets (an organisation's, a key's) are the sums of their
+I3  the running totals of credits and of budgets (an organization's, a key's) are the sums of their
     holds: pending and posted of its month, in flight of any; nothing was admitted above its cap
 I4  the ledger agrees with the grants, captures and refunds that it records
 I5  each image that a subscription pays is in one usage batch, and each batch holds what it says

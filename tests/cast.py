@@ -77,5 +77,5 @@ def charlie(db: None) -> Person:
 
 @pytest.fixture
 def unfunded(db: None) -> Person:
-    """Somebody whose valid requests end at the till: an organization without credit."""
+    """An organization without credit: its valid requests are refused."""
     return make_owner("Pauper", credit_micros=0)

@@ -18,7 +18,7 @@ from billing.reporting import batching, sending
 from billing.subscriptions import syncing
 from tests.cast import Person
 from tests.ecohash.conftest import handlers_writing_to
-from tests.house.test_canary import Stage
+from tests.house.canary import Stage
 from tests.pages.conftest import signed_in
 from tests.payment import buy, deliver
 from tests.stripe_sandbox import StripeSandbox

@@ -1,6 +1,6 @@
 """Whatever is sent, the API answers in its own shape and never with a fault of ours.
 
-The caller has no credit, so that a body which happens to be right ends at the till and draws nothing.
+The caller has no credit, so that a body which happens to be right is refused and draws nothing.
 """
 
 import json
