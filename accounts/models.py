@@ -193,6 +193,24 @@ class ApiKey(models.Model):
     images_in_flight = models.PositiveIntegerField(null=True, blank=True)
     monthly_cap_micros = models.BigIntegerField(null=True, blank=True)
 
+    # For clients that cannot be changed; all off, so that a key keeps the strict contract.
+    prefers_links = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Answers hold a link where the call does not say what they should hold.",
+    )
+    model_aliases = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        blank=True,
+        help_text="Names of models that clients send, each with the model that it means.",
+    )
+    nearest_size = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="A size that is not offered becomes the offered one of the nearest shape.",
+    )
+
     objects = ApiKeyQuerySet.as_manager()
 
     class Meta(TypedModelMeta):

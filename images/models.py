@@ -104,9 +104,16 @@ class Generation(models.Model):
     joined_at = models.DateTimeField(
         null=True, blank=True, help_text="A client that retries waits for this job's answer."
     )
-    answered_at = models.DateTimeField(
-        null=True, blank=True, help_text="When the last byte of an answer was written out."
+    retry_joined = models.PositiveSmallIntegerField(
+        default=0,
+        db_default=0,
+        help_text="The highest retry count of a call that has taken this job's answer.",
     )
+    answer_lost_at = models.DateTimeField(
+        null=True, blank=True, help_text="When an answer was seen to break off."
+    )
+    # Written by the previous release alone; may go with the next one.
+    answered_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.QUEUED)
     attempt = models.PositiveSmallIntegerField(default=0)
@@ -117,6 +124,9 @@ class Generation(models.Model):
     engine = models.CharField(max_length=200, blank=True, help_text="Fingerprint of what drew it.")
     prompt_tokens = models.PositiveIntegerField(null=True, blank=True)
     prompt_tokens_seen = models.PositiveIntegerField(null=True, blank=True)
+    prompt_tokens_unknown = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Of those seen, the ones that the model has no word for."
+    )
 
     created_at = models.DateTimeField(default=timezone.now)
     deadline_at = models.DateTimeField()

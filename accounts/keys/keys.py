@@ -31,6 +31,9 @@ class Terms(TypedDict, total=False):
     images_per_minute: int | None
     images_in_flight: int | None
     monthly_cap_micros: int | None
+    prefers_links: bool
+    model_aliases: dict[str, str]
+    nearest_size: bool
 
 
 class KeyLimitReached(Exception):

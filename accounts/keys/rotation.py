@@ -39,6 +39,9 @@ def rotate(*, key: ApiKey, overlap: timedelta, created_by: User | None) -> tuple
             images_per_minute=old.images_per_minute,
             images_in_flight=old.images_in_flight,
             monthly_cap_micros=old.monthly_cap_micros,
+            prefers_links=old.prefers_links,
+            model_aliases=old.model_aliases,
+            nearest_size=old.nearest_size,
         )
         old.expires_at = min(now + overlap, old.expires_at or now + overlap)
         old.save(update_fields=["expires_at"])

@@ -65,7 +65,10 @@ class ImageGenerations(ApiView):
                 raise
         if refusal := refusal_of(job):
             raise refusal
-        return answers.picture_answer(job, client=client, shared=admitted.shared)
+        answer = answers.picture_answer(job, client=client, shared=admitted.shared)
+        for name, value in generation_request.answer_headers.items():
+            answer[name] = value
+        return answer
 
 
 class ImageGeneration(ApiView):

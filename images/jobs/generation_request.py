@@ -1,6 +1,7 @@
 """What a caller asks for, once it has been found valid."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from django.conf import settings
 
@@ -44,3 +45,5 @@ class GenerationRequest:
     request_id: str
     deadline_seconds: float = DEADLINE_SECONDS
     call: IdempotentCall | None = None
+    # What this call is told beside the image, such as what of it was ignored.
+    answer_headers: Mapping[str, str] = field(default_factory=dict)
