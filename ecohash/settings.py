@@ -28,7 +28,7 @@ from ecohash.configuration.environment import (
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
-environ.Env.read_env(BASE_DIR / ".env")
+environment.read_env_file(BASE_DIR / ".env")
 
 # --- where and how it runs ------------------------------------------------------------------------
 

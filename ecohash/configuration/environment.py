@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from django.core.exceptions import ImproperlyConfigured
 EXIT_MISCONFIGURED = 78
 
 YES, NO = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
+ENV_LINE = re.compile(r"(?:export )?[A-Za-z_0-9]+=")
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 # Schemes whose address means nothing without a host.
 NEED_HOST = {"http", "https", "smtp", "smtps", "smtp+tls", "smtp+ssl"}
@@ -38,6 +40,28 @@ mistakes: list[str] = []
 
 class Misconfigured(ImproperlyConfigured):
     """Values that EcoHash does not start with; `str()` has a headline and one line for each."""
+
+
+def read_env_file(path: Path) -> None:
+    """Add the values of that file, where it exists, to the environment, which beats it.
+
+    Its text is taken as it is: no $NAME is replaced and no # behind a value begins a comment.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        mistakes.append(f".env cannot be read ({type(error).__name__}). It must be text in UTF-8.")
+        return
+    for number, line in enumerate(text.splitlines(), start=1):
+        # The library would print such a line, with the secret that may be in it.
+        if line.strip() and not line.startswith("#") and not ENV_LINE.match(line):
+            mistakes.append(
+                f".env, line {number}: write NAME=value, without spaces around the name, or begin it with #."
+            )
+    if not mistakes:
+        environ.Env.read_env(StringIO(text))
 
 
 def setting(name: str, default: str = "") -> str:

@@ -8,10 +8,15 @@ import socket
 from django.conf import settings
 
 from ecohash.configuration import development
+from ecohash.configuration.environment import HIGHEST_PORT
 
 # supervisord closes every handle from 5 up when it starts and from 3 up in each child, so a lock
 # held under this number lasts exactly as long as supervisord does.
 LOCK_FD = 3
+# Those below it need rights that nobody should run this with.
+LOWEST_FREE_PORT = 1_024
+PORTS_TRIED = 200
+DEFAULT_PORT = 8_000
 
 
 class CannotStart(Exception):
@@ -67,33 +72,54 @@ def keep_lock_through_exec(handle: int) -> None:
 
 
 def check_ports() -> None:
-    """Fail now rather than restart a server for ever.
+    """Fail now rather than restart a server for ever, or call another program's server ours.
 
     Raises:
-        CannotStart: something listens there.
+        CannotStart: a port is taken; each taken one is named, with the next that is free.
     """
-    check_port("PORT", settings.PORT, host="0.0.0.0" if settings.PRODUCTION else "127.0.0.1")  # noqa: S104 - as gunicorn
+    web = "0.0.0.0" if settings.PRODUCTION else "127.0.0.1"  # noqa: S104 - as gunicorn
+    wanted = [("PORT", "the web server", settings.PORT, web)]
     if settings.STRIPE_SANDBOX:
-        check_port("STRIPE_SANDBOX_PORT", settings.STRIPE_SANDBOX_PORT)
+        wanted.append(
+            ("STRIPE_SANDBOX_PORT", "the sandbox", settings.STRIPE_SANDBOX_PORT, "127.0.0.1")
+        )
+    reasons, instead = [], []
+    for name, purpose, port, host in wanted:
+        if reason := why_not(port, host=host):
+            reasons.append(f"Port {port} ({name}, for {purpose}) cannot be used: {reason}.")
+            instead.append(f"{name}={next_free(port, host=host)}")
+    if reasons:
+        advice = f"Stop what uses it, or choose another: {' '.join(instead)} make up"
+        raise CannotStart("\n".join([*reasons, advice]))
 
 
-def check_port(name: str, port: int, *, host: str = "127.0.0.1") -> None:
-    """The port that this setting names is free.
-
-    Raises:
-        CannotStart
-    """
+def why_not(port: int, *, host: str = "127.0.0.1") -> str:
+    """Why this port cannot be listened on; empty where it can."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except (OSError, OverflowError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "there is no such port"
-            message = (
-                f"Port {port} cannot be used ({reason}). Stop what uses it, or "
-                f"choose another: {name}={port + 1} make up"
-            )
-            raise CannotStart(message) from error
+        except OSError as error:
+            return error.strerror or type(error).__name__
+        except OverflowError:
+            return "there is no such port"
+    # Where a system shares ports between programs (macOS, SO_REUSEPORT), the attempt succeeds all the same.
+    with socket.socket() as caller:
+        caller.settimeout(1)
+        if caller.connect_ex(("127.0.0.1", port)) == 0:
+            return "another program answers there"
+    return ""
+
+
+def next_free(port: int, *, host: str) -> int:
+    """The next port that can be used, of those that need no rights; it leaves room for the sandbox's."""
+    first = max(port + 1, LOWEST_FREE_PORT)
+    for candidate in range(first, min(first + PORTS_TRIED, HIGHEST_PORT + 1)):
+        sandbox = candidate + 100
+        free = not why_not(candidate, host=host)
+        if free and (sandbox > HIGHEST_PORT or not why_not(sandbox)):
+            return candidate
+    return DEFAULT_PORT
 
 
 def raise_file_limit() -> None:

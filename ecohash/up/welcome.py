@@ -7,6 +7,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict
+from email.message import Message
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,7 +16,9 @@ from django.conf import settings
 
 from accounts.keys import keys
 from accounts.models import User
+from ecohash.configuration import instance
 from ecohash.signup import Account, create_account
+from ecohash.up import machine
 from images.catalog import DEFAULT_MODEL
 
 DEMO_EMAIL = "demo@ecohash.example"
@@ -23,39 +27,72 @@ PATIENCE_SECONDS = 60
 RULE = "-" * 88
 
 
+class AnotherProgram(Exception):
+    """Our port is answered, and not by this installation."""
+
+
+# A proxy of the environment (http_proxy) is not for this machine's own server.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
 def missing_parts() -> list[str]:
-    """Names of the parts that `/readyz` still misses; empty once it answers 200."""
+    """Names of the parts that `/readyz` still misses; empty once it answers 200.
+
+    Raises:
+        AnotherProgram: the answer is not this installation's.
+    """
     address = urlsplit(settings.BASE_URL)
     request = urllib.request.Request(
         f"http://127.0.0.1:{settings.PORT}/readyz",
         headers={"Host": address.netloc, "X-Forwarded-Proto": address.scheme},
     )
     try:
-        with urllib.request.urlopen(request, timeout=15) as answer:  # noqa: S310 - our own http address
-            return [] if answer.status == 200 else ["web"]  # noqa: PLR2004
+        with _opener.open(request, timeout=15) as answer:
+            refuse_another_program(answer.headers)
+            return []
     except urllib.error.HTTPError as error:
-        try:
-            checks = json.load(error)["checks"]
-        except (ValueError, KeyError, TypeError):
-            return ["web"]
-        return [name for name, well in checks.items() if not well]
-    except OSError:
+        with error:
+            refuse_another_program(error.headers)
+            return [name for name, well in json.load(error)["checks"].items() if not well]
+    except (OSError, HTTPException):
         return ["web"]
+
+
+def refuse_another_program(headers: Message) -> None:
+    """Let an answer pass that this installation gave.
+
+    Raises:
+        AnotherProgram
+    """
+    if headers.get(instance.HEADER) != instance.instance_id():
+        raise AnotherProgram
 
 
 def wait_until_ready() -> Iterator[str]:
     """Yield a line whenever the missing parts change; ends when none is missing."""
     started = time.monotonic()
-    said: list[str] = []
+    said = ""
     warned = False
-    while missing := missing_parts():
-        if missing != said:
-            said = missing
-            yield f"waiting for: {', '.join(missing)}"
+    while line := _what_is_missing():
+        if line != said:
+            said = line
+            yield line
         if not warned and time.monotonic() - started > PATIENCE_SECONDS:
             warned = True
             yield f"This takes longer than usual. The logs say why: {settings.VAR_DIR / 'log'}"
         time.sleep(POLL_SECONDS)
+
+
+def _what_is_missing() -> str:
+    """A line that says what is missing; empty where nothing is."""
+    try:
+        missing = missing_parts()
+    except AnotherProgram:
+        return (
+            f"Another program answers on port {settings.PORT}. Stop it, or press Ctrl-C and start "
+            f"with another port: PORT={machine.next_free(settings.PORT, host='127.0.0.1')} make up"
+        )
+    return f"waiting for: {', '.join(missing)}" if missing else ""
 
 
 def demo_account() -> Account | None:

@@ -17,6 +17,7 @@ from django.http import HttpRequest, JsonResponse
 
 from billing.gateway import client as gateway
 from ecohash.background import beat_schedule
+from ecohash.configuration import instance
 from images.pictures import storage
 from images.queue import signals
 
@@ -176,4 +177,8 @@ def readyz(_request: HttpRequest) -> JsonResponse:
     """200 when an image could be drawn now and the periodic tasks run; 503 with the parts that are missing."""
     checks = answers(*CHECKS)
     ready = all(checks.values())
-    return JsonResponse({"ready": ready, "checks": checks}, status=200 if ready else 503)
+    return JsonResponse(
+        {"ready": ready, "checks": checks},
+        status=200 if ready else 503,
+        headers={instance.HEADER: instance.instance_id()},
+    )

@@ -3,9 +3,11 @@
 import configparser
 import importlib.util
 import os
+import re
 import shlex
 import socket
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -219,14 +221,50 @@ def test_a_second_up_in_the_same_folder_is_refused(own_redis: Settings) -> None:
     os.close(machine.take_lock())
 
 
-def test_a_port_in_use_is_refused_with_another_to_try(own_redis: Settings) -> None:
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """A port on which another program listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        own_redis.PORT = taken.getsockname()[1]
-        with pytest.raises(machine.CannotStart, match=f"PORT={own_redis.PORT + 1} make up"):
-            machine.check_ports()
+        yield taken.getsockname()[1]
+
+
+def test_a_port_in_use_is_refused_with_another_to_try(own_redis: Settings, taken_port: int) -> None:
+    own_redis.PORT = taken_port
+    with pytest.raises(machine.CannotStart, match=rf"Port {taken_port} \(PORT") as refusal:
+        machine.check_ports()
+    offered = re.search(r"choose another: PORT=(\d+) make up$", str(refusal.value))
+    assert offered
+    own_redis.PORT = int(offered[1])
     machine.check_ports()
+
+
+def test_the_sandboxs_port_is_named_and_both_are_where_both_are_taken(
+    own_redis: Settings, taken_port: int
+) -> None:
+    own_redis.STRIPE_SANDBOX_PORT = taken_port
+    with pytest.raises(machine.CannotStart, match=r"choose another: STRIPE_SANDBOX_PORT=\d+ make"):
+        machine.check_ports()
+    own_redis.PORT = taken_port
+    with pytest.raises(machine.CannotStart, match=r"PORT=\d+ STRIPE_SANDBOX_PORT=\d+ make up"):
+        machine.check_ports()
+    own_redis.STRIPE_SANDBOX = False
+    with pytest.raises(machine.CannotStart, match=r"choose another: PORT=\d+ make up"):
+        machine.check_ports()
+
+
+def test_a_port_that_the_system_shares_between_programs_is_taken_too() -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert machine.why_not(taken.getsockname()[1])
+
+
+def test_the_next_free_port_skips_taken_ones_and_those_that_need_rights(taken_port: int) -> None:
+    assert machine.next_free(taken_port - 1, host="127.0.0.1") > taken_port
+    assert machine.next_free(80, host="127.0.0.1") >= 1_024
 
 
 def test_redis_is_found_on_path_else_in_the_wheel(
