@@ -8,7 +8,9 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 PYTHON := $(BIN)/python
 # -qq: errors only; pip's warnings about its own configuration are nobody's business here.
-PIP := $(PYTHON) -m pip install -qq --disable-pip-version-check --no-input
+# --only-binary: a package without a build for this machine is named, in place of pages of a compiler's errors.
+PIP := $(PYTHON) -m pip install -qq --disable-pip-version-check --no-input --only-binary :all:
+NOT_INSTALLED := { echo "The packages could not be installed; the reason stands above. EcoHash runs on Linux with glibc 2.28 or newer (x86-64, arm64) and on macOS 14 or newer with Apple silicon: see README.md." >&2; exit 1; }
 PACKAGES := accounts billing images inference ecohash tools
 # Three processes keep two cores busy while tests wait; each has its own Redis, database and VAR_DIR.
 PYTEST := $(PYTHON) -m pytest
@@ -136,10 +138,10 @@ clean: ## remove caches and what tests left (not .venv, not var)
 
 .venv/run.stamp: requirements.txt requirements-web.txt constraints.txt | .venv/bin/python
 	@echo "Installing packages into .venv (once, a few minutes) ..."
-	@$(PIP) -r requirements.txt
+	@$(PIP) -r requirements.txt || $(NOT_INSTALLED)
 	@touch $@
 
 .venv/dev.stamp: requirements-dev.txt .venv/run.stamp
 	@echo "Installing the development tools into .venv ..."
-	@$(PIP) -r requirements-dev.txt
+	@$(PIP) -r requirements-dev.txt || $(NOT_INSTALLED)
 	@touch $@

@@ -34,8 +34,8 @@ threads = settings.WAITING_LIMIT + settings.PAGE_THREADS
 IDLE_ROOM = max(settings.PAGE_THREADS, min(1_000, settings.OPEN_FILES - 256 - 2 * threads))
 worker_connections = threads + IDLE_ROOM
 backlog = 2_048
-# Longer than the idle time of the usual load balancers (60 s), so that they never reuse a dead one.
-keepalive = 75
+# A proxy must close an idle connection first, or it sends a request into one that is just being closed.
+keepalive = settings.KEEPALIVE_SECONDS
 
 # A thread that comes back from the database waits so long for each thread that computes (default 5 ms).
 # In a burst of 300 callers on two cores a worker got 80 pictures through in the time of 42.

@@ -367,6 +367,8 @@ PAGE_THREADS = 64
 WAITING_LIMIT = max(64, min(2_000, (OPEN_FILES - 256) // 2 - PAGE_THREADS))
 # Of one address in one web process, not counting those whose request is in flight. A browser opens six.
 CONNECTIONS_PER_ADDRESS = number("CONNECTIONS_PER_ADDRESS", 256, least=8)
+# Longer than proxies usually keep an idle connection (60 s); docs/proxies.md names others.
+KEEPALIVE_SECONDS = number("KEEPALIVE_SECONDS", 75, most=3_600)
 
 # --- logs: JSON, with the request id; never a key, a prompt or a signature -------------------------
 
