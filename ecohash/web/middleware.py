@@ -27,6 +27,7 @@ EXPOSED = (
     "x-ecohash-generation-id",
     "x-ecohash-engine",
     "x-ecohash-prompt-tokens",
+    "x-ecohash-ignored",
     "idempotent-replayed",
     "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests",

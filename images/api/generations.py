@@ -21,7 +21,8 @@ from accounts.http.refusals import InvalidRequest, Refusal
 from images.api import answers
 from images.api.base import ApiView, UnknownPath, caller_key
 from images.api.body import read_json_object
-from images.api.serializers import GenerationSerializer, ModelNotFound
+from images.api.ignored import ignored_header
+from images.api.serializers import READ_FIELDS, GenerationSerializer, ModelNotFound
 from images.catalog import MODELS, Model
 from images.jobs import admission, generation, idempotency
 from images.jobs.generation_request import DEADLINE_SECONDS, GenerationRequest
@@ -104,7 +105,7 @@ class ModelDetail(ApiView):
 
     def get(self, request: Request, model_id: str) -> HttpResponseBase:  # noqa: ARG002
         if model_id not in MODELS:
-            raise ModelNotFound
+            raise ModelNotFound(model_id)
         return JsonResponse(describe(MODELS[model_id]))
 
 
@@ -130,6 +131,7 @@ def read_request(request: Request) -> GenerationRequest:
         request_id=request_id.current(),
         call=idempotency.read_call(request.headers, body),
         deadline_seconds=read_deadline(request),
+        answer_headers=ignored_header(body, read=READ_FIELDS),
         **parameters,
     )
 

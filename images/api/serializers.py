@@ -10,11 +10,18 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 
 from accounts.http.refusals import InvalidRequest, Refusal
+from accounts.http.repeatable import repeatable
 from images.catalog import DEFAULT_SIZE, MODELS, PROMPT_LIMIT, SEED_LIMIT, SIZES
+from images.jobs import prompts
 
 NOT_BUILT_FORMATS = ("jpeg", "webp")
 # The fields that decide the answer; the others only must not ask for what is not offered.
 PARAMETERS = ("model", "prompt", "size", "seed", "response_format")
+# Fields of which each value is obeyed or refused. The others are named in the answer as ignored.
+READ_FIELDS = frozenset({*PARAMETERS, "n", "output_format", "stream"})
+
+
+OFFERED_MODELS = " or ".join(f"`{model}`" for model in MODELS)
 
 
 class ModelNotFound(Refusal):
@@ -22,12 +29,22 @@ class ModelNotFound(Refusal):
     code = "model_not_found"
     param = "model"
 
-    def __init__(self) -> None:
-        super().__init__(f"This model does not exist here. Use one of: {', '.join(MODELS)}.")
+    def __init__(self, asked: object = "") -> None:
+        name = repeatable(asked)
+        which, it = (f"The model `{name}`", f"`{name}`") if name else ("This model", "it")
+        super().__init__(
+            f"{which} does not exist here. Use {OFFERED_MODELS}, "
+            f"or give this key an alias for {it} on its page."
+        )
 
 
 class StrictField(serializers.Field[Any, Any, Any, Any]):
-    """A field that judges the JSON type; null means the default, where there is one."""
+    """A field that judges the JSON type; null means the default, where there is one.
+
+    `missing` says what to send where a required one is left out.
+    """
+
+    missing = ""
 
     def refuse(self, code: str, text: str) -> NoReturn:
         raise serializers.ValidationError(text, code=code)
@@ -35,7 +52,8 @@ class StrictField(serializers.Field[Any, Any, Any, Any]):
     def validate_empty_values(self, data: Any) -> tuple[bool, Any]:
         if data is None or data is empty:
             if self.default is empty:
-                self.refuse("missing_required_parameter", f"'{self.field_name}' is required.")
+                text = f"'{self.field_name}' is required. {self.missing}".rstrip()
+                self.refuse("missing_required_parameter", text)
             return True, self.default
         return False, data
 
@@ -59,8 +77,14 @@ class Text(StrictField):
         return data
 
 
+class ModelName(Text):
+    missing = f"Use {OFFERED_MODELS}."
+
+
 class Prompt(Text):
     """Text that can be drawn and stored: not empty, not too long, no NUL, no half characters."""
+
+    missing = "Say in words what the image shows."
 
     def to_internal_value(self, data: Any) -> str:
         prompt = super().to_internal_value(data)
@@ -71,19 +95,29 @@ class Prompt(Text):
             )
         if not prompt.strip():
             self.refuse("invalid_value", "'prompt' is empty. Say in words what the image shows.")
+        if prompts.is_empty(prompt):
+            self.refuse(
+                "invalid_value",
+                "'prompt' has only invisible characters. Say in words what the image shows.",
+            )
         if "\x00" in prompt or any("\ud800" <= character <= "\udfff" for character in prompt):
             self.refuse("invalid_value", "'prompt' holds characters that are not text.")
         return prompt
 
 
 class Whole(StrictField):
-    """A JSON whole number between two bounds; true and 1.0 are not."""
+    """A JSON whole number between two bounds; true is none.
+
+    JSON does not tell 1 from 1.0, and some languages write each number with a point (RFC 8259, 6).
+    """
 
     def __init__(self, *, least: int, most: int, above: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.least, self.most, self.above = least, most, above
 
     def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, float) and data.is_integer():
+            data = int(data)
         if not isinstance(data, int) or isinstance(data, bool):
             self.refuse("invalid_type", f"'{self.field_name}' must be a whole number.")
         if data < self.least:
@@ -116,6 +150,18 @@ class Stream(StrictField):
         return data
 
 
+class Background(StrictField):
+    """Images are opaque. A wish for a transparent one is refused; what else stands here is ignored."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, str) and data.strip().lower() == "transparent":
+            self.refuse(
+                "unsupported_parameter",
+                "'background' cannot be transparent: images are opaque. Leave it out.",
+            )
+        return data
+
+
 class Size(Text):
     """One of the sizes offered; `auto` means the default."""
 
@@ -126,7 +172,7 @@ class Size(Text):
 class GenerationSerializer(serializers.Serializer[Any]):
     """The body of POST /v1/images/generations. Fields that are not named here are ignored."""
 
-    model = Text()
+    model = ModelName()
     prompt = Prompt()
     size = Size(choices=tuple(SIZES), default=DEFAULT_SIZE)
     n = Whole(
@@ -136,6 +182,7 @@ class GenerationSerializer(serializers.Serializer[Any]):
     seed = Whole(least=0, most=SEED_LIMIT, default=None)
     output_format = OutputFormat(choices=("png",), default="png")
     stream = Stream(default=False)
+    background = Background(default=None)
 
     def parameters(self) -> dict[str, Any]:
         """The validated fields of a `GenerationRequest`.
@@ -150,6 +197,6 @@ class GenerationSerializer(serializers.Serializer[Any]):
                 detail = self.errors[name][0]
                 raise InvalidRequest(str(detail), code=detail.code, param=name)
             if name == "model" and self.initial_data["model"] not in MODELS:
-                raise ModelNotFound
+                raise ModelNotFound(self.initial_data["model"])
         data = self.validated_data
         return {name: data[name] for name in PARAMETERS}

@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.urls import reverse_lazy
 
 from images.catalog import DEFAULT_MODEL, DEFAULT_SIZE, MODELS, PROMPT_LIMIT, SEED_LIMIT, SIZES
+from images.jobs import prompts
 
 
 class PromptField(forms.CharField):
@@ -18,7 +19,7 @@ class PromptField(forms.CharField):
 
     def validate(self, value: Any) -> None:
         super().validate(value)
-        if not value.strip():
+        if prompts.is_empty(value):
             raise ValidationError(self.error_messages["required"], code="required")
 
 

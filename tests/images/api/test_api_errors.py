@@ -69,7 +69,7 @@ def test_401_comes_before_any_judgment_of_the_body(db: None, body: bytes) -> Non
         b"[" * 100_000,
         b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
         b'{"prompt": "\xff\xfe"}',
-        b"\xef\xbb\xbf{}",
+        b"\xef\xbb\xbf",
         '{"prompt": "ü"}'.encode("latin-1"),
         json.dumps(BODY).encode("utf-16"),
         b"{} {}",
@@ -136,6 +136,22 @@ def test_a_field_that_is_wrong(
 ) -> None:
     assert verdict(generate(alice, **fields)) == (status, BAD, code, param)
     assert not Generation.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["dall-e-3", "gpt-image-1", "black-forest-labs/FLUX.1-dev"])
+def test_an_unknown_model_is_named_with_the_ways_out(alice: Person, name: str) -> None:
+    answers = [generate(alice, model=name)]
+    if "/" not in name:
+        answers.append(call("GET", f"/v1/models/{name}", headers=alice.headers))
+    for response in answers:
+        assert verdict(response) == (404, BAD, "model_not_found", "model")
+        message = error_of(response)["message"]
+        assert f"The model `{name}` does not exist here. Use `flux-1-schnell`" in message
+        assert f"alias for `{name}`" in message
+
+
+def test_a_missing_model_is_told_with_those_that_there_are(alice: Person) -> None:
+    assert "`flux-1-schnell`" in error_of(generate(alice, model=...))["message"]
 
 
 @pytest.mark.parametrize("path", UNKNOWN_PATHS)
@@ -251,11 +267,14 @@ def test_no_error_repeats_a_key_or_the_prompt(alice: Person, unfunded: Person) -
         generate(unfunded, prompt="CANARY"),
         generate(alice, prompt="CANARY" * 300),
         generate(alice, prompt="CANARY", size="CANARY"),
-        generate(alice, model="CANARY"),
+        generate(alice, model="a CANARY on a roof"),
+        generate(alice, model="eco_CANARY"),
+        generate(alice, model=alice.secret),
         generate(alice, prompt="CANARY csam"),
         post(alice, b'{"prompt": "CANARY'),
         call("GET", "/v1/CANARY"),
-        call("GET", "/v1/models/CANARY", headers=alice.headers),
+        call("GET", "/v1/models/sk-CANARY", headers=alice.headers),
+        call("GET", f"/v1/models/x:{alice.secret}", headers=alice.headers),
         call("POST", GENERATIONS, BODY, headers={"Authorization": "Bearer eco_CANARY"}),
     ]
     for response in answers:

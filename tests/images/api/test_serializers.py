@@ -6,6 +6,7 @@ import pytest
 
 from accounts.http.refusals import InvalidRequest
 from images.api.serializers import GenerationSerializer, ModelNotFound
+from images.pages.forms import PlaygroundForm
 
 VALID = {"model": "flux-1-schnell", "prompt": "a red fox"}
 IGNORED = (
@@ -23,9 +24,9 @@ WRONG_TYPES: dict[str, tuple[Any, ...]] = {
     "model": (1, True, 1.5, [], {}, ["flux-1-schnell"]),
     "prompt": (1, False, 0.0, [], {}, ["a red fox"]),
     "size": (512, True, [], {}, [512, 512]),
-    "n": ("1", True, False, 1.0, 1.5, [], {}, [1]),
+    "n": ("1", True, False, 1.5, [], {}, [1]),
     "response_format": (1, True, [], {}, ["url"]),
-    "seed": ("1", True, False, 1.0, 1e3, [], {}),
+    "seed": ("1", True, False, 0.5, [], {}),
     "output_format": (1, True, [], {}, ["png"]),
     "stream": ("true", "false", 0, 1, 0.0, [], {}),
 }
@@ -78,6 +79,16 @@ def test_a_value_of_another_json_type_is_never_converted(field: str, value: Any)
 @pytest.mark.parametrize("value", [None, "x", 7, True, [], {"a": 1}])
 def test_what_other_clients_send_is_ignored(field: str, value: Any) -> None:
     assert asked(**{field: value}) == asked()
+
+
+@pytest.mark.parametrize("value", ["transparent", "Transparent", " transparent "])
+def test_a_transparent_background_is_refused_and_not_painted_over(value: str) -> None:
+    assert fault(background=value) == ("unsupported_parameter", "background")
+
+
+def test_a_whole_number_with_a_point_is_whole() -> None:
+    assert asked(n=1.0, seed=-0.0)["seed"] == 0
+    assert isinstance(asked(seed=7.0)["seed"], int)
 
 
 def test_another_model_is_not_found() -> None:
@@ -138,6 +149,41 @@ def test_a_prompt_reaches_the_engine_as_it_was_written() -> None:
 @pytest.mark.parametrize("prompt", ["", " ", "\n\t ", "\u2003\u00a0"])
 def test_a_prompt_of_white_space_is_empty(prompt: str) -> None:
     assert fault(prompt=prompt) == ("invalid_value", "prompt")
+
+
+INVISIBLE = {
+    "zero-width space": "\u200b",
+    "joiners and marks of direction": "\u200c\u200d\u200e\u202e\u2066",
+    "word joiner": "\u2060 \u2061",
+    "byte order mark": "\ufeff",
+    "variation selectors": "\ufe0f\U000e0100",
+    "soft hyphen": "\u00ad",
+    "blank of Braille": "\u2800\u2800",
+    "fillers of Hangul": "\u3164\u115f\u1160\uffa0",
+    "tags": "\U000e0068\U000e0069\U000e007f",
+    "reserved": "\u2065\ufff0\U000e0fff",
+    "controls": "\x01\x1b\x7f\x85",
+    "a mark without a letter": "\u0301",
+    "grapheme joiner": "\u034f",
+    "vowel separator": "\u180e",
+    "all spaces": "\u00a0\u1680\u2000\u2028\u2029\u202f\u205f\u3000",
+}
+
+
+@pytest.mark.parametrize("prompt", INVISIBLE.values(), ids=[*INVISIBLE])
+def test_a_prompt_of_invisible_characters_is_empty(prompt: str) -> None:
+    assert fault(prompt=prompt) == ("invalid_value", "prompt")
+    assert fault(prompt=f" {prompt * 3}\n") == ("invalid_value", "prompt")
+    assert not PlaygroundForm({"prompt": prompt, "size": "512x512"}).is_valid()
+    # Beside something to see they stay as they are.
+    assert asked(prompt=f"{prompt}fox{prompt}")["prompt"] == f"{prompt}fox{prompt}"
+
+
+@pytest.mark.parametrize(
+    "prompt", ["a", "?", "\u732b", "\U0001f98a", "\u2764\ufe0f", "\u06dd", "\ufffc", "\ue000"]
+)
+def test_one_visible_character_is_a_prompt(prompt: str) -> None:
+    assert asked(prompt=prompt)["prompt"] == prompt
 
 
 @pytest.mark.parametrize("prompt", ["a\x00b", "half \ud83d", "\udc00"])
