@@ -14,7 +14,8 @@ from rest_framework.exceptions import APIException, MethodNotAllowed
 
 from accounts.http.refusals import Refusal
 from images.api.base import UnknownPath
-from images.api.body import UNREADABLE, MalformedBody, RequestTooLarge
+from images.api.body import UNREADABLE
+from images.api.encodings import MalformedBody, RequestTooLarge
 
 logger = logging.getLogger(__name__)
 

@@ -9,23 +9,29 @@ from django.http import HttpRequest
 from django.http.request import UnreadablePostError
 
 from accounts.http.refusals import Refusal
+from accounts.http.repeatable import repeatable
+from images.api.encodings import (
+    MalformedBody,
+    RequestTooLarge,
+    decompress,
+    encoding_of,
+    text_of,
+)
+
+SEND_JSON = "Send the body as JSON, with the header 'Content-Type: application/json'."
 
 
 class UnsupportedContentType(Refusal):
     status = 400
     code = "unsupported_content_type"
-    text = "Send the body as JSON, with the header 'Content-Type: application/json'."
 
-
-class RequestTooLarge(Refusal):
-    status = 413
-    code = "request_too_large"
-    text = "The body is larger than 1 MiB. Send a shorter one."
-
-
-class MalformedBody(Refusal):
-    status = 400
-    text = "The body could not be read as JSON. Send one JSON object, encoded in UTF-8."
+    def __init__(self, content_type: str = "") -> None:
+        named = repeatable(content_type, most=60)
+        if not content_type:
+            came = "The header Content-Type is missing. "
+        else:
+            came = f"The Content-Type is '{named}'. " if named else ""
+        super().__init__(came + SEND_JSON)
 
 
 # Objects and arrays inside of one another. No field of ours has any; what reads JSON later recurses.
@@ -34,29 +40,42 @@ UNREADABLE = "The body ended before it was complete, or its chunks are malformed
 TOO_DEEP = f"The body is nested too deeply. Objects and arrays may be nested {DEEPEST} levels deep."
 
 
+class NotFinite(ValueError):
+    """What Python takes for a number, and JSON does not. The text is for the caller."""
+
+
 def read_json_object(request: HttpRequest) -> dict[str, Any]:
     """The body as a JSON object.
 
     Raises:
         UnsupportedContentType: anything but application/json; parameters such as charset are fine.
-        RequestTooLarge: more than `BODY_LIMIT_BYTES`.
+        UnsupportedContentEncoding: compressed in a way that is not read here.
+        RequestTooLarge: more than `BODY_LIMIT_BYTES`, before or after it is decompressed.
         MalformedBody: not JSON, not UTF-8, not an object, NaN or infinite, or nested deeper than
             `DEEPEST`; or it could not be read at all.
     """
     if request.content_type != "application/json":
-        raise UnsupportedContentType
-    raw = _read(request)
+        raise UnsupportedContentType(request.content_type or "")
+    encoding = encoding_of(request.headers.get("Content-Encoding", ""))
+    text = text_of(decompress(_read(request), encoding))
+    if not text.strip():
+        raise MalformedBody('The body is empty. Send one JSON object, such as {"model": "..."}.')
     try:
-        body = json.loads(raw.decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
-    # ValueError covers bad UTF-8, bad JSON and whole numbers of more than 4300 digits.
+        body = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except NotFinite as error:
+        raise MalformedBody(str(error)) from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise MalformedBody(f"The body is not valid JSON: the mistake is at {place}.") from None
     except ValueError:
-        raise MalformedBody from None
+        # Python refuses whole numbers of more than 4300 digits.
+        raise MalformedBody("A number in the body has too many digits.") from None
     except RecursionError:
         raise MalformedBody(TOO_DEEP) from None
     if not isinstance(body, dict):
         raise MalformedBody('The body must be one JSON object, such as {"model": "..."}.')
     # A text with few brackets cannot be deep; only others are walked through.
-    if raw.count(b"[") + raw.count(b"{") > DEEPEST and is_deeper(body, DEEPEST):
+    if text.count("[") + text.count("{") > DEEPEST and is_deeper(body, DEEPEST):
         raise MalformedBody(TOO_DEEP)
     return body
 
@@ -97,12 +116,12 @@ def _read(request: HttpRequest) -> bytes:
     return raw
 
 
-def _refuse(_name: str) -> NoReturn:
-    raise ValueError
+def _refuse(name: str) -> NoReturn:
+    raise NotFinite(f"{name} is no JSON. Send a number.")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError
+        raise NotFinite("A number in the body is too large.")
     return number
