@@ -8,6 +8,7 @@ transaction that reserves money. See docs/decisions/0027-judged-again-after-the-
 from accounts.http.addresses import Address, is_within
 from accounts.http.refusals import Refusal
 from accounts.keys.authentication import InvalidApiKey
+from accounts.keys.wrong_keys import ended_key_text
 from accounts.models import ApiKey, Membership, Organization, User
 
 GENERATE = "generate"
@@ -68,7 +69,7 @@ def key_now(*, key: ApiKey, scope: str, address: Address | None, lock: bool = Fa
         rows = rows.select_for_update(of=("self",), no_key=True)
     row = rows.first()
     if row is None:
-        raise InvalidApiKey
+        raise InvalidApiKey(ended_key_text(ApiKey.objects.filter(pk=key.pk).first()))
     check_permissions(key=row, scope=scope, address=address)
     return row
 

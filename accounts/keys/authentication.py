@@ -9,7 +9,7 @@ from rest_framework.request import Request
 
 from accounts.http.addresses import Address, caller_address, network_of
 from accounts.http.refusals import Refusal
-from accounts.keys import keys
+from accounts.keys import keys, wrong_keys
 from accounts.limits import buckets
 from accounts.limits.gcra import Bucket
 from accounts.models import ApiKey
@@ -20,22 +20,20 @@ FAILURES_ALONE = 60
 
 
 class MissingApiKey(Refusal):
+    """No bearer key came; the text says what came in its place."""
+
     status = 401
     headers = CHALLENGE
-    text = (
-        "You didn't provide an API key. Send it in the Authorization header, as "
-        "'Authorization: Bearer eco_...'. You can make one on the dashboard's Keys page."
-    )
+    text = f"You didn't provide an API key. {wrong_keys.HOW}"
 
 
 class InvalidApiKey(Refusal):
+    """The key does not work; the text says why, to who holds all of it."""
+
     status = 401
     code = "invalid_api_key"
     headers = CHALLENGE
-    text = (
-        "This API key is not valid: it may be mistyped, revoked or from another server. "
-        "Make a new one on the dashboard's Keys page."
-    )
+    text = f"This API key is not valid. {wrong_keys.NEW_KEY}"
 
 
 class TooManyFailures(Refusal):
@@ -77,10 +75,13 @@ class ApiKeyAuthentication(BaseAuthentication):
         scheme, _, secret = request.headers.get("Authorization", "").strip().partition(" ")
         secret = secret.strip()
         if scheme.lower() != "bearer" or not secret:
-            raise count_failure(request, MissingApiKey())
+            count_failure(request)
+            query = request.META.get("QUERY_STRING", "")
+            raise MissingApiKey(wrong_keys.missing_key_text(request.headers, query))
         key = keys.find(secret)
         if key is None:
-            raise count_failure(request, InvalidApiKey())
+            count_failure(request)
+            raise InvalidApiKey(wrong_keys.invalid_key_text(secret))
         keys.note_use(key)
         return ApiKeyUser(key), key
 
@@ -88,16 +89,18 @@ class ApiKeyAuthentication(BaseAuthentication):
         return CHALLENGE["WWW-Authenticate"]
 
 
-def count_failure(request: Request, refusal: Refusal) -> Refusal:
-    """The refusal, counted against the caller's address; TooManyFailures once that has no more of them.
+def count_failure(request: Request) -> None:
+    """Count one failed call against the caller's address.
 
     Only those who fail are counted, and only after the look-up: a key that works is accepted from
     any address.
+
+    Raises:
+        TooManyFailures: the address has no more of them.
     """
     outcome = buckets.take([(bucket_of_failures(caller_address(request.META)), 1)])
-    if outcome.refused is None:
-        return refusal
-    return TooManyFailures(buckets.retry_after(outcome.wait_seconds))
+    if outcome.refused is not None:
+        raise TooManyFailures(buckets.retry_after(outcome.wait_seconds))
 
 
 def bucket_of_failures(address: Address | None) -> Bucket:

@@ -1,5 +1,6 @@
 """Who gets into the API, and what those hear who do not."""
 
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 
@@ -47,9 +48,145 @@ def test_what_is_no_key_is_an_invalid_key(db: None, value: str) -> None:
     assert value not in response.content.decode()
 
 
-def test_the_key_of_another_server_is_invalid(alice: Person, settings) -> None:
+def reason(response: Any, expected: tuple[Any, ...] = INVALID) -> str:
+    """What the refusal says, in small letters, once it is the expected one."""
+    assert verdict(response) == expected
+    assert response["WWW-Authenticate"] == "Bearer"
+    message: str = error_of(response)["message"]
+    return message.lower()
+
+
+def test_the_key_of_another_server_is_unknown(alice: Person, settings) -> None:
     settings.KEY_PEPPERS = {1: "the pepper of another server, say a test one"}
-    assert verdict(with_header(f"Bearer {alice.secret}")) == INVALID
+    assert "unknown here" in reason(with_header(f"Bearer {alice.secret}"))
+
+
+ENDED = {
+    "revoked on 2026-11-30": {"revoked_at": datetime(2026, 11, 30, 23, 59, tzinfo=UTC)},
+    "suspended on 2026-11-30": {
+        "suspended_at": datetime(2026, 11, 30, tzinfo=UTC),
+        "suspended_because": "CANARY",
+    },
+    "expired on 2020-02-29": {"expires_at": datetime(2020, 2, 29, tzinfo=UTC)},
+}
+
+
+@pytest.mark.parametrize("expected", ENDED)
+def test_who_holds_a_key_that_ended_is_told_how(alice: Person, expected: str) -> None:
+    ApiKey.objects.filter(pk=alice.key.pk).update(**ENDED[expected])
+    response = with_header(f"Bearer {alice.secret}")
+    assert expected in reason(response)
+    assert "CANARY" not in response.content.decode()
+
+
+def test_a_key_that_was_revoked_and_has_expired_was_revoked(alice: Person) -> None:
+    ended = ENDED["revoked on 2026-11-30"] | ENDED["expired on 2020-02-29"]
+    ApiKey.objects.filter(pk=alice.key.pk).update(**ended)
+    assert "revoked on" in reason(with_header(f"Bearer {alice.secret}"))
+
+
+def mistyped(secret: str) -> str:
+    """With the last character replaced by another."""
+    return secret[:-1] + ("a" if secret[-1] != "a" else "b")
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("'{}'", "quotes"),
+        ('"{}"', "quotes"),
+        ("\u201c{}\u201d", "before or after"),
+        ("{}x", "before or after"),
+        ("Bearer {}", "twice"),
+        ("bearer: {}", "twice"),
+        ("{},", "before or after"),
+        ("{}\\n", "before or after"),
+        ("key={};", "before or after"),
+    ],
+)
+def test_what_stands_around_a_key_is_named(alice: Person, form: str, expected: str) -> None:
+    response = with_header("Bearer " + form.format(alice.secret).encode().decode("latin-1"))
+    assert expected in reason(response)
+    assert alice.secret not in response.content.decode()
+
+
+@pytest.mark.parametrize("dead", [False, True])
+def test_a_mistyped_key_is_told_so_whether_the_right_one_is_known_or_not(
+    alice: Person, *, dead: bool
+) -> None:
+    if dead:
+        keys.revoke(alice.key)
+    assert "last characters do not fit" in reason(with_header(f"Bearer {mistyped(alice.secret)}"))
+    assert "incomplete" in reason(with_header(f"Bearer {alice.secret[:-1]}"))
+    assert "too long" in reason(with_header(f"Bearer {mistyped(alice.secret)}x"))
+    assert "begins with 'eco_'" in reason(with_header(f"Bearer ECO_{alice.secret[4:]}"))
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ("$ECOHASH_API_KEY", "placeholder"),
+        ("${OPENAI_API_KEY}", "placeholder"),
+        ("%API_KEY%", "placeholder"),
+        ("{{ api_key }}", "placeholder"),
+        ("<your key>", "placeholder"),
+        ("YOUR_API_KEY", "placeholder"),
+        ("your-key-here", "placeholder"),
+        ("xxxxxxxx", "placeholder"),
+        ("dummy", "placeholder"),
+        ("undefined", "empty value"),
+        ("null", "empty value"),
+        ("None", "empty value"),
+        ("''", "empty value"),
+        ("[object Object]", "empty value"),
+        ("eco_...", "shortened"),
+        ("eco_Ab12***wxyz", "shortened"),
+        ("sk-1234567890", "another service"),
+        ("sk-proj-abcdef", "another service"),
+        ("r8_abcdef", "another service"),
+        ("hf_abcdef", "another service"),
+        ("eyJhbGciOi.e30.x", "another service"),
+        ("Bearer sk-1234", "twice"),
+        ("Bearer", "twice"),
+        ("hello", "no api key of this service"),
+    ],
+)
+def test_what_is_sent_in_place_of_a_key_is_named(db: None, sent: str, expected: str) -> None:
+    response = with_header(f"Bearer {sent}")
+    assert expected in reason(response)
+    assert "1234" not in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("Bearer", "nothing follows"),
+        ("Bearer: {}", "followed by one space"),
+        ("Bearer%20{}", "followed by one space"),
+        ("Bearer={}", "followed by one space"),
+        ("{}", "bearer is missing"),
+        ("Token {}", "bearer stands before it"),
+        ("Basic YTpi", "bearer stands before it"),
+    ],
+)
+def test_a_header_without_a_bearer_key_is_named(alice: Person, header: str, expected: str) -> None:
+    response = with_header(header.format(alice.secret))
+    assert expected in reason(response, MISSING)
+    assert alice.secret not in response.content.decode()
+
+
+@pytest.mark.parametrize("name", ["x-api-key", "api-key", "x-goog-api-key"])
+def test_a_key_in_another_header_is_told_which_one_is_read(alice: Person, name: str) -> None:
+    response = call("GET", MODELS, headers={name: alice.secret})
+    assert f"the header {name} is not read" in reason(response, MISSING)
+    assert alice.secret not in response.content.decode()
+
+
+@pytest.mark.parametrize("query", ["api_key={}", "a=1&key={}", "access_token={}", "API-Key={}"])
+def test_a_key_in_the_address_is_told_that_it_is_not_read_there(alice: Person, query: str) -> None:
+    response = call("GET", f"{MODELS}?{query.format(alice.secret)}")
+    assert "a key in the address" in reason(response, MISSING)
+    assert alice.secret not in response.content.decode()
 
 
 def test_a_revoked_key_is_refused_from_the_next_request_on(alice: Person) -> None:
