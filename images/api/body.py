@@ -94,7 +94,12 @@ def is_deeper(value: Any, levels: int) -> bool:
 
 
 def _read(request: HttpRequest) -> bytes:
-    """The raw body. Some HTTP stacks send it chunked, without a length, which Django reads as empty."""
+    """The raw body, with a length or without one.
+
+    Raises:
+        RequestTooLarge: more than `BODY_LIMIT_BYTES`; by its length, before anything is read.
+        MalformedBody: it broke off, its chunks are malformed, or its length is no number.
+    """
     limit = settings.BODY_LIMIT_BYTES
     length = request.META.get("CONTENT_LENGTH") or ""
     if length and not (length.isascii() and length.isdigit()):
@@ -103,12 +108,7 @@ def _read(request: HttpRequest) -> bytes:
     if len(length) > 2 * len(str(limit)) or int(length or 0) > limit:
         raise RequestTooLarge
     try:
-        if length:
-            return request.read(int(length))
-        # The server marks a stream that ends by itself; without the mark a read could hang.
-        if not request.META.get("wsgi.input_terminated"):
-            return b""
-        raw: bytes = request.META["wsgi.input"].read(limit + 1)
+        raw: bytes = request.read(limit + 1)
     except (OSError, UnreadablePostError):
         raise MalformedBody(UNREADABLE) from None
     if len(raw) > limit:
