@@ -3,12 +3,10 @@
 import base64
 import json
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 from django.http import HttpResponse, JsonResponse
 
-from images.jobs import idempotency
 from images.jobs.refusals import refusal_of
 from images.models import Generation
 from images.pictures import links, storage
@@ -17,40 +15,43 @@ from images.queue.disconnects import ClientConnection
 
 JSON = "application/json"
 REPLAYED = "idempotent-replayed"
-OnEnd = Callable[[bool], None]
+OnLost = Callable[[], None]
 
 
 class WatchedAnswer(HttpResponse):
-    """An answer that knows whether all of it went out: `on_end(whole)` is called once, at its close.
+    """An answer that sees when it is lost: `on_lost()` is then called once, at its close.
 
-    A server asks for more only when it has written what it was given, so the end of the iteration is
-    the end of the writing. A connection that was closed before the first byte took nothing.
+    A server asks for more only when it has written what it was given. So an iteration that does not end
+    was lost for certain, and so was one that began when the client had gone. One that ended proves
+    nothing: the next hop took the bytes, a socket's buffer or a proxy, and the client may never get them.
     """
 
     def __init__(
-        self, content: bytes, *, client: ClientConnection, on_end: OnEnd, **kwargs: Any
+        self, content: bytes, *, client: ClientConnection, on_lost: OnLost, **kwargs: Any
     ) -> None:
         super().__init__(content, **kwargs)
         self._client = client
-        self._on_end: OnEnd | None = on_end
-        self._whole = False
+        self._on_lost: OnLost | None = on_lost
 
     def __iter__(self) -> Iterator[bytes]:
-        listening = not self._client.has_left
+        listening = not self._client.sends_no_more
         yield from super().__iter__()
-        self._whole = listening
+        if listening:
+            self._on_lost = None
 
     def close(self) -> None:
-        on_end, self._on_end = self._on_end, None
-        if on_end:
-            on_end(self._whole)
+        on_lost, self._on_lost = self._on_lost, None
+        if on_lost:
+            on_lost()
         super().close()
 
 
-def picture_answer(job: Generation, *, client: ClientConnection, shared: bool) -> HttpResponse:
+def picture_answer(
+    job: Generation, *, client: ClientConnection, shared: bool, on_lost: OnLost
+) -> HttpResponse:
     """The answer to a generation that succeeded, in the form that was asked for.
 
-    `shared`: the job was another call's. Same bytes; a header says so.
+    `shared`: the job was another call's. Same bytes; a header says so. `on_lost`: see `WatchedAnswer`.
 
     The base64 is spliced in as bytes: putting megabytes through the JSON encoder costs 90 times more.
     """
@@ -70,7 +71,7 @@ def picture_answer(job: Generation, *, client: ClientConnection, shared: bool) -
     return WatchedAnswer(
         b"".join(parts),
         client=client,
-        on_end=partial(idempotency.note_answer, job, shared=shared),
+        on_lost=on_lost,
         content_type=JSON,
         headers=({REPLAYED: "true"} if shared else {})
         | {

@@ -1,5 +1,6 @@
 """The API: `/v1` for callers with a key, `/i` for hosted links."""
 
+from functools import partial
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
@@ -17,7 +18,7 @@ from rest_framework.request import Request
 from accounts.callers import GENERATE
 from accounts.http import request_id
 from accounts.http.addresses import caller_address
-from accounts.http.refusals import InvalidRequest, Refusal
+from accounts.http.refusals import InvalidRequest
 from images.api import answers
 from images.api.base import ApiView, UnknownPath, caller_key
 from images.api.body import read_json_object
@@ -26,7 +27,7 @@ from images.api.serializers import READ_FIELDS, GenerationSerializer, ModelNotFo
 from images.catalog import MODELS, Model
 from images.jobs import admission, generation, idempotency
 from images.jobs.generation_request import DEADLINE_SECONDS, GenerationRequest
-from images.jobs.refusals import StillRunning, refusal_of
+from images.jobs.refusals import CallerLeft, StillRunning, refusal_of
 from images.models import Generation
 from images.pictures import links, storage
 from images.queue import waiting
@@ -51,22 +52,25 @@ class ImageGenerations(ApiView):
             # A call that repeats an earlier one is answered by that one's job.
             admitted = admission.share_earlier(generation_request)
             if admitted is None:
+                # Its retry may be here already: this one must not be charged beside it.
+                if client.sends_no_more:
+                    raise CallerLeft
                 # Any other gets a job of its own, where the rate limits and the money suffice.
                 admitted = admission.admit(generation_request)
             self.rate_limit_status = admitted.rate_limit_status
-            try:
-                # Its own job has the call's deadline; another's may have more time.
-                seconds = generation_request.deadline_seconds if admitted.shared else None
-                job = generation.wait_until_finished(admitted.job, client=client, seconds=seconds)
-                if not job.is_finished:
-                    raise StillRunning(job)
-            except Refusal:
-                if admitted.shared:
-                    idempotency.release_join(admitted.job)
-                raise
+            # As it was taken, not as it is by then: see `note_lost_answer`.
+            on_lost = partial(idempotency.note_lost_answer, admitted.job)
+            # Its own job has the call's deadline; another's may have more time.
+            seconds = generation_request.deadline_seconds if admitted.shared else None
+            job = generation.wait_until_finished(
+                admitted.job, client=client, seconds=seconds, on_leave=on_lost
+            )
+            if not job.is_finished:
+                on_lost()
+                raise StillRunning(job)
         if refusal := refusal_of(job):
             raise refusal
-        answer = answers.picture_answer(job, client=client, shared=admitted.shared)
+        answer = answers.picture_answer(job, client=client, shared=admitted.shared, on_lost=on_lost)
         for name, value in generation_request.answer_headers.items():
             answer[name] = value
         return answer

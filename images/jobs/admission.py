@@ -39,7 +39,7 @@ def share_earlier(request: GenerationRequest) -> Admitted | None:
         InvalidApiKey, InsufficientPermissions: the key was stopped while the body arrived.
     """
     api_key, call = request.api_key, request.call
-    if call is None or not (call.key or call.is_retry):
+    if call is None or not (call.key or call.retry_count):
         return None
     if api_key:
         # A key that was stopped meanwhile is not told of an earlier call.
@@ -50,7 +50,7 @@ def share_earlier(request: GenerationRequest) -> Admitted | None:
     try:
         status = LimitSubject(request.organization, api_key).take(requests=1)
     except rate_limits.RateLimitExceeded:
-        idempotency.release_join(job)
+        idempotency.note_lost_answer(job)
         raise
     return Admitted(job, shared=True, rate_limit_status=status)
 

@@ -14,6 +14,7 @@ who leave end what is queued; what is being drawn is finished and charged.
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -108,6 +109,8 @@ def _new_job(request: GenerationRequest) -> Generation:
         response_format=request.response_format,
         idempotency_key=call.key if call else None,
         body_digest=call.body_digest if call else "",
+        # Another call's earlier retry must not take it; see `idempotency`.
+        retry_joined=call.retry_count if call else 0,
         created_at=now,
         deadline_at=now + timedelta(seconds=request.deadline_seconds),
     )
@@ -145,7 +148,11 @@ def refuse_unreachable_deadline(
 
 
 def wait_until_finished(
-    job: Generation, *, client: ClientConnection | None = None, seconds: float | None = None
+    job: Generation,
+    *,
+    client: ClientConnection | None = None,
+    seconds: float | None = None,
+    on_leave: Callable[[], None] | None = None,
 ) -> Generation:
     """Wait until the job has ended, at most until its deadline; returns the row as it then is.
 
@@ -153,9 +160,13 @@ def wait_until_finished(
     and its money released. One that is being drawn goes on, will be charged, and the row returned is
     unfinished. A call that shares another's job waits for `seconds` of its own; the same holds for that row.
 
+    When the caller closes the connection, a queued job that nobody else waits for is canceled, free of
+    charge. Any other will be charged: `on_leave` is called once, and the wait goes on, for who closed only
+    the sending side still reads.
+
     Raises:
-        CallerLeft: the caller hung up. A queued job that nobody else waits for is canceled, free of
-            charge; one that is being drawn is finished, charged, and can be fetched by its id.
+        CallerLeft: the job was canceled, or the connection was reset and nobody can read the answer. A job
+            that goes on can be fetched by its id.
     """
     job_ends = time.monotonic() + (job.deadline_at - timezone.now()).total_seconds()
     until = job_ends if seconds is None else time.monotonic() + seconds
@@ -163,12 +174,12 @@ def wait_until_finished(
     with waiting.watch(job.id) as woken, client.watched(woken.set):
         # The waiter is registered by now, so an end after the first look will wake it.
         while not (now := _read_if_possible(job)).is_finished:
-            if client.has_left:
-                cancel_abandoned(job)
-                raise CallerLeft
-            clock = time.monotonic()
             is_queued = now.status == Generation.Status.QUEUED
-            if is_queued and clock >= job_ends and _expire_if_possible(job):
+            if client.sends_no_more:
+                _end_abandoned(job, client, is_queued=is_queued, on_leave=on_leave)
+                on_leave = None
+            clock = time.monotonic()
+            if is_queued and clock >= job_ends and _end_if_possible(job, expire):
                 continue
             if clock >= until:
                 break
@@ -176,6 +187,27 @@ def wait_until_finished(
             woken.clear()
     # A worker may have taken it up, or finished it, in that very moment.
     return now if now.is_finished else _read_if_possible(job)
+
+
+def _end_abandoned(
+    job: Generation,
+    client: ClientConnection,
+    *,
+    is_queued: bool,
+    on_leave: Callable[[], None] | None,
+) -> None:
+    """What follows when the caller closes the connection; returns where an answer may still be read.
+
+    Raises:
+        CallerLeft: see `wait_until_finished`.
+    """
+    if is_queued and _end_if_possible(job, cancel_abandoned):
+        raise CallerLeft
+    if on_leave:
+        on_leave()
+    _close_connection()
+    if client.is_gone:
+        raise CallerLeft("The connection was reset before the image was ready.")
 
 
 def _read(job: Generation) -> Generation:
@@ -211,12 +243,12 @@ def expire(job: Generation) -> bool:
     return give_up(job, Generation.Status.EXPIRED, "deadline_passed", only=queued)
 
 
-def _expire_if_possible(job: Generation) -> bool:
-    """`expire`; False also while the database is away, for then the job may be drawn and charged later."""
+def _end_if_possible(job: Generation, end: Callable[[Generation], bool]) -> bool:
+    """`end(job)`; False also while the database is away, for then the job may be drawn and charged later."""
     try:
-        return expire(job)
+        return end(job)
     except (DatabaseError, InterfaceError) as error:
-        logger.warning("deadline not noted", extra={"error": type(error).__name__})
+        logger.warning("end not noted", extra={"error": type(error).__name__})
         connection.close()
         return False
 

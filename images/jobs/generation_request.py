@@ -20,7 +20,8 @@ class IdempotentCall:
 
     body_digest: str
     key: str | None
-    is_retry: bool
+    # Which automatic retry of a client this is; 0 for a first try.
+    retry_count: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

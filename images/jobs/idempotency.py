@@ -2,7 +2,13 @@
 
 With an Idempotency-Key the job itself is the record: the key stands on its row, unique in the
 organization, written in the transaction that admits it. A job that failed or expired gives the key
-free. Without one, a client's automatic retry joins the job whose answer was lost.
+free.
+
+Without one, the count of a client's automatic retry says that the answer before it did not arrive,
+whatever this server has seen of it. The retry takes a job of the same API key and body from the call
+that had it: `retry_joined` is the count of the call that has the job, 0 for a first try. That more jobs
+are charged than calls were made is impossible while jobs are offered, for a retry never passes over a
+job that only it could still take: see docs/decisions/0034-a-lost-answer.md.
 """
 
 import hashlib
@@ -14,6 +20,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
+from django.db.models import Case, Q, When
 from django.utils import timezone
 
 from accounts.http.refusals import InvalidRequest
@@ -28,7 +35,12 @@ KEY_HEADER = "Idempotency-Key"
 KEY_LENGTH = 255
 # The SDKs of OpenAI, and others made by the same generator, count their automatic retries here.
 RETRY_HEADER = "x-stainless-retry-count"
-RETRY_WINDOW = timedelta(minutes=10)
+# Above every count that a client comes to, and as much as the column holds.
+HIGHEST_RETRY_COUNT = 32_767
+# How long a job is offered whose answer nobody has had, since it was made,
+UNANSWERED_WINDOW = timedelta(minutes=10)
+# and one whose answer the next hop has taken, since it ended or was last taken.
+ANSWERED_WINDOW = timedelta(minutes=2)
 LIFETIME = timedelta(seconds=settings.IMAGE_LIFETIME_SECONDS)
 
 
@@ -45,12 +57,20 @@ def read_call(headers: Mapping[str, str], body: dict[str, Any]) -> IdempotentCal
             code="invalid_value",
             param=KEY_HEADER,
         )
-    count = headers.get(RETRY_HEADER, "")
     return IdempotentCall(
         body_digest=digest(body),
         key=None if key is None else hashlib.sha256(key.encode()).hexdigest(),
-        is_retry=count.isascii() and count.isdigit() and count.strip("0") != "",
+        retry_count=read_retry_count(headers.get(RETRY_HEADER, "")),
     )
+
+
+def read_retry_count(text: str) -> int:
+    """Which automatic retry this is; 0 for anything but a whole number, at most `HIGHEST_RETRY_COUNT`."""
+    if not (text.isascii() and text.isdigit()):
+        return 0
+    # Python refuses to read numbers of thousands of digits.
+    digits = text.lstrip("0")[: len(str(HIGHEST_RETRY_COUNT)) + 1]
+    return min(int(digits or 0), HIGHEST_RETRY_COUNT)
 
 
 def digest(body: dict[str, Any]) -> str:
@@ -61,15 +81,15 @@ def digest(body: dict[str, Any]) -> str:
 def find_or_join(request: GenerationRequest) -> Generation | None:
     """The job that answers this call too, running or finished; None when it needs one of its own.
 
-    A retry that joins a job keeps other retries from it until `release_join`. A key that has lapsed is
-    given free.
+    A retry that takes a job keeps those from it that are no later retries, until its own answer is lost
+    too. A key that has lapsed is given free.
 
     Raises:
         IdempotencyKeyReused: the key names a job with another body.
     """
     call = request.call
-    if call and call.key is None and call.is_retry and request.api_key:
-        return _join(request.api_key, call.body_digest)
+    if call and call.key is None and call.retry_count and request.api_key:
+        return _take(request.api_key, call)
     named = _job_with_key(request)
     if named and has_lapsed(named):
         unchanged = Generation.objects.filter(pk=named.pk, idempotency_key=named.idempotency_key)
@@ -114,43 +134,55 @@ def has_lapsed(job: Generation) -> bool:
     return job.ended_at is not None and job.ended_at + LIFETIME < timezone.now()
 
 
-def joinable(api_key: ApiKey, body_digest: str) -> GenerationQuerySet:
-    """Jobs of the same key and body whose answer nobody has, the newest first."""
+def offered(api_key: ApiKey, call: IdempotentCall) -> GenerationQuerySet:
+    """The jobs that this retry may take, the one that it should take first.
+
+    The highest `retry_joined` is first, so that whoever had this job can take the one that this call had.
+    Among equals, a job whose answer was seen to break off is before one that is still waited for, that one
+    before an answered one, and a newer one before an older one.
+    """
+    now = timezone.now()
+    lost = Q(answer_lost_at__isnull=False)
+    recent = Q(ended_at__gt=now - ANSWERED_WINDOW) | Q(joined_at__gt=now - ANSWERED_WINDOW)
+    # A job that ended without a picture cost nothing, and its caller still wants an image.
+    succeeded = Q(status=Generation.Status.SUCCEEDED)
+    unfinished = Q(status__in=Generation.UNFINISHED)
+    # With the same count only when its answer was lost: a proxy may have sent that retry once more.
+    free = Q(retry_joined__lt=call.retry_count) | lost & Q(retry_joined=call.retry_count)
+    belief = Case(When(lost, then=0), When(unfinished, then=1), default=2)
     return Generation.objects.filter(
+        unfinished | succeeded & (lost | recent),
+        free,
         api_key=api_key,
-        body_digest=body_digest,
-        created_at__gt=timezone.now() - RETRY_WINDOW,
+        body_digest=call.body_digest,
+        created_at__gt=now - UNANSWERED_WINDOW,
         idempotency_key=None,
-        joined_at=None,
-        answered_at=None,
-        # A job that ended without a picture cost nothing, and its caller still wants an image.
-        status__in=[*Generation.UNFINISHED, Generation.Status.SUCCEEDED],
-    ).order_by("-created_at")
+    ).order_by("-retry_joined", belief, "-created_at")
 
 
-def _join(api_key: ApiKey, body_digest: str) -> Generation | None:
-    """Take the newest joinable job, with a compare-and-set: two retries never share one."""
-    open_jobs = joinable(api_key, body_digest)
-    while job := open_jobs.select_related("hold", "image").first():
-        if open_jobs.filter(pk=job.pk).update(joined_at=timezone.now()):
+def _take(api_key: ApiKey, call: IdempotentCall) -> Generation | None:
+    """Take the first job that is offered, with a compare-and-set: two retries never take one at once."""
+    jobs = offered(api_key, call)
+    while job := jobs.select_related("hold", "image").first():
+        unchanged = jobs.filter(pk=job.pk, joined_at=job.joined_at)
+        now, count = timezone.now(), call.retry_count
+        if unchanged.update(joined_at=now, retry_joined=count, answer_lost_at=None):
+            job.joined_at, job.retry_joined, job.answer_lost_at = now, count, None
             return job
     return None
 
 
-def note_answer(job: Generation, whole: bool, *, shared: bool) -> None:  # noqa: FBT001 - a callback
-    """The answer was written, in whole or not. A retry after the whole one means a new image."""
-    if job.idempotency_key is not None:
+def note_lost_answer(job: Generation) -> None:
+    """The call that has this job goes without its answer: another retry may take the job at once.
+
+    `job` is the row as this call has made or taken it. Where another call has taken it since, nothing is
+    noted: that one's answer is not lost.
+    """
+    if job.idempotency_key is not None or job.api_key_id is None:
         return
     try:
-        if whole:
-            Generation.objects.filter(pk=job.pk).update(answered_at=timezone.now())
-        elif shared:
-            release_join(job)
+        unchanged = Generation.objects.filter(pk=job.pk, joined_at=job.joined_at)
+        unchanged.update(answer_lost_at=timezone.now())
     except (DatabaseError, InterfaceError) as error:
-        # At worst a retry gets this picture once more, free of charge.
-        logger.warning("answer not noted", extra={"error": type(error).__name__})
-
-
-def release_join(job: Generation) -> None:
-    """A retry that had joined the job went away without its answer: the next one may join again."""
-    Generation.objects.filter(pk=job.pk, answered_at=None).update(joined_at=None)
+        # A retry finds the job all the same, only not first and not for as long.
+        logger.warning("lost answer not noted", extra={"error": type(error).__name__})

@@ -74,10 +74,13 @@ class GenerationNotFound(Refusal):
 
 
 class CallerLeft(Refusal):
-    """Nobody is there to read this; it is what the log says. The status is nginx's for the same."""
+    """Read by nobody, or by a client that closed its sending side alone. The status is nginx's for the same."""
 
     status = 499
-    text = "The connection was closed before the image was ready."
+    text = (
+        "The connection was closed before the generation began. Nothing was charged. Keep your side of the "
+        "connection open until the answer has arrived."
+    )
 
 
 class AlreadyAdmitted(Refusal):

@@ -186,7 +186,7 @@ def test_a_key_that_stopped_since_it_was_looked_at_is_refused_without_a_trace(
     changes, refusal = STOPPED[how]
     before = left(alice)
     ApiKey.objects.filter(pk=alice.key.pk).update(**changes)
-    call_ = IdempotentCall("digest", key, is_retry=False)
+    call_ = IdempotentCall("digest", key)
     with pytest.raises(refusal):
         ask(alice, call=call_, address=ip_address("198.51.100.7"))
     assert left(alice) == before
@@ -200,7 +200,7 @@ def test_a_key_that_stopped_is_not_given_an_earlier_calls_image(
     alice: Person, how: str, *, is_retry: bool
 ) -> None:
     changes, refusal = STOPPED[how]
-    call_ = IdempotentCall("digest", None if is_retry else "k", is_retry=is_retry)
+    call_ = IdempotentCall("digest", None if is_retry else "k", retry_count=int(is_retry))
     earlier = ask(alice, call=call_).job
     ApiKey.objects.filter(pk=alice.key.pk).update(**changes)
     with pytest.raises(refusal):
@@ -208,7 +208,7 @@ def test_a_key_that_stopped_is_not_given_an_earlier_calls_image(
     assert make.now(earlier).joined_at is None
     # Nor is it told that the name was used for something else.
     with pytest.raises(refusal):
-        ask(alice, call=IdempotentCall("another", call_.key, is_retry=is_retry))
+        ask(alice, call=IdempotentCall("another", call_.key, retry_count=int(is_retry)))
 
 
 def test_a_key_works_from_its_networks(alice: Person) -> None:

@@ -9,7 +9,6 @@ from django.utils import timezone
 
 from accounts.http.refusals import InvalidRequest
 from accounts.limits import rate_limits
-from accounts.limits.rate_limits import RateLimitExceeded
 from images.jobs import generation, idempotency, leases
 from images.jobs.admission import Admitted
 from images.jobs.generation_request import IdempotentCall
@@ -23,7 +22,6 @@ from tests.images.make import PRICE, books, state
 from tests.working import working
 
 SAME = {"Idempotency-Key": "order 17"}
-RETRY = {"x-stainless-retry-count": "1"}
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +30,7 @@ def _slow_refill(settings: Any) -> None:
     settings.REQUESTS_PER_MINUTE = settings.IMAGES_PER_MINUTE = 60
 
 
-def ask(person: Person, *, key: str | None = None, is_retry: bool = False, **body: Any) -> Admitted:
+def ask(person: Person, *, key: str | None = None, **body: Any) -> Admitted:
     """The call as the API hands it on."""
     asked: dict[str, Any] = {
         "model": "flux-1-schnell",
@@ -43,7 +41,7 @@ def ask(person: Person, *, key: str | None = None, is_retry: bool = False, **bod
     return make.requested(
         organization=person.organization,
         api_key=person.key,
-        call=IdempotentCall(idempotency.digest(asked), key, is_retry),
+        call=IdempotentCall(idempotency.digest(asked), key),
         request_id="req_test",
         **asked,
     )
@@ -67,13 +65,6 @@ def test_a_key_that_cannot_be_kept_is_refused_by_name(key: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         idempotency.read_call({"Idempotency-Key": key}, {})
     assert refused.value.param == "Idempotency-Key"
-
-
-@pytest.mark.parametrize(
-    ("count", "is_retry"), [("0", False), ("", False), ("x", False), ("1", True), ("10", True)]
-)
-def test_a_retry_is_known_by_its_count(count: str, *, is_retry: bool) -> None:
-    assert idempotency.read_call({"x-stainless-retry-count": count}, {}).is_retry is is_retry
 
 
 def test_the_same_key_finds_the_running_job(alice: Person) -> None:
@@ -187,61 +178,6 @@ def test_the_last_of_the_money_is_shared_too(alice: Person) -> None:
     assert len({answer.job.pk for answer in answers}) == 1
 
 
-def test_a_retry_joins_the_job_whose_answer_was_lost(alice: Person) -> None:
-    first = ask(alice)
-    assert ask(alice, is_retry=True).job == first.job
-    assert books(alice) == (PRICE, 0)
-
-
-def test_a_first_try_never_joins(alice: Person) -> None:
-    assert ask(alice).job != ask(alice).job
-
-
-def test_two_retries_never_join_the_same_job(alice: Person) -> None:
-    older, newer = ask(alice).job, ask(alice).job
-    joined = [ask(alice, is_retry=True).job for _ in range(3)]
-    assert joined[:2] == [newer, older]
-    assert joined[2] not in {older, newer}
-
-
-def test_a_retry_whose_answer_was_lost_too_may_join_again(alice: Person) -> None:
-    first = ask(alice)
-    joined = ask(alice, is_retry=True)
-    idempotency.note_answer(joined.job, whole=False, shared=True)
-    assert ask(alice, is_retry=True).job == first.job
-
-
-def test_an_answer_that_went_out_in_full_is_not_joined(alice: Person) -> None:
-    first = ask(alice)
-    idempotency.note_answer(first.job, whole=True, shared=False)
-    assert ask(alice, is_retry=True).job != first.job
-
-
-@pytest.mark.parametrize("ended", ["canceled", "failed", "expired"])
-def test_a_job_without_a_picture_is_not_joined(alice: Person, ended: str) -> None:
-    first = ask(alice)
-    generation.give_up(first.job, Generation.Status(ended), "test")
-    assert ask(alice, is_retry=True).job != first.job
-
-
-def test_a_retry_joins_only_its_own_key_body_and_time(alice: Person, bob: Person) -> None:
-    first = ask(alice).job
-    assert ask(bob, is_retry=True).job != first
-    assert ask(alice, is_retry=True, prompt="a blue fox").job != first
-    Generation.objects.filter(pk=first.pk).update(created_at=timezone.now() - timedelta(minutes=11))
-    assert ask(alice, is_retry=True).job != first
-
-
-def test_a_retry_that_is_refused_lets_the_job_go(alice: Person) -> None:
-    first = ask(alice)
-    alice.key.requests_per_minute = 1
-    alice.key.save()
-    ask(alice, prompt="takes the token")
-    with pytest.raises(RateLimitExceeded):
-        ask(alice, is_retry=True)
-    assert make.now(first.job).joined_at is None
-
-
 @pytest.mark.django_db(transaction=True)
 def test_a_replay_is_the_same_answer_to_the_byte(alice: Person) -> None:
     with working():
@@ -293,14 +229,3 @@ def test_a_reused_key_is_400_and_never_409(alice: Person) -> None:
     response = call("POST", GENERATIONS, BODY, headers=alice.headers | SAME)
     assert response.status_code == 400
     assert response.json()["error"]["code"] == "idempotency_key_reused"
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_retry_of_the_sdk_gets_the_picture_that_was_lost(alice: Person) -> None:
-    with working():
-        # The test client reads the answer without writing it anywhere: it is lost.
-        lost = call("POST", GENERATIONS, BODY, headers=alice.headers)
-        found = call("POST", GENERATIONS, BODY, headers=alice.headers | RETRY)
-    assert found["x-ecohash-generation-id"] == lost["x-ecohash-generation-id"]
-    assert found["idempotent-replayed"] == "true"
-    assert books(alice) == (0, PRICE)

@@ -113,17 +113,17 @@ class Callers(Clocks, OwnerChanges):
     @rule(
         target=jobs,
         job=jobs,
-        is_retry=st.sampled_from([True, True, False]),
+        retry_count=st.sampled_from([1, 1, 2, 0]),
         times=st.integers(1, 2),
         cut=cuts,
     )
-    def ask_again(self, job: str, is_retry: bool, times: int, cut: int | None) -> Any:  # noqa: FBT001
+    def ask_again(self, job: str, retry_count: int, times: int, cut: int | None) -> Any:
         """The same call as an earlier one, whose answer was lost or is under way."""
         row = Generation.objects.get(pk=job)
         numbers = [n for n, key in enumerate(self.true.keys) if key.pk == row.api_key_id]
         name = self.true.jobs[job].first_idempotency_key
         again = [
-            self.call(number, row.size, row.prompt, name, is_retry=is_retry, cut=cut)
+            self.call(number, row.size, row.prompt, name, retry_count=retry_count, cut=cut)
             for number in numbers * times
         ]
         return multiple(*filter(None, again))
@@ -148,7 +148,7 @@ class Callers(Clocks, OwnerChanges):
         prompt: str,
         idempotency_key: str | None = None,
         *,
-        is_retry: bool = False,
+        retry_count: int = 0,
         cut: int | None = None,
     ) -> str | None:
         """A call with a key, as the API hands it on; the id of a new job, where there is one."""
@@ -164,7 +164,7 @@ class Callers(Clocks, OwnerChanges):
             "size": size,
             "seed": 1,
         }
-        call = IdempotentCall(idempotency.digest(asked), idempotency_key, is_retry)
+        call = IdempotentCall(idempotency.digest(asked), idempotency_key, retry_count)
         organization = held.organization
 
         named = self.true.named(organization, idempotency_key)
@@ -175,8 +175,8 @@ class Callers(Clocks, OwnerChanges):
             named.idempotency_key = None
             named = cut = None
         expected = named
-        if idempotency_key is None and is_retry:
-            expected = self.true.joinable(held.pk, call.body_digest)
+        if idempotency_key is None and retry_count:
+            expected = self.true.offered(held.pk, call.body_digest, retry_count)
         if expected:
             cut = None
         month = self.month_of(organization)
@@ -207,7 +207,7 @@ class Callers(Clocks, OwnerChanges):
             seen["shared by key" if idempotency_key else "joined"] += 1
             assert admitted.shared and self.true.jobs[admitted.job.pk] is expected
             assert expected.digest == call.body_digest
-            expected.is_joined |= idempotency_key is None
+            expected.share(call)
             return None
         assert not admitted.shared and not hindrances
         seen["admitted"] += 1
@@ -280,6 +280,7 @@ class Callers(Clocks, OwnerChanges):
             digest=call.body_digest if call else "",
             idempotency_key=call.key if call else None,
             first_idempotency_key=call.key if call else None,
+            retry_count=call.retry_count if call else 0,
         )
         return job.pk
 
@@ -343,12 +344,10 @@ class Callers(Clocks, OwnerChanges):
             if expected:
                 true.end("expired" if how is generation.expire else "canceled")
 
-    @rule(job=jobs, whole=st.booleans(), shared=st.booleans())
-    def answer_is_written_or_lost(self, job: str, whole: bool, shared: bool) -> None:  # noqa: FBT001
+    @rule(job=jobs)
+    def answer_is_lost(self, job: str) -> None:
+        """Seen to be lost; what was not seen changes nothing."""
         true = self.true.jobs[job]
-        if true.status != "succeeded":
-            return
-        idempotency.note_answer(Generation.objects.get(pk=job), whole, shared=shared)
-        if true.idempotency_key is None:
-            true.is_answered |= whole
-            true.is_joined &= whole or not shared or true.is_answered
+        idempotency.note_lost_answer(Generation.objects.get(pk=job))
+        true.is_lost |= true.idempotency_key is None and true.key is not None
+        seen["lost"] += 1

@@ -6,6 +6,7 @@ from datetime import date
 
 from billing.ledger.budgets import SpendLimitReached, TooManyInFlight
 from billing.ledger.payers import NoSubscription, SubscriptionEnded
+from images.jobs.generation_request import IdempotentCall
 
 
 @dataclass
@@ -49,13 +50,19 @@ class Job:
     is_purgeable: bool = False
     is_purged: bool = False
     is_joined: bool = False
-    is_answered: bool = False
+    is_lost: bool = False
+    retry_count: int = 0
 
     def end(self, status: str) -> None:
         self.status = status
         self.money = "captured" if status == "succeeded" else "released"
         if status in {"failed", "expired"}:
             self.idempotency_key = None
+
+    def share(self, call: IdempotentCall) -> None:
+        """A retry without a key has this job from now on."""
+        if call.key is None:
+            self.is_joined, self.is_lost, self.retry_count = True, False, call.retry_count
 
     def lose_attempt(self) -> None:
         if self.attempt >= 2:
@@ -100,19 +107,17 @@ class Account:
         named = [job for job in self.of(organization=organization) if job.idempotency_key == key]
         return named[0] if named else None
 
-    def joinable(self, key: int, digest: str) -> Job | None:
-        return next(
-            (
-                job
-                for job in reversed(self.jobs.values())
-                if job.key == key
-                and job.digest == digest
-                and job.status in {"queued", "running", "succeeded"}
-                and job.idempotency_key is None
-                and not (job.is_joined or job.is_answered or job.is_over)
-            ),
-            None,
-        )
+    def offered(self, key: int, digest: str, retry_count: int) -> Job | None:
+        """What a retry takes: of the highest count, then a lost one, an unfinished one, the newest."""
+        found = [
+            (job.retry_count, job.is_lost, job.status != "succeeded", place)
+            for place, job in enumerate(self.jobs.values())
+            if (job.key, job.digest, job.idempotency_key) == (key, digest, None)
+            and job.status in {"queued", "running", "succeeded"}
+            and not job.is_over
+            and (job.retry_count < retry_count or (job.retry_count == retry_count and job.is_lost))
+        ]
+        return list(self.jobs.values())[max(found)[-1]] if found else None
 
     def limits(self, organization: int, line: int | None) -> list[tuple[Owner, list[Job]]]:
         limits = [(self.organizations[organization], self.of(organization=organization))]
