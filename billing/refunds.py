@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.models import Organization
 from billing.amounts import MICROS_PER_CENT, dollars
 from billing.gateway import client as gateway
-from billing.gateway import customers, usage
+from billing.gateway import customers
 from billing.gateway.errors import GatewayError, StripeRefused
 from billing.ledger import holds
 from billing.mails import notices
@@ -180,9 +180,7 @@ def _send(refund: Refund) -> bool:
     try:
         stripe_id = _give(refund)
     except GatewayError as error:
-        # Stripe replays a stored 500 for a day.
-        fault = usage.outcome_of(error) == usage.ReportOutcome.FAULT
-        refund.retry_later(error, key_number=refund.key_number + fault)
+        refund.retry_later(error)
         if refund.tries >= ALARM_AFTER_TRIES:
             notices.note("refund_stuck", subject=str(refund.reference), detail=str(error))
         raise
@@ -198,5 +196,4 @@ def _give(refund: Refund) -> str:
         cents=refund.cents,
         description=refund.entry.reason,
         reference=str(refund.reference),
-        key=f"refund:{refund.reference}:{refund.key_number}",
     )

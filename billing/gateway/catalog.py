@@ -1,19 +1,19 @@
-"""Products, meters and metered prices: found by their names, else made; and the portal's settings."""
+"""Products, meters and metered prices, and the portal's settings: found by their names, else created.
 
-from collections.abc import Iterator
+Each `find_or_create_*` also returns whether it is new.
+"""
+
 from dataclasses import dataclass
 from decimal import Decimal
 
+import stripe
+
 from billing.gateway.client import calling
+from billing.gateway.conversions import metadata_of
+from billing.gateway.creating import find_or_create
 from billing.gateway.errors import StripeRefused
 
-
-@dataclass(frozen=True)
-class Meter:
-    """A meter at Stripe, which counts the events named `event_name`."""
-
-    id: str
-    event_name: str
+PORTAL_MARK = ("ecohash", "portal")
 
 
 @dataclass(frozen=True)
@@ -27,80 +27,74 @@ class PriceAtStripe:
     active: bool
 
 
-def find_product(product_id: str) -> bool:
-    """Whether Stripe has a product with this id, which we choose."""
-    try:
+def find_or_create_product(*, product_id: str, name: str, unit_label: str) -> bool:
+    """A product under an id of ours, which Stripe lets us choose. Returns whether it is new."""
+
+    def find() -> stripe.Product | None:
+        try:
+            with calling() as client:
+                return client.v1.products.retrieve(product_id)
+        except StripeRefused as refusal:
+            if refusal.is_missing:
+                return None
+            raise
+
+    _, is_new = find_or_create(
+        f"product:{product_id}",
+        find=find,
+        create=lambda client, options: client.v1.products.create(
+            {"id": product_id, "name": name, "unit_label": unit_label}, options
+        ),
+    )
+    return is_new
+
+
+def find_or_create_meter(*, event_name: str, display_name: str) -> tuple[str, bool]:
+    """The id of the meter that adds up whole numbers for each customer.
+
+    Stripe never changes anything of it but the display name.
+    """
+
+    def find() -> stripe.billing.Meter | None:
         with calling() as client:
-            client.v1.products.retrieve(product_id)
-    except StripeRefused as refusal:
-        if refusal.is_missing:
-            return False
-        raise
-    return True
+            # Stripe cannot be asked for one by its event name.
+            page = client.v1.billing.meters.list({"status": "active", "limit": 100})
+            return next((m for m in page.auto_paging_iter() if m.event_name == event_name), None)
 
-
-def make_product(*, product_id: str, name: str, unit_label: str) -> None:
-    """A product under an id of ours, so a second one cannot be made by mistake."""
-    with calling() as client:
-        client.v1.products.create(
-            {"id": product_id, "name": name, "unit_label": unit_label},
-            {"idempotency_key": f"product:{product_id}"},
-        )
-
-
-def meters() -> Iterator[Meter]:
-    """All active meters: Stripe cannot be asked for one by its event name."""
-    after: str | None = None
-    while True:
-        with calling() as client:
-            page = client.v1.billing.meters.list(
-                {"status": "active", "limit": 100, **({"starting_after": after} if after else {})}
-            )
-        for meter in page.data:
-            yield Meter(meter.id, meter.event_name)
-            after = meter.id
-        if not page.has_more:
-            return
-
-
-def make_meter(*, event_name: str, display_name: str) -> Meter:
-    """A meter that adds up whole numbers for each customer. Stripe never changes anything of it but the display name."""
-    with calling() as client:
-        meter = client.v1.billing.meters.create(
+    meter, is_new = find_or_create(
+        f"meter:{event_name}",
+        find=find,
+        create=lambda client, options: client.v1.billing.meters.create(
             {
                 "event_name": event_name,
                 "display_name": display_name,
                 "default_aggregation": {"formula": "sum"},
                 "customer_mapping": {"type": "by_id", "event_payload_key": "stripe_customer_id"},
                 "value_settings": {"event_payload_key": "value"},
-            }
-        )
-    return Meter(meter.id, meter.event_name)
-
-
-def find_price(lookup_key: str) -> PriceAtStripe | None:
-    """The price of that lookup key; None where there is none."""
-    with calling() as client:
-        found = client.v1.prices.list({"lookup_keys": [lookup_key], "limit": 1}).data
-    if not found:
-        return None
-    [price] = found
-    meter = price.recurring.meter if price.recurring else None
-    return PriceAtStripe(
-        id=price.id,
-        lookup_key=lookup_key,
-        meter_id=meter or "",
-        cents=price.unit_amount_decimal or Decimal(0),
-        active=price.active,
+            },
+            options,
+        ),
     )
+    return meter.id, is_new
 
 
-def make_price(
+def find_or_create_price(
     *, lookup_key: str, product_id: str, meter_id: str, cents: Decimal, nickname: str
-) -> PriceAtStripe:
-    """A monthly metered price in US dollars; `cents` for one image may have decimals."""
-    with calling() as client:
-        price = client.v1.prices.create(
+) -> tuple[PriceAtStripe, bool]:
+    """The monthly metered price in US dollars; `cents` for one image may have decimals.
+
+    One that is found may differ from what was asked for: the caller compares.
+    """
+
+    def find() -> stripe.Price | None:
+        with calling() as client:
+            found = client.v1.prices.list({"lookup_keys": [lookup_key], "limit": 1}).data
+        return found[0] if found else None
+
+    price, is_new = find_or_create(
+        f"price:{lookup_key}",
+        find=find,
+        create=lambda client, options: client.v1.prices.create(
             {
                 "currency": "usd",
                 "product": product_id,
@@ -108,18 +102,42 @@ def make_price(
                 "nickname": nickname,
                 "lookup_key": lookup_key,
                 "recurring": {"interval": "month", "usage_type": "metered", "meter": meter_id},
-            }
-        )
-    return PriceAtStripe(price.id, lookup_key, meter_id, cents, active=True)
+            },
+            options,
+        ),
+    )
+    at_stripe = PriceAtStripe(
+        id=price.id,
+        lookup_key=lookup_key,
+        meter_id=(price.recurring.meter if price.recurring else None) or "",
+        cents=price.unit_amount_decimal or Decimal(0),
+        active=price.active,
+    )
+    return at_stripe, is_new
 
 
-def make_portal(*, return_url: str) -> str:
+def find_or_create_portal(*, return_url: str) -> tuple[str, bool]:
     """What customers may do in the portal: cards, address, invoices, and cancel at the period's end.
 
     At the end and not at once: canceling at once loses use that no invoice holds yet.
     """
-    with calling() as client:
-        made = client.v1.billing_portal.configurations.create(
+    mark, value = PORTAL_MARK
+
+    def find() -> stripe.billing_portal.Configuration | None:
+        with calling() as client:
+            page = client.v1.billing_portal.configurations.list({"active": True, "limit": 100})
+            ours = (
+                each
+                for each in page.auto_paging_iter()
+                if each.default_return_url == return_url
+                and metadata_of(each.metadata).get(mark) == value
+            )
+            return next(ours, None)
+
+    configuration, is_new = find_or_create(
+        f"portal:{return_url}",
+        find=find,
+        create=lambda client, options: client.v1.billing_portal.configurations.create(
             {
                 "default_return_url": return_url,
                 "features": {
@@ -131,7 +149,9 @@ def make_portal(*, return_url: str) -> str:
                     "payment_method_update": {"enabled": True},
                     "subscription_cancel": {"enabled": True, "mode": "at_period_end"},
                 },
-                "metadata": {"ecohash": "portal"},
-            }
-        )
-    return made.id
+                "metadata": {mark: value},
+            },
+            options,
+        ),
+    )
+    return configuration.id, is_new

@@ -24,7 +24,10 @@ class Checkout:
 def begin(
     *, customer_id: str, reference: str, price_ids: list[str], success_url: str, cancel_url: str
 ) -> Checkout:
-    """A page on which the customer enters a card and subscribes to these metered prices."""
+    """A page on which the customer enters a card and subscribes to these metered prices.
+
+    Always a new one, under a key of its own: nobody knows the address of one that a fault has hidden.
+    """
     with calling() as client:
         session = client.v1.checkout.sessions.create(
             {

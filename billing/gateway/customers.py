@@ -1,17 +1,33 @@
 """Customers, and the credit on their balances."""
 
+import stripe
+
 from billing.gateway.client import calling
 from billing.gateway.conversions import metadata_of
+from billing.gateway.creating import find_or_create
 from billing.gateway.errors import StripeRefused
 
 
 def create(*, reference: str, name: str, email: str) -> str:
-    """The organization's customer; asked twice with one reference, Stripe makes one. Returns its id."""
-    with calling() as client:
-        customer = client.v1.customers.create(
-            {"name": name, "email": email, "metadata": {"organization": reference}},
-            {"idempotency_key": f"customer:{reference}"},
-        )
+    """The organization's customer; of one reference and address there is one. Returns its id.
+
+    Where another member with another address tries again after a fault, Stripe may keep a second
+    customer that nobody uses.
+    """
+
+    def find() -> stripe.Customer | None:
+        with calling() as client:
+            same = client.v1.customers.list({"email": email, "limit": 100}).auto_paging_iter()
+            ours = (c for c in same if metadata_of(c.metadata).get("organization") == reference)
+            return next(ours, None)
+
+    customer, _ = find_or_create(
+        f"customer:{reference}",
+        find=find,
+        create=lambda client, options: client.v1.customers.create(
+            {"name": name, "email": email, "metadata": {"organization": reference}}, options
+        ),
+    )
     return customer.id
 
 
@@ -27,18 +43,20 @@ def exists(customer_id: str) -> bool:
     return not getattr(customer, "deleted", False)
 
 
-def give_credit(*, customer_id: str, cents: int, description: str, reference: str, key: str) -> str:
-    """Lower the customer's next invoice by that much, once for a reference. Returns the entry's id.
+def give_credit(*, customer_id: str, cents: int, description: str, reference: str) -> str:
+    """Lower the customer's next invoice by that much, once for a reference. Returns the entry's id."""
 
-    Looked for first: an idempotency key lasts a day, and a refund may wait for longer.
-    """
-    with calling() as client:
-        newest = client.v1.customers.balance_transactions.list(customer_id, {"limit": 100}).data
-    for made in newest:
-        if metadata_of(made.metadata).get("refund") == reference:
-            return made.id
-    with calling() as client:
-        made = client.v1.customers.balance_transactions.create(
+    def find() -> stripe.CustomerBalanceTransaction | None:
+        with calling() as client:
+            page = client.v1.customers.balance_transactions.list(customer_id, {"limit": 100})
+            entries = page.auto_paging_iter()
+            ours = (e for e in entries if metadata_of(e.metadata).get("refund") == reference)
+            return next(ours, None)
+
+    entry, _ = find_or_create(
+        f"refund:{reference}",
+        find=find,
+        create=lambda client, options: client.v1.customers.balance_transactions.create(
             customer_id,
             {
                 # Below zero is what we owe the customer.
@@ -47,6 +65,8 @@ def give_credit(*, customer_id: str, cents: int, description: str, reference: st
                 "description": description,
                 "metadata": {"refund": reference},
             },
-            {"idempotency_key": key},
-        )
-    return made.id
+            options,
+        ),
+        again=False,
+    )
+    return entry.id

@@ -6,7 +6,11 @@ class GatewayError(Exception):
 
 
 class StripeAway(GatewayError):
-    """No answer, a fault of Stripe's or too many calls: the same again later."""
+    """No answer, a fault of Stripe's or too many calls: the same again later. `status` is HTTP's, 0 without an answer."""
+
+    def __init__(self, text: str, *, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class StripeRefused(GatewayError):
@@ -21,6 +25,10 @@ class StripeRefused(GatewayError):
     def is_missing(self) -> bool:
         """Whether what was asked for does not exist there."""
         return self.status == 404 or self.code == "resource_missing"  # noqa: PLR2004 - HTTP's
+
+
+class KeyOfAnotherRequest(StripeRefused):
+    """The idempotency key was used before, with other parameters. Nothing was done."""
 
 
 class StripeKeyRefused(GatewayError):

@@ -9,6 +9,7 @@ import stripe
 
 from billing.gateway.client import calling
 from billing.gateway.conversions import datetime_of, id_of, metadata_of
+from billing.gateway.creating import find_or_create
 
 
 @dataclass(frozen=True)
@@ -110,42 +111,64 @@ def bill_images(
     cents: Decimal,
     description: str,
     reference: str,
-    key: str,
 ) -> None:
     """Bill images that no subscription can, with an invoice of their own that is collected at once.
 
     What an earlier call of the same reference has made is found and not made again, for a fault of
     Stripe's may have come after the work was done.
     """
-    with calling() as client:
-        pending = client.v1.invoice_items.list({"customer": customer_id, "limit": 100}).data
-    ours = [item for item in pending if metadata_of(item.metadata).get("batch") == reference]
-    if not ours:
-        with calling() as client:
-            made = client.v1.invoice_items.create(
-                {
-                    "customer": customer_id,
-                    "currency": "usd",
-                    "quantity": quantity,
-                    "unit_amount_decimal": cents,
-                    "description": description,
-                    "metadata": {"batch": reference},
-                },
-                {"idempotency_key": f"{key}:item"},
-            )
-        ours = [made]
-    if id_of(ours[0].invoice):
-        return
-    with calling() as client:
+    find_or_create(
+        f"batch:{reference}:item",
+        find=lambda: _item_of_batch(customer_id, reference),
+        create=lambda client, options: client.v1.invoice_items.create(
+            {
+                "customer": customer_id,
+                "currency": "usd",
+                "quantity": quantity,
+                "unit_amount_decimal": cents,
+                "description": description,
+                "metadata": {"batch": reference},
+            },
+            options,
+        ),
+        again=False,
+    )
+
+    def create_invoice(
+        client: stripe.StripeClient, options: stripe.RequestOptions
+    ) -> stripe.Invoice:
         # Checkout leaves the card with the subscription, and none with the customer.
         card = id_of(client.v1.subscriptions.retrieve(subscription_id).default_payment_method)
-    with calling() as client:
-        client.v1.invoices.create(
+        return client.v1.invoices.create(
             {
                 "customer": customer_id,
                 "auto_advance": True,
                 "pending_invoice_items_behavior": "include",
                 **({"default_payment_method": card} if card else {}),
             },
-            {"idempotency_key": f"{key}:invoice"},
+            options,
         )
+
+    find_or_create(
+        f"batch:{reference}:invoice",
+        find=lambda: _invoice_of_batch(customer_id, reference),
+        create=create_invoice,
+        again=False,
+    )
+
+
+def _item_of_batch(customer_id: str, reference: str) -> stripe.InvoiceItem | None:
+    with calling() as client:
+        page = client.v1.invoice_items.list({"customer": customer_id, "limit": 100})
+        items = page.auto_paging_iter()
+        ours = (item for item in items if metadata_of(item.metadata).get("batch") == reference)
+        return next(ours, None)
+
+
+def _invoice_of_batch(customer_id: str, reference: str) -> stripe.Invoice | None:
+    item = _item_of_batch(customer_id, reference)
+    invoice_id = id_of(item.invoice) if item else None
+    if invoice_id is None:
+        return None
+    with calling() as client:
+        return client.v1.invoices.retrieve(invoice_id)

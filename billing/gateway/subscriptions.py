@@ -7,6 +7,7 @@ import stripe
 
 from billing.gateway.client import calling
 from billing.gateway.conversions import datetime_of, id_of, metadata_of
+from billing.gateway.creating import find_or_create
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,12 @@ def _items(subscription: stripe.Subscription) -> list[stripe.SubscriptionItem]:
     """All of them: the list inside a subscription holds only the first few."""
     if not subscription.items.has_more:
         return subscription.items.data
+    return _listed_items(subscription.id)
+
+
+def _listed_items(subscription_id: str) -> list[stripe.SubscriptionItem]:
     with calling() as client:
-        page = client.v1.subscription_items.list({"subscription": subscription.id, "limit": 100})
+        page = client.v1.subscription_items.list({"subscription": subscription_id, "limit": 100})
     return page.data
 
 
@@ -77,17 +82,25 @@ def _state(subscription: stripe.Subscription) -> SubscriptionState:
 
 
 def add_item(*, subscription_id: str, price_id: str) -> str:
-    """Make a price part of the subscription from now on; asked twice, Stripe adds one. Returns its id."""
-    with calling() as client:
-        item = client.v1.subscription_items.create(
+    """Make a price part of the subscription from now on, once. Returns the item's id."""
+
+    def find() -> stripe.SubscriptionItem | None:
+        ours = (item for item in _listed_items(subscription_id) if item.price.id == price_id)
+        return next(ours, None)
+
+    item, _ = find_or_create(
+        f"item:{subscription_id}:{price_id}",
+        find=find,
+        create=lambda client, options: client.v1.subscription_items.create(
             {
                 "subscription": subscription_id,
                 "price": price_id,
                 # A metered price costs nothing by itself.
                 "proration_behavior": "none",
             },
-            {"idempotency_key": f"item:{subscription_id}:{price_id}"},
-        )
+            options,
+        ),
+    )
     return item.id
 
 

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-import stripe
-
 from billing.gateway.client import CONFLICT, TOO_MANY, calling
-from billing.gateway.errors import GatewayError, StripeKeyRefused, StripeRefused
+from billing.gateway.errors import GatewayError, StripeAway, StripeKeyRefused, StripeRefused
 
 ALREADY = "already exists with identifier"
 
@@ -65,9 +63,8 @@ def outcome_of(error: GatewayError) -> ReportOutcome:
     if isinstance(error, StripeRefused):
         duplicate = error.status == 400 and ALREADY in str(error)  # noqa: PLR2004 - HTTP's
         return ReportOutcome.DUPLICATE if duplicate else ReportOutcome.REFUSED
-    cause = error.__cause__
-    status = cause.http_status if isinstance(cause, stripe.StripeError) else None
-    if status is None:
+    status = error.status if isinstance(error, StripeAway) else 0
+    if not status:
         return ReportOutcome.LOST
     return ReportOutcome.BUSY if status in {CONFLICT, TOO_MANY} else ReportOutcome.FAULT
 

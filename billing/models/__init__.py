@@ -15,6 +15,7 @@ from billing.models.money import (
     SpendAlert,
 )
 from billing.models.payment import (
+    CreationKey,
     MeteredPrice,
     Notice,
     Refund,
@@ -31,6 +32,7 @@ __all__ = [
     "AppendOnlyQuerySet",
     "Budget",
     "BudgetQuerySet",
+    "CreationKey",
     "Credit",
     "Hold",
     "HoldQuerySet",

@@ -20,6 +20,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.access import MemberView, OrganizationRequest, members_only
 from accounts.permissions import Permission, requires
 from billing.gateway import invoices as stripe_invoices
+from billing.gateway.client import time_limit
 from billing.gateway.errors import GatewayError, StripeAway, StripeKeyRefused, StripeRefused
 from billing.gateway.invoices import Invoice
 from billing.ledger import budgets
@@ -34,7 +35,9 @@ logger = logging.getLogger(__name__)
 INVOICES_PAGE = 24
 INVOICES_ON_BILLING = 3
 
-TRY_AGAIN = "Nothing was changed; please try again in a minute."
+TRY_AGAIN = "Nothing was changed or charged; please try again in a minute."
+# A person waits, and a web thread with them: less than the 15 s after which people give up.
+PAGE_SECONDS = 12
 
 
 class SeeOther(HttpResponseRedirect):
@@ -50,7 +53,8 @@ def with_stripe_errors(advice: str) -> Callable[[MemberView[[]]], MemberView[[]]
         @wraps(view)
         def asked(request: OrganizationRequest) -> HttpResponse:
             try:
-                return view(request)
+                with time_limit(PAGE_SECONDS):
+                    return view(request)
             except (GatewayError, CatalogConflict) as error:
                 messages.error(request, f"{log_and_describe(error)} {advice}")
                 return redirect("billing")
@@ -64,6 +68,8 @@ def log_and_describe(error: GatewayError | CatalogConflict) -> str:
     """Log the error for staff; returns what the customer reads of it."""
     if isinstance(error, StripeAway):
         logger.warning("stripe away", extra={"detail": str(error)})
+        if error.status >= 500:  # noqa: PLR2004 - HTTP's
+            return "Stripe has a problem at the moment."
         return "Stripe cannot be reached at the moment."
     logger.error("stripe refused a page", extra={"detail": str(error)})
     if isinstance(error, StripeKeyRefused | CatalogConflict):
@@ -166,7 +172,8 @@ def invoices_page(
     if row is None or not row.customer_id:
         return [], False, ""
     try:
-        return *stripe_invoices.page_of(row.customer_id, limit=limit, after=after), ""
+        with time_limit(PAGE_SECONDS):
+            return *stripe_invoices.page_of(row.customer_id, limit=limit, after=after), ""
     except GatewayError as error:
         if after and isinstance(error, StripeRefused):
             raise Http404("There is no such page of invoices.") from None

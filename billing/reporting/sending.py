@@ -113,7 +113,7 @@ def send(batch: UsageBatch) -> ReportOutcome | None:
     attempt = _claim(batch, row)
     if attempt is None:
         return None
-    answer = _bill(batch, attempt) if batch.by_invoice else _report(batch, attempt)
+    answer = _bill(batch) if batch.by_invoice else _report(batch, attempt)
     apply_outcome(batch, attempt, answer)
     return answer.outcome
 
@@ -130,8 +130,11 @@ def _report(batch: UsageBatch, attempt: UsageAttempt) -> ReportAnswer:
     )
 
 
-def _bill(batch: UsageBatch, attempt: UsageAttempt) -> ReportAnswer:
-    """Images in flight when the subscription ended: no meter of it would be billed any more."""
+def _bill(batch: UsageBatch) -> ReportAnswer:
+    """Images in flight when the subscription ended: no meter of it would be billed any more.
+
+    The gateway gives the idempotency keys of these creations, and not the attempt.
+    """
     try:
         invoices.bill_images(
             customer_id=batch.customer_id,
@@ -140,7 +143,6 @@ def _bill(batch: UsageBatch, attempt: UsageAttempt) -> ReportAnswer:
             cents=cents_of(batch.price.amount_micros),
             description=title_of(batch.price.model, batch.price.size),
             reference=str(batch.pk),
-            key=attempt.idempotency_key,
         )
     except GatewayError as error:
         return ReportAnswer(usage.outcome_of(error), str(error))

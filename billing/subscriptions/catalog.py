@@ -34,12 +34,11 @@ def sync() -> Iterator[str]:
     missing = [price for price in prices if not hasattr(price, "metered")]
     for model, size in dict.fromkeys((price.model, price.size) for price in prices):
         yield _sync_product(model, size)
-    known = {meter.event_name: meter for meter in catalog.meters()} if missing else {}
     for price in prices:
         if price not in missing:
             yield f"known    {price}: {price.metered.stripe_price_id}"
             continue
-        yield from _sync_price(price, known)
+        yield from _sync_price(price)
     yield _sync_portal()
 
 
@@ -80,44 +79,50 @@ def _sync_product(model: str, size: str) -> str:
     name = f"product:{model}:{size}"
     if StripeObject.objects.filter(name=name).exists():
         return f"known    product {product_id}"
-    found = catalog.find_product(product_id)
-    if not found:
-        catalog.make_product(product_id=product_id, name=title_of(model, size), unit_label="image")
+    is_new = catalog.find_or_create_product(
+        product_id=product_id, name=title_of(model, size), unit_label="image"
+    )
     StripeObject.objects.get_or_create(name=name, defaults={"stripe_id": product_id})
-    return f"{'found' if found else 'made':8} product {product_id}"
+    return f"{_verb(is_new)} product {product_id}"
 
 
-def _sync_price(price: Price, known: dict[str, catalog.Meter]) -> Iterator[str]:
+def _sync_price(price: Price) -> Iterator[str]:
     name = event_name_of(price)
     title = title_of(price.model, price.size)
-    meter = known.get(name)
-    yield f"{'found' if meter else 'made':8} meter {name}"
-    meter = meter or catalog.make_meter(event_name=name, display_name=f"{title}, v{price.version}")
+    meter_id, is_new = catalog.find_or_create_meter(
+        event_name=name, display_name=f"{title}, v{price.version}"
+    )
+    yield f"{_verb(is_new)} meter {name}"
     cents = cents_of(price.amount_micros)
-    at_stripe = catalog.find_price(name)
-    yield f"{'found' if at_stripe else 'made':8} price {name}"
-    at_stripe = at_stripe or catalog.make_price(
+    at_stripe, is_new = catalog.find_or_create_price(
         lookup_key=name,
         product_id=product_id_of(price.model, price.size),
-        meter_id=meter.id,
+        meter_id=meter_id,
         cents=cents,
         nickname=title,
     )
-    if at_stripe.cents != cents or at_stripe.meter_id != meter.id:
+    if at_stripe.cents != cents or at_stripe.meter_id != meter_id:
         raise CatalogConflict(
             f"Stripe has a price {name} of {at_stripe.cents} cents on meter {at_stripe.meter_id}, but it "
-            f"should be {cents} cents on {meter.id}. Use a Stripe account of its own for each "
+            f"should be {cents} cents on {meter_id}. Use a Stripe account of its own for each "
             "installation, or give the price there another lookup key and run this again."
         )
     MeteredPrice.objects.get_or_create(
         price=price,
-        defaults={"event_name": name, "meter_id": meter.id, "stripe_price_id": at_stripe.id},
+        defaults={"event_name": name, "meter_id": meter_id, "stripe_price_id": at_stripe.id},
     )
+    yield f"{_verb(is_new)} price {name}"
 
 
 def _sync_portal() -> str:
     if found := StripeObject.objects.filter(name=PORTAL).first():
         return f"known    portal {found.stripe_id}"
-    made = catalog.make_portal(return_url=f"{settings.BASE_URL}/dashboard/billing")
-    row, _ = StripeObject.objects.get_or_create(name=PORTAL, defaults={"stripe_id": made})
-    return f"made     portal {row.stripe_id}"
+    portal, is_new = catalog.find_or_create_portal(
+        return_url=f"{settings.BASE_URL}/dashboard/billing"
+    )
+    row, _ = StripeObject.objects.get_or_create(name=PORTAL, defaults={"stripe_id": portal})
+    return f"{_verb(is_new)} portal {row.stripe_id}"
+
+
+def _verb(is_new: bool) -> str:  # noqa: FBT001 - the one thing that it is about
+    return f"{'made' if is_new else 'found':8}"

@@ -56,7 +56,7 @@ def _ensure_customer(row: Subscription, email: str) -> Subscription:
     if row.customer_id:
         row = syncing.forget_customer(row)
     made = customers.create(reference=str(row.reference), name=row.organization.name, email=email)
-    # Stripe gives the same customer to two that begin at once.
+    # Stripe gives the same customer to two that begin at once; of two customers the first one counts.
     Subscription.objects.filter(pk=row.pk, customer_id=None).update(customer_id=made)
     row.refresh_from_db()
     return row

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from accounts.models import Organization
 from billing.gateway import subscriptions as at_stripe
+from billing.gateway.errors import StripeRefused
 from billing.mails import notices
 from billing.models import Budget, MeteredPrice, Subscription, SubscriptionItem
 from billing.subscriptions import catalog, items
@@ -147,7 +148,7 @@ def _note_status_change(row: Subscription, state: at_stripe.SubscriptionState) -
 def forget_customer(row: Subscription) -> Subscription:
     """Clear a row whose customer, and with it the subscription, was deleted at Stripe. The next checkout makes another.
 
-    The reference is a new one: for a day Stripe would answer the old one with the customer that is gone.
+    The reference is a new one, so that nothing of the customer that is gone is taken for the next one's.
     """
     was_live = row.is_live
     with transaction.atomic():
@@ -182,13 +183,15 @@ def record_invoiced_until(row: Subscription, until: datetime) -> None:
 def refresh_subscriptions() -> None:
     """Bring live subscriptions up to date: add new prices, remove old ones, and sync those whose period has ended.
 
+    On a new installation it makes the catalog, too: the first customer then need not wait for its many calls.
+
     Raises:
         GatewayError
     """
+    catalog.complete()
     live = Subscription.objects.filter(status__in=Subscription.LIVE)
     if not live.exists():
         return
-    catalog.complete()
     offered = [metered.price_id for metered in items.prices_on_offer()]
     is_offered = Q(items__price__in=offered)
     outdated = live.alias(
@@ -197,5 +200,12 @@ def refresh_subscriptions() -> None:
     for row in list(outdated):
         # Its period may have ended without a webhook that told us of the next one.
         period_ended = row.period_end is not None and row.period_end < timezone.now()
-        if items.add_missing(row) + items.remove_old(row) or period_ended:
-            sync(row)
+        try:
+            if items.add_missing(row) + items.remove_old(row) or period_ended:
+                sync(row)
+        except StripeRefused as refusal:
+            # What Stripe refuses for one says nothing about the others.
+            logger.warning(
+                "subscription not refreshed",
+                extra={"organization": row.pk, "detail": str(refusal)},
+            )

@@ -155,7 +155,6 @@ def test_a_credit_is_given_once(subscribed: Subscription) -> None:
             cents=6,
             description="A test",
             reference=reference,
-            key=f"refund:{reference}:1",
         )
         for _ in range(3)
     }

@@ -19,7 +19,7 @@ from accounts.keys import key_format, leak_reports
 from accounts.models import ApiKey, Organization, User
 from accounts.sign_in import form_limits
 from billing.admin.actions import AmountField
-from billing.gateway import webhooks
+from billing.gateway import creating, webhooks
 from billing.models import payment
 from billing.refunds import LONGEST_REASON
 from ecohash.signup import name_of_organization
@@ -67,6 +67,7 @@ LONGEST: dict[str, str] = {
     "billing.LedgerEntry.reason": "x" * LONGEST_REASON,
     "billing.StripeObject.name": "portal configuration",
     "billing.StripeObject.stripe_id": OF_STRIPE,
+    "billing.CreationKey.identity": "x" * creating.LONGEST_IDENTITY,
     "billing.MeteredPrice.event_name": f"ecohash_production_{MODELS}_{SIZES}_v999999",
     "billing.MeteredPrice.meter_id": OF_STRIPE,
     "billing.MeteredPrice.stripe_price_id": OF_STRIPE,

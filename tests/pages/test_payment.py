@@ -90,7 +90,7 @@ def test_while_stripe_is_away_subscribing_changes_nothing(
 ) -> None:
     answer = alice_client.post(SUBSCRIBE, {"limit": "12"}, follow=True)
     assert answer.redirect_chain == [(BILLING, 302)]
-    assert said(answer) == f"{AWAY} Nothing was changed; please try again in a minute."
+    assert said(answer) == f"{AWAY} Nothing was changed or charged; please try again in a minute."
     assert cap_of(alice) is None
 
 

@@ -5,13 +5,14 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from billing import tasks
 from billing.gateway import subscriptions as at_stripe
 from billing.gateway.errors import CallInsideTransaction
 from billing.ledger import payers, pricing
-from billing.models import MeteredPrice, Notice, Subscription, payment
+from billing.models import MeteredPrice, Notice, Subscription, SubscriptionItem, payment
 from billing.subscriptions import catalog, checkout, freezing, syncing
 from tests.cast import Person
-from tests.payment import bill, buy, deliver, subscribe
+from tests.payment import bill, buy, deliver, make_subscriber, subscribe
 from tests.stripe_sandbox import StripeSandbox
 
 FAILS_LATER = "4000000000000341"
@@ -197,6 +198,30 @@ def test_a_new_price_holds_only_after_stripe_has_confirmed_it(
     [hold] = buy(subscriber)
     assert (hold.amount_micros, hold.price.version) == (12_000, 2)
     assert row_of(subscriber).items.count() == 6
+
+
+def test_what_stripe_refuses_for_one_subscription_holds_up_no_other(
+    subscriber: Person, stripe_here: StripeSandbox
+) -> None:
+    other = make_subscriber("Tom", stripe_here)
+    pricing.set_price(model=pricing.DEFAULT_MODEL, size="512x512", amount_micros=12_000)
+    stripe_here.fault("400", path="^/v1/subscription_items$", method="POST", times=1)
+    new = SubscriptionItem.objects.filter(price__version=2)
+    syncing.refresh_subscriptions()
+    assert new.count() == 1
+    syncing.refresh_subscriptions()
+    assert {each.subscription_id for each in new} == {row_of(p).pk for p in (subscriber, other)}
+
+
+def test_the_catalog_is_there_before_the_first_customer_and_after_a_fault(
+    db: None, stripe_here: StripeSandbox, one_try: None
+) -> None:
+    pricing.set_default_prices()
+    stripe_here.fault("500", path="^/v1/products$", method="POST", times=1)
+    tasks.keep()
+    assert not catalog.is_complete()
+    tasks.keep()
+    assert catalog.is_complete()
 
 
 def test_an_old_price_goes_after_its_last_invoice(

@@ -101,6 +101,8 @@ class CheckedRequest:
                     raise faults.server_error()
                 with store().transaction(self.request_id, self.key) as db:
                     answer = self.execute(db)
+                    if fault and fault.kind == "accept_then_500":
+                        answer = refused(faults.server_error(), self.request_id)
                     if mark:
                         idempotency.keep(db, self.key, mark, answer)
             except Refused as refusal:

@@ -117,6 +117,8 @@ ROUTES = [
     Route("POST", "/v1/billing_portal/configurations", "billing_portal.ConfigurationCreateParams",
           portal.create_configuration,
           ("business_profile", "default_return_url", "features", "metadata", "name")),
+    listing("/v1/billing_portal/configurations", "billing_portal.ConfigurationListParams",
+            portal.list_configurations, "active", "is_default"),
     Route("POST", "/v1/billing_portal/sessions", "billing_portal.SessionCreateParams",
           portal.create_session, ("customer", "return_url", "configuration")),
     # Invoices.

@@ -11,7 +11,7 @@ from tools.stripe_sandbox.state.errors import Refused
 # Before any work, and nothing is remembered under the idempotency key.
 EARLY = frozenset({"drop_before", "500_unstored", "429", "409", "401", "403", "400"})
 # In the place of the work, around it and after it.
-AT_WORK = frozenset({"500", "slow", "accept_then_drop"})
+AT_WORK = frozenset({"500", "slow", "accept_then_drop", "accept_then_500"})
 LATE = frozenset({"late_rejection"})
 KINDS = EARLY | AT_WORK | LATE
 

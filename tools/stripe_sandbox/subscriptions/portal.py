@@ -54,6 +54,12 @@ def create_configuration(call: Call) -> Document:
     return call.db.add(configuration, configuration["created"])
 
 
+def list_configurations(call: Call) -> Document:
+    where = {name: call.params.get(name) for name in ("active", "is_default")}
+    kind = "billing_portal.configuration"
+    return documents.page(call.db, kind, call.params, "/v1/billing_portal/configurations", **where)
+
+
 def create_session(call: Call) -> Document:
     """Without a configuration Stripe takes the one that was saved in its dashboard; here nobody saved one."""
     params = call.params

@@ -93,6 +93,17 @@ def test_a_lost_answer_says_nothing_of_the_work(
     assert len(api.customers.list().data) == 1
 
 
+def test_a_fault_after_the_work_is_remembered_like_one_before_it(
+    sandbox: StripeSandbox, api: Any
+) -> None:
+    sandbox.fault("accept_then_500", path="customers", method="POST", times=1)
+    for _ in range(2):
+        with pytest.raises(stripe.APIError) as caught:
+            api.customers.create({}, KEY)
+    assert caught.value.headers["Idempotent-Replayed"] == "true"
+    assert len(api.customers.list().data) == 1
+
+
 def test_chance_is_the_same_for_the_same_seed(sandbox: StripeSandbox, api: Any) -> None:
     runs = []
     for _ in range(2):
