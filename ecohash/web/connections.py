@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gunicorn.http.errors import LimitRequestHeaders
+from gunicorn.http.errors import LimitRequestHeaders, UnsupportedTransferCoding
 from gunicorn.http.message import Request as GunicornRequest
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import SocketUnreader
@@ -28,6 +28,8 @@ HELD_BODY_BYTES = 32 * 1024
 BODY_SECONDS = 30.0
 ANSWER_SECONDS = 20.0
 SLOWEST_BYTES_PER_SECOND = 32 * 1024
+# Only so much is searched for what cannot be HTTP: each piece that arrives is searched again.
+FIRST_LINE_BYTES = 4 * 1024
 # A thread that waited so long for its peer reports it: its connection may now be shut down.
 BLOCKED_AFTER_SECONDS = 0.25
 # So much of an unread body is dropped before the answer goes out; with more the connection closes.
@@ -35,11 +37,14 @@ SKIPPED_BODY_BYTES = 64 * 1024
 
 # An empty line ends the head. The parser refuses a line feed alone, so that one ends the waiting too.
 END_OF_HEAD = re.compile(rb"\r\n\r\n|(?<!\r)\n")
+# What cannot become HTTP/1 is not waited for: a TLS hello, or a first line without a version (HTTP/0.9).
+NOT_HTTP = re.compile(rb"[^\r\n\x20-\x7e]|(?!\r\n)[^\r\n]*(?<! HTTP/[0-9]\.[0-9])\r\n")
 BODY_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
 CHUNKED_BODY = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 # Such a client waits for our answer before it sends the body.
 ASKS_FIRST = re.compile(rb"\r\nexpect:", re.IGNORECASE)
-LAST_CHUNK = b"0\r\n\r\n"
+# Of a body in chunks: behind the last one, and behind its trailers.
+END_OF_CHUNKS = b"\r\n\r\n"
 
 
 class ConnectionSocket(socket.socket):
@@ -127,23 +132,56 @@ class RequestReader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no ty
 
     has_head = False
     may_block = True
+    # The peer sends no more.
+    ended = False
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         if not self.has_head:
             raise LimitRequestHeaders("the head is larger than the server reads")
         while True:
             try:
-                return bytes(super().chunk(size_hint))
+                data = bytes(super().chunk(size_hint))
             except BlockingIOError:
                 if not self.may_block:
                     raise
                 self.sock.wait_until(select.POLLIN)
+            else:
+                self.ended = not data
+                return data
 
 
 class Request(GunicornRequest):  # type: ignore[misc]  # gunicorn has no types
+    # Whether the process stops, asked when the answer begins.
+    is_stopping: Callable[[], bool] = staticmethod(lambda: False)
+    _closes: bool | None = None
+
+    def set_body_reader(self) -> None:
+        """Choose how the body is read.
+
+        Raises:
+            UnsupportedTransferCoding: anything but chunked; gunicorn would hand a compressed body on as it is.
+        """
+        codings = [value for name, value in self.headers if name == "TRANSFER-ENCODING"]
+        super().set_body_reader()
+        if codings and ",".join(codings).strip().lower() != "chunked":
+            raise UnsupportedTransferCoding("a transfer coding that is not read here")
+
     def should_close(self) -> bool:
-        """Whether the connection ends, also where the view left a body unread that has not arrived."""
-        return bool(super().should_close()) or not self.skip_body()
+        """Whether the connection ends with this request: what the answer says, and what is done behind it.
+
+        It ends too where the view left a body unread that has not arrived. Decided once, when the answer
+        begins: the rest of a body may arrive later, and the process may be told to stop.
+        """
+        if self._closes is None:
+            named = ",".join(value for name, value in self.headers if name == "CONNECTION")
+            self._closes = (
+                "close" in [word.strip().lower() for word in named.split(",")]
+                or bool(super().should_close())
+                or self.is_stopping()
+                or not self.skip_body()
+                or self.unreader.ended
+            )
+        return self._closes
 
     def skip_body(self) -> bool:
         """Read and drop what has arrived of the body; returns whether that was all of it."""
@@ -173,6 +211,8 @@ class Connection:
         self.server = server
         self.peer = network_of_client(client)
         self.head = bytearray()
+        # The head of the request that a thread answers, or what there is of one that is refused.
+        self.answered_head = b""
         self._looked = 0
         self._body_begins = 0
         # Which of the loop's queues it is in; None while a thread has it, and once it is closed.
@@ -190,7 +230,9 @@ class Connection:
             found = END_OF_HEAD.search(self.head, max(0, self._looked - 3))
             self._looked = len(self.head)
             self._body_begins = found.end() if found else 0
-        return bool(self._body_begins) or len(self.head) > HEAD_BYTES
+        if self._body_begins or len(self.head) > HEAD_BYTES:
+            return True
+        return len(self.head) <= FIRST_LINE_BYTES and bool(NOT_HTTP.match(self.head))
 
     def body_has_arrived(self) -> bool:
         """Whether a thread need not wait for the body that belongs to the complete head, as far as we hold one.
@@ -202,13 +244,15 @@ class Connection:
         if held >= HELD_BODY_BYTES or ASKS_FIRST.search(head):
             return True
         if CHUNKED_BODY.search(head):
-            return self.head.endswith(LAST_CHUNK)
+            return self.head.endswith(END_OF_CHUNKS)
         length = BODY_LENGTH.search(head)
         return not length or held >= int(length[1])
 
     def feed_parser(self) -> None:
         """Move the bytes that were read to the parser."""
-        self.source.unread(bytes(self.head))
+        received = bytes(self.head)
+        self.source.unread(received)
+        self.answered_head = received[: self._body_begins or HEAD_BYTES]
         self.source.has_head = False
         self.head = bytearray()
         self._looked = self._body_begins = 0

@@ -68,13 +68,7 @@ class RequestMiddleware:
             milliseconds = round((time.perf_counter() - started) * 1000)
             response["x-request-id"] = current
             if api:
-                # A browser on our own pages may send one; the API neither reads nor changes it.
-                response.cookies.clear()
-                response["openai-processing-ms"] = str(milliseconds)
-                response["Access-Control-Allow-Origin"] = "*"
-                response["Access-Control-Expose-Headers"] = ", ".join(EXPOSED)
-                # Hosted pictures say themselves how long they may be kept.
-                response.headers.setdefault("Cache-Control", "no-store")
+                add_api_headers(response, milliseconds)
             elif is_personal(request, response):
                 patch_cache_control(response, private=True, no_store=True)
             logger.info(
@@ -95,6 +89,17 @@ class RequestMiddleware:
         if isinstance(error, UnreadablePostError):
             return errors.bad_request(request)
         return None
+
+
+def add_api_headers(response: HttpResponseBase, milliseconds: int) -> None:
+    """What each answer in the API's form carries beside its id; `milliseconds` is how long it took."""
+    # A browser on our own pages may send one; the API neither reads nor changes it.
+    response.cookies.clear()
+    response["openai-processing-ms"] = str(milliseconds)
+    response["Access-Control-Allow-Origin"] = "*"
+    response["Access-Control-Expose-Headers"] = ", ".join(EXPOSED)
+    # Hosted pictures say themselves how long they may be kept.
+    response.headers.setdefault("Cache-Control", "no-store")
 
 
 def route_of(request: HttpRequest) -> str:

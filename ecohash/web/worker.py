@@ -20,6 +20,7 @@ from django.conf import settings
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.gthread import ThreadWorker
 
+from ecohash.web import rejections
 from ecohash.web.connections import READ_BYTES, Connection, ConnectionsByAddress, ConnectionSocket
 
 # For a head to be complete, from the connection or its first byte on.
@@ -324,9 +325,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle(self, connection: Connection) -> bool:
         """In a thread: answer one request; whether another may follow on the connection."""
-        request = None
         try:
             request = next(connection.parser)
+            request.is_stopping = lambda: not self.alive
             connection.source.has_head = True
             return bool(self.handle_request(request, connection))
         except (NoMoreData, StopIteration) as error:
@@ -334,8 +335,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         except OSError as error:
             # Reset, gone, or too slow.
             self.log.debug("the caller was lost: %s", type(error).__name__)
-        except Exception as error:  # noqa: BLE001 - gunicorn's way: it is logged and answered there
-            self.handle_error(request, connection.sock, connection.client, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is logged and answered there
+            with suppress(OSError):
+                connection.sock.sendall(
+                    rejections.answer(connection.answered_head, self.cfg, error)
+                )
         return False
 
     def finish(self, connection: Connection, keep_alive: bool) -> None:  # noqa: FBT001 - by position

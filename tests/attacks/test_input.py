@@ -142,7 +142,7 @@ def test_no_malformed_request_puts_a_key_into_a_log(target: Platform) -> None:
     answers = {place: send(target, raw) for place, raw in requests.items()}
     assert lines_with(target, key) == []
     # The search looks where such lines are written, and what was wrong is still told.
-    assert "Invalid HTTP request line" in (target.log_dir / "web.log").read_text()
+    assert "InvalidRequestLine" in (target.log_dir / "web.log").read_text()
     # 501: a transfer coding that nobody knows.
     faults = {
         place: one.raw[:200] for place, one in answers.items() if one.status in {500, 502, 503}

@@ -77,6 +77,21 @@ def test_a_line_feed_alone_is_not_waited_for(ends: Ends, received: bytes) -> Non
     assert connection_of(ends[0], received).head_is_complete()
 
 
+@pytest.mark.parametrize(
+    "received",
+    [b"GET /\r\n", b"\x16\x03\x01", b"\x80", b"SSH-2.0-OpenSSH_9.6\r\n", b"GET / HTTP/x\r\n"],
+)
+def test_what_cannot_become_http_is_not_waited_for(ends: Ends, received: bytes) -> None:
+    assert connection_of(ends[0], received).head_is_complete()
+
+
+@pytest.mark.parametrize(
+    "received", [b"G", b"GET / HTTP/1.1\r\n", b"\r\nGET /", b"\r", b"GET / \xc3"]
+)
+def test_what_may_become_http_is_waited_for(ends: Ends, received: bytes) -> None:
+    assert not connection_of(ends[0], received).head_is_complete()
+
+
 def test_a_head_without_end_is_refused_once_it_is_large(ends: Ends) -> None:
     connection = connection_of(ends[0], b"GET / HTTP/1.1\r\nA: " + b"a" * HEAD_BYTES)
     assert connection.head_is_complete()
@@ -96,6 +111,8 @@ def test_a_head_without_end_is_refused_once_it_is_large(ends: Ends) -> None:
         ("Content-Length: 4\r\nExpect: 100-continue", b"", True),
         ("Transfer-Encoding: chunked", b"4\r\n0123\r\n", False),
         ("Transfer-Encoding: chunked", b"4\r\n0123\r\n0\r\n\r\n", True),
+        ("Transfer-Encoding: chunked", b"4\r\n0123\r\n0\r\nX-Sum: 1\r\n", False),
+        ("Transfer-Encoding: chunked", b"4\r\n0123\r\n0\r\nX-Sum: 1\r\n\r\n", True),
     ],
 )
 def test_a_thread_gets_a_request_with_its_body(

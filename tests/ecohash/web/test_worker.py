@@ -104,6 +104,16 @@ def test_nonsense_is_refused_and_closed(server: Server, sent: bytes) -> None:
     assert server.answers(sent).startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.parametrize(
+    "sent", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"GET /v1/models\r\n"]
+)
+def test_what_is_not_http_is_told_so_at_once(server: Server, sent: bytes) -> None:
+    answer = server.answers(sent)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\nConnection: close\r\n" in answer
+    assert b'"invalid_request_error"' in answer
+
+
 def test_an_endless_head_is_refused(server: Server) -> None:
     head = b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 4_000) for n in range(9))
     assert server.answers(head).startswith(b"HTTP/1.1 431 ")
