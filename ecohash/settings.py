@@ -3,7 +3,6 @@
 Each name is explained in `.env.example`. An empty value counts as unset.
 """
 
-import os
 import resource
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,7 +10,14 @@ from urllib.parse import urlsplit
 import environ
 
 from ecohash.background import beat_schedule
-from ecohash.configuration import backends, development, environment, logs, production
+from ecohash.configuration import (
+    backends,
+    development,
+    environment,
+    logs,
+    object_store,
+    production,
+)
 from ecohash.configuration.environment import (
     HIGHEST_PORT,
     address,
@@ -178,12 +184,6 @@ if BASE_URL.startswith("https://"):
         SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-CONTENT_SECURITY_POLICY = backends.content_security_policy(
-    s3_bucket=setting("S3_BUCKET"),
-    s3_endpoint=setting("AWS_S3_ENDPOINT_URL"),
-    # A form may end at Stripe: browsers hold the redirect against this list too.
-    forms_lead_to=STRIPE_PAGES,
-)
 
 # --- forms: none of ours is larger, or takes a file -------------------------------------------------
 
@@ -315,16 +315,21 @@ IMAGE_LIFETIME_SECONDS = 24 * 3600
 BODY_LIMIT_BYTES = 1024 * 1024
 # A file of refused terms; unset means the short list beside images/jobs/moderation.py.
 MODERATION_TERMS = setting("MODERATION_TERMS")
-S3_BUCKET = setting("S3_BUCKET")
-AWS_S3_ENDPOINT_URL = address("AWS_S3_ENDPOINT_URL", schemes=("https", "http"))
-# Where boto3 learns the region; without one it signs for us-east-1, and other regions refuse that.
-NAME_A_REGION = ("AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_CONFIG_FILE")
+# Twice this, for a second try, is still well within REQUEST_DEADLINE_SECONDS.
+STORAGE_TIMEOUT_SECONDS = number("STORAGE_TIMEOUT_SECONDS", 15, least=2, most=30)
+OBJECT_STORE = object_store.read()
+S3_BUCKET, S3_LINKS = OBJECT_STORE.bucket, OBJECT_STORE.links
+mistakes += OBJECT_STORE.problems()
 STORAGES = {
     "staticfiles": backends.static_files(production=PRODUCTION),
-    "images": backends.s3(bucket=S3_BUCKET, endpoint=AWS_S3_ENDPOINT_URL)
+    "images": OBJECT_STORE.storage(timeout_seconds=STORAGE_TIMEOUT_SECONDS)
     if S3_BUCKET
     else backends.folder(VAR_DIR / "images"),
 }
+# A form may end at Stripe: browsers hold the redirect against this list too.
+CONTENT_SECURITY_POLICY = backends.content_security_policy(
+    links_origin="" if mistakes else OBJECT_STORE.links_origin, forms_lead_to=STRIPE_PAGES
+)
 
 # --- inference ------------------------------------------------------------------------------------
 
@@ -381,10 +386,6 @@ LOGGING = logs.dict_config(level=choice("LOG_LEVEL", "INFO", LOG_LEVELS))
 
 if STRIPE_SANDBOX_PORT == PORT:
     mistakes.append("STRIPE_SANDBOX_PORT must differ from PORT.")
-if AWS_S3_ENDPOINT_URL and not S3_BUCKET:
-    mistakes.append("S3_BUCKET must be set where AWS_S3_ENDPOINT_URL is.")
-if S3_BUCKET and not AWS_S3_ENDPOINT_URL and not any(map(os.environ.get, NAME_A_REGION)):
-    mistakes.append("AWS_DEFAULT_REGION must be set to the region of the bucket in S3_BUCKET.")
 if PRODUCTION:
     mistakes += production.problems(
         secret_key=SECRET_KEY,

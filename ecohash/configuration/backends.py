@@ -39,21 +39,6 @@ def folder(path: Path) -> dict[str, Any]:
     }
 
 
-def s3(*, bucket: str, endpoint: str) -> dict[str, Any]:
-    """A storage in a bucket; without an endpoint it is Amazon's."""
-    return {
-        "BACKEND": "storages.backends.s3.S3Storage",
-        "OPTIONS": {
-            "bucket_name": bucket,
-            "endpoint_url": endpoint or None,
-            "default_acl": None,
-            "querystring_auth": True,
-            "querystring_expire": 60,
-            "signature_version": "s3v4",
-        },
-    }
-
-
 def broker_options(url: str, *, task_seconds: int) -> dict[str, Any]:
     """Celery's options of a Redis broker; RabbitMQ needs none."""
     if url.startswith(("amqp", "pyamqp")):
@@ -71,18 +56,15 @@ def broker_options(url: str, *, task_seconds: int) -> dict[str, Any]:
     }
 
 
-def content_security_policy(
-    *, s3_bucket: str, s3_endpoint: str, forms_lead_to: Collection[str]
-) -> dict[str, Any]:
-    """django-csp's settings: everything comes from this site, except images in S3."""
-    amazon = ["https://*.amazonaws.com"] if s3_bucket else []
+def content_security_policy(*, links_origin: str, forms_lead_to: Collection[str]) -> dict[str, Any]:
+    """django-csp's settings: everything comes from this site, except images from where links lead."""
     return {
         # Programs read these, not browsers.
         "EXCLUDE_URL_PREFIXES": ["/v1", "/i/"],
         "DIRECTIVES": {
             "default-src": [SELF],
             # data: for Django's own admin icons; the hosted links may answer with a redirect to S3.
-            "img-src": [SELF, "data:", *filter(None, [s3_endpoint]), *amazon],
+            "img-src": [SELF, "data:", *filter(None, [links_origin])],
             "object-src": [NONE],
             "base-uri": [SELF],
             "form-action": [SELF, *forms_lead_to],

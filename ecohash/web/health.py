@@ -77,7 +77,7 @@ class Check:
             well = self._ask()
         except Exception as error:  # noqa: BLE001 - each part fails in its own ways; none may break the page
             logger.warning(
-                "a part is away", extra={"part": self._ask.__name__, "error": type(error).__name__}
+                "a part is away", extra={"part": self._ask.__name__, **storage.describe(error)}
             )
             well = False
         finally:
@@ -109,7 +109,7 @@ def storage_takes_pictures() -> bool:
         storage.put(key, picture)
         return storage.get(key) == picture
     finally:
-        storage.pictures().delete(key)
+        storage.remove(key)
 
 
 def worker_is_warm() -> bool:

@@ -2,16 +2,21 @@
 
 import base64
 import json
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.http import HttpResponse, JsonResponse
 
-from images.jobs.refusals import refusal_of
+from accounts.http.refusals import Refusal
+from images.jobs import generation
+from images.jobs.refusals import ImageMissing, ImageUnreadable, refusal_of
 from images.models import Generation
 from images.pictures import links, storage
 from images.queue import estimates
 from images.queue.disconnects import ClientConnection
+
+logger = logging.getLogger(__name__)
 
 JSON = "application/json"
 REPLAYED = "idempotent-replayed"
@@ -47,11 +52,20 @@ class WatchedAnswer(HttpResponse):
 
 
 def picture_answer(
-    job: Generation, *, client: ClientConnection, shared: bool, on_lost: OnLost
+    job: Generation,
+    *,
+    client: ClientConnection,
+    shared: bool,
+    on_lost: OnLost,
+    seconds: float | None = None,
 ) -> HttpResponse:
     """The answer to a generation that succeeded, in the form that was asked for.
 
     `shared`: the job was another call's. Same bytes; a header says so. `on_lost`: see `WatchedAnswer`.
+    `seconds` are what is left of the caller's time.
+
+    Raises:
+        ImageUnreadable, ImageMissing: it was charged, and the storage does not give it.
 
     The base64 is spliced in as bytes: putting megabytes through the JSON encoder costs 90 times more.
     """
@@ -60,7 +74,11 @@ def picture_answer(
     if job.response_format == "url":
         picture = [b'"url": ', json.dumps(links.url_of(job.image)).encode()]
     else:
-        png = storage.get(job.image.storage_key)
+        try:
+            png = read_png(job, seconds=seconds)
+        except Refusal:
+            on_lost()
+            raise
         picture = [b'"b64_json": "', base64.b64encode(png), b'"']
     parts = [
         head.encode(),
@@ -83,9 +101,43 @@ def picture_answer(
     )
 
 
+def read_png(job: Generation, *, seconds: float | None = None) -> bytes:
+    """The image of a generation that succeeded, from storage. Holds no database connection meanwhile.
+
+    Raises:
+        ImageUnreadable: the storage refuses, or does not send all of it within `seconds`.
+        ImageMissing: it is not there.
+    """
+    generation.close_connection()
+    told = {"generation": job.id}
+    try:
+        png = storage.get(job.image.storage_key, seconds=seconds)
+    except FileNotFoundError:
+        logger.error("charged image missing from storage", extra=told)  # noqa: TRY400 - no trace
+        raise ImageMissing(job) from None
+    except OSError as error:
+        logger.warning("charged image not read", extra=told | storage.describe(error))
+        raise ImageUnreadable(job) from None
+    if len(png) != job.image.byte_count:
+        logger.error("charged image has another length in storage", extra=told)
+        raise ImageUnreadable(job)
+    return png
+
+
 def job_answer(job: Generation) -> JsonResponse:
-    """The job as an object; `data` holds its picture while it lives."""
+    """The job as an object; `data` holds its picture while it lives.
+
+    An image that cannot be read leaves the rest of the answer as it is: its `b64_json` is null, its `url`
+    may still work, and `error` says why.
+    """
     refusal = refusal_of(job)
+    pictures = _pictures(job)
+    if pictures and job.response_format == "b64_json":
+        try:
+            png: bytes | None = read_png(job)
+        except Refusal as unreadable:
+            refusal, png = unreadable, None
+        pictures[0]["b64_json"] = None if png is None else base64.b64encode(png).decode()
     return JsonResponse(
         {
             "id": job.id,
@@ -97,9 +149,10 @@ def job_answer(job: Generation) -> JsonResponse:
             "seed": job.seed,
             "cost_micros": job.cost_micros,
             "error": refusal.body()["error"] if refusal else None,
-            "data": _pictures(job),
+            "data": pictures,
             **_queue(job),
-        }
+        },
+        headers=refusal.headers if isinstance(refusal, ImageUnreadable) else {},
     )
 
 
@@ -114,7 +167,4 @@ def _queue(job: Generation) -> dict[str, Any]:
 def _pictures(job: Generation) -> list[dict[str, Any]]:
     if job.status != Generation.Status.SUCCEEDED or not job.image.is_alive:
         return []
-    picture: dict[str, Any] = {"url": links.url_of(job.image), "revised_prompt": None}
-    if job.response_format == "b64_json":
-        picture["b64_json"] = base64.b64encode(storage.get(job.image.storage_key)).decode()
-    return [picture]
+    return [{"url": links.url_of(job.image), "revised_prompt": None}]

@@ -70,7 +70,7 @@ def admit(request: GenerationRequest) -> Generation:
     forecast = estimates.forecast(MODELS[job.model])
     try:
         with (
-            organization_lock.acquire(job.organization_id, _close_connection),
+            organization_lock.acquire(job.organization_id, close_connection),
             transaction.atomic(),
         ):
             api_key = _lock_caller(request)
@@ -205,7 +205,7 @@ def _end_abandoned(
         raise CallerLeft
     if on_leave:
         on_leave()
-    _close_connection()
+    close_connection()
     if client.is_gone:
         raise CallerLeft("The connection was reset before the image was ready.")
 
@@ -215,10 +215,10 @@ def _read(job: Generation) -> Generation:
     try:
         return Generation.objects.select_related("hold", "image").get(pk=job.pk)
     finally:
-        _close_connection()
+        close_connection()
 
 
-def _close_connection() -> None:
+def close_connection() -> None:
     """Close the connection before a wait: there are fewer connections than threads."""
     if not connection.in_atomic_block:
         connection.close()

@@ -5,6 +5,8 @@ attempt, so a worker that was thought dead and comes back can never finish a job
 """
 
 import logging
+import random
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -25,12 +27,17 @@ logger = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=20)
 MAX_ATTEMPTS = 2
-# Drawing, as long as the watchdog lets it, and then storing and delivering, a picture before it too. No
-# deadline ends what is being drawn, so a storage that never answers must not keep its hold forever.
-LONGEST_ATTEMPT = timedelta(seconds=settings.IMAGE_TIMEOUT_SECONDS + 120)
+# Drawing, as long as the watchdog lets it, and then storing, two tries, behind pictures that take as long,
+# and delivering. No deadline ends what is being drawn, so a storage that never answers must not keep its
+# hold forever.
+LONGEST_ATTEMPT = timedelta(
+    seconds=settings.IMAGE_TIMEOUT_SECONDS + 4 * settings.STORAGE_TIMEOUT_SECONDS + 60
+)
 # The caller's own thread ends a queued job at its deadline; the reaper takes over where that thread died.
 DEADLINE_GRACE = timedelta(seconds=3)
 PURGE_BATCH = 500
+# Of one round: the task is stopped after a minute, and the next round comes as soon.
+PURGE_SECONDS = 30
 # Links end first, so that nobody reads a file while it is removed.
 PURGE_MARGIN = timedelta(minutes=1)
 
@@ -148,7 +155,7 @@ def hand_back(job: Generation, error_code: str) -> None:
     # Only what is lost: a worker that came back may just have delivered this very picture. And last,
     # for a storage that is away must not keep the job from its second attempt.
     if lost:
-        storage.remove_attempt(job.id, job.attempt)
+        storage.remove_attempt_if_possible(job.id, job.attempt)
 
 
 def sweep() -> int:
@@ -181,17 +188,33 @@ def reap() -> int:
 
 
 def purge() -> int:
-    """Remove expired pictures and whatever lost attempts left behind; returns how many jobs."""
+    """Remove expired pictures and whatever lost attempts left behind; returns how many jobs.
+
+    What cannot be removed is left to a later round, and the others are removed all the same.
+    """
+    until = time.monotonic() + PURGE_SECONDS
     lifetime = timedelta(seconds=settings.IMAGE_LIFETIME_SECONDS) + PURGE_MARGIN
     old = Generation.objects.filter(purged_at=None, ended_at__lt=timezone.now() - lifetime)
     jobs = list(old.order_by("ended_at").values_list("pk", "attempt")[:PURGE_BATCH])
+    # Else those that fail in each round would take the time of all others.
+    random.shuffle(jobs)
+    purged, failures = 0, []
     for generation_id, attempts in jobs:
-        for attempt in range(1, attempts + 1):
-            storage.remove_attempt(generation_id, attempt)
+        if time.monotonic() > until:
+            break
+        try:
+            for attempt in range(1, attempts + 1):
+                storage.remove_attempt(generation_id, attempt)
+        except OSError as error:
+            failures.append(storage.describe(error))
+            continue
         Generation.objects.filter(pk=generation_id).update(
             purged_at=timezone.now(), idempotency_key=None
         )
-    return len(jobs)
+        purged += 1
+    if failures:
+        logger.error("pictures not removed", extra={"pictures": len(failures), **failures[-1]})
+    return purged
 
 
 def _held(job: Generation) -> GenerationQuerySet:

@@ -21,7 +21,7 @@ class StillRunning(DeadlinePassed):
     """The caller's deadline passed, and the job goes on: it was begun, or somebody else waits for it.
     Or nobody knows, while the database is away.
 
-    The only refusal that may be followed by a charge, and the only one that carries the id of a job.
+    The only refusal that may be followed by a charge. It carries the id of the job.
     """
 
     def __init__(self, job: Generation) -> None:
@@ -37,6 +37,48 @@ class StillRunning(DeadlinePassed):
             "Retry-After": str(RETRY_AFTER_SECONDS),
             "x-ecohash-generation-id": job.id,
         }
+
+
+class ImageUnreadable(Refusal):
+    """The image is there and charged, and the storage does not give it to us.
+
+    A retry of an SDK joins the same job, for nobody has its answer.
+    """
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "server_is_overloaded"
+
+    def __init__(self, job: Generation) -> None:
+        again = ", or send the same request with the same Idempotency-Key again"
+        super().__init__(
+            "The image was generated and charged, but could not be read from storage. Get it with GET "
+            f"/v1/images/generations/{job.id}{again if job.idempotency_key else ''}; it is kept for "
+            "24 hours. This costs nothing more."
+        )
+        self.headers = {"Retry-After": str(RETRY_AFTER_SECONDS), **charged(job)}
+
+
+class ImageMissing(Refusal):
+    """The image was stored and charged, and the storage has it no more: only people can help."""
+
+    status = 500
+    type = "server_error"
+
+    def __init__(self, job: Generation) -> None:
+        super().__init__(
+            "The image was generated and charged, but is missing from storage. Contact support with its "
+            f"id, {job.id}, for a refund."
+        )
+        self.headers = {"x-should-retry": "false", **charged(job)}
+
+
+def charged(job: Generation) -> dict[str, str]:
+    """The headers of an error that came after the charge: which job, and what it cost."""
+    return {
+        "x-ecohash-generation-id": job.id,
+        "x-ecohash-cost-micros": str(job.cost_micros),
+    }
 
 
 class DeadlineImpossible(Refusal):
@@ -55,9 +97,22 @@ class DeadlineImpossible(Refusal):
 
 
 class GenerationFailed(Refusal):
+    """Both attempts failed; what the caller is told depends on how the last one did."""
+
     status = 500
     type = "server_error"
     text = "The image could not be drawn, twice. Nothing was charged. Please try again."
+
+    def __init__(self, job: Generation) -> None:
+        super().__init__(FAILED_BECAUSE.get(job.error_code, self.text))
+
+
+# By `error_code`; any other is told as `GenerationFailed.text`.
+FAILED_BECAUSE = {
+    "storage_failed": (
+        "The image was generated but could not be stored. Nothing was charged. Please try again."
+    ),
+}
 
 
 class GenerationCanceled(Refusal):
@@ -112,9 +167,8 @@ class ContentPolicyViolation(Refusal):
     )
 
 
-# What a caller is told about each end that is not a picture.
+# What a caller is told about each other end that is not a picture.
 REFUSAL_OF: dict[str, type[Refusal]] = {
-    Generation.Status.FAILED: GenerationFailed,
     Generation.Status.CANCELED: GenerationCanceled,
     Generation.Status.EXPIRED: DeadlinePassed,
 }
@@ -122,5 +176,7 @@ REFUSAL_OF: dict[str, type[Refusal]] = {
 
 def refusal_of(job: Generation) -> Refusal | None:
     """Why a finished job has no picture; None for one that has, or that is not finished."""
+    if job.status == Generation.Status.FAILED:
+        return GenerationFailed(job)
     kind = REFUSAL_OF.get(job.status)
     return kind() if kind else None

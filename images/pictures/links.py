@@ -30,6 +30,14 @@ class LinkUnknown(Refusal):
     text = "There is no picture at this address."
 
 
+class LinkUnavailable(Refusal):
+    status = 503
+    type = "service_unavailable_error"
+    code = "server_is_overloaded"
+    headers = {"Retry-After": "5"}
+    text = "The image could not be read from storage. Please try again in a few seconds."
+
+
 def signature(token: str, expires: str) -> str:
     """Binds the expiry to the token, under SECRET_KEY."""
     # The salt stays as it was: another one would void what was given out.
