@@ -208,6 +208,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         devices.remember(response, request, user)
         return response
 
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """Where a call comes from, by the same rule as for the API; allauth has another of its own."""
+        return str(caller_address(request.META) or "unknown")
+
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Send it, unless a stranger could have caused it and the mailbox had enough of the kind.
 

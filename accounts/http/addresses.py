@@ -1,5 +1,6 @@
 """Where a call comes from, through the proxies that we trust and no others."""
 
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
@@ -9,6 +10,9 @@ from django.conf import settings
 Address = IPv4Address | IPv6Address
 # What one household or one rented machine has of IPv6: counting single addresses would count nothing.
 IPV6_PREFIX_LENGTH = 64
+# As proxies write them: [2001:db8::1], [2001:db8::1]:443 and 203.0.113.1:51234.
+BRACKETED = re.compile(r"\[([^\[\]]+)\](?::[0-9]{1,5})?")
+WITH_PORT = re.compile(r"([^:]+):[0-9]{1,5}")
 
 
 def caller_address(meta: Mapping[str, Any]) -> Address | None:
@@ -16,8 +20,8 @@ def caller_address(meta: Mapping[str, Any]) -> Address | None:
 
     Each proxy adds the peer that it saw on the right of X-Forwarded-For. So with TRUSTED_PROXIES of
     them in front, the caller stands at that place from the right; what is further left can be forged. A
-    header that is too short, or holds something else there, did not come through our proxies and is
-    ignored.
+    header that is too short, or holds something else there (`unknown`, `_hidden`, nothing), did not come
+    through our proxies and is ignored. `Forwarded` (RFC 7239) and other headers are never read.
     """
     peer = parse_address(meta.get("REMOTE_ADDR", ""))
     trusted = settings.TRUSTED_PROXIES
@@ -35,10 +39,8 @@ def parse_address(text: str) -> Address | None:
     An IPv4-mapped IPv6 address becomes the IPv4 address, and a zone (`%eth0`) is left out.
     """
     text = text.strip()
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
+    if found := BRACKETED.fullmatch(text) or WITH_PORT.fullmatch(text):
+        text = found[1]
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
