@@ -21,10 +21,13 @@ with environment.exit_if_misconfigured():
 from django.conf import settings
 
 from ecohash.configuration import logs, startup
+from ecohash.configuration.environment import host_of
 from ecohash.web.worker import Worker
 
 # In production a load balancer on another host comes in; a development machine serves itself alone.
-bind = f"{'0.0.0.0' if settings.PRODUCTION else '127.0.0.1'}:{settings.PORT}"  # noqa: S104
+bind = [f"{'0.0.0.0' if settings.PRODUCTION else '127.0.0.1'}:{settings.PORT}"]  # noqa: S104
+if not settings.PRODUCTION and host_of(settings.BASE_URL) == "[::1]":
+    bind.append(f"[::1]:{settings.PORT}")
 worker_class = Worker
 workers = settings.WEB_CONCURRENCY
 threads = settings.WAITING_LIMIT + settings.PAGE_THREADS
@@ -58,6 +61,12 @@ worker_tmp_dir = MEMORY if os.access(MEMORY, os.W_OK) else None
 limit_request_line = 4_094
 limit_request_fields = 100
 limit_request_field_size = 8_190
+
+# Whether a call came over https, and from where, is told by TRUSTED_PROXIES alone: gunicorn would believe
+# whoever connects from this machine, and refuse headers of two proxies that differ.
+forwarded_allow_ips = ""
+secure_scheme_headers: dict[str, str] = {}
+forwarder_headers = ""
 
 # Our own middleware writes a line for each request; gunicorn's own words go where Django's go.
 accesslog = None

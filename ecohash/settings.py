@@ -133,6 +133,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "ecohash.web.hosts.HostMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -173,10 +174,10 @@ WHITENOISE_USE_FINDERS = not PRODUCTION
 WHITENOISE_AUTOREFRESH = DEBUG
 
 more_hosts = hosts("ALLOWED_HOSTS")
-ALLOWED_HOSTS = [urlsplit(BASE_URL).hostname or "", *more_hosts]
+ALLOWED_HOSTS = [environment.host_of(BASE_URL), *more_hosts]
 if not PRODUCTION:
-    ALLOWED_HOSTS += ["localhost", "127.0.0.1", "[::1]"]
-CSRF_TRUSTED_ORIGINS = [BASE_URL]
+    ALLOWED_HOSTS += development.HOSTS
+CSRF_TRUSTED_ORIGINS = [environment.origin_of(BASE_URL)]
 if BASE_URL.startswith("https://"):
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SECURE_HSTS_SECONDS = 31_536_000
@@ -250,7 +251,6 @@ ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_LOGOUT_REDIRECT_URL = "/"
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = urlsplit(BASE_URL).scheme
-ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
 API_KEYS_PER_ORGANIZATION = number("API_KEYS_PER_ORGANIZATION", 100)
 # A file of the keys that sign reports of leaked keys; unset, none is accepted.
 LEAK_REPORT_PUBLIC_KEYS = setting("LEAK_REPORT_PUBLIC_KEYS")

@@ -13,6 +13,16 @@ LONGEST_SOCKET_PATH = 103
 # In an address these begin a query, a fragment or an escape, and two libraries read ours.
 SPECIAL_IN_ADDRESSES = re.compile(r"[?#%]")
 PRIVATE = 0o700
+# Names of this machine, also as containers on it know it. No stranger's DNS can lead one of them here:
+# * would let any web page that a developer opens read what the platform answers.
+HOSTS = [
+    "localhost",
+    ".localhost",
+    "127.0.0.1",
+    "[::1]",
+    "host.docker.internal",
+    "host.containers.internal",
+]
 
 
 def make_private_folder(path: Path) -> None:

@@ -8,8 +8,9 @@ import os
 import re
 import sys
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import StringIO
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,6 +34,7 @@ HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9A-Fa-f:.]+\]")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 HIGHEST_PORT = 65_535
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 mistakes: list[str] = []
 """One sentence for each wrong value so far, with its remedy."""
@@ -132,6 +134,23 @@ def address(name: str, default: str = "", *, schemes: Collection[str], bare: boo
     host = ", and names a host" if set(schemes) <= NEED_HOST else ""
     mistakes.append(f"{name} must be an address that begins with {forms}{host}.")
     return default
+
+
+def host_of(url: str) -> str:
+    """The host of an address as a Host header has it: in small letters, IPv6 in brackets and in its shortest form."""
+    host = urlsplit(url).hostname or ""
+    if ":" not in host:
+        return host
+    with suppress(ValueError):
+        host = ip_address(host).compressed
+    return f"[{host}]"
+
+
+def origin_of(url: str) -> str:
+    """The address as a browser's Origin header has it: with a port only where it is not the scheme's."""
+    parts = urlsplit(url)
+    port = "" if parts.port in {None, DEFAULT_PORTS.get(parts.scheme)} else f":{parts.port}"
+    return f"{parts.scheme}://{host_of(url)}{port}"
 
 
 def database(name: str) -> dict[str, Any]:
