@@ -28,6 +28,8 @@ EXPOSED = (
     "x-ecohash-engine",
     "x-ecohash-prompt-tokens",
     "x-ecohash-ignored",
+    "x-ecohash-model",
+    "x-ecohash-requested-size",
     "idempotent-replayed",
     "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests",

@@ -23,12 +23,12 @@ from accounts.callers import GENERATE
 from accounts.http import request_id
 from accounts.http.addresses import caller_address
 from accounts.http.refusals import InvalidRequest
-from images.api import answers
+from images.api import answers, key_settings
 from images.api.base import ApiView, UnknownPath, caller_key
 from images.api.body import read_json_object
 from images.api.ignored import ignored_header
 from images.api.serializers import READ_FIELDS, GenerationSerializer, ModelNotFound
-from images.catalog import MODELS, Model
+from images.catalog import Model
 from images.jobs import admission, generation, idempotency
 from images.jobs.generation_request import DEADLINE_SECONDS, GenerationRequest
 from images.jobs.refusals import CallerLeft, StillRunning, refusal_of
@@ -112,26 +112,27 @@ class ImageGeneration(ApiView):
 
 
 class ModelList(ApiView):
-    """GET /v1/models."""
+    """GET /v1/models: what is offered, and the key's aliases."""
 
-    def get(self, request: Request) -> HttpResponseBase:  # noqa: ARG002
-        return JsonResponse(
-            {"object": "list", "data": [describe(model) for model in MODELS.values()]}
-        )
+    def get(self, request: Request) -> HttpResponseBase:
+        models = key_settings.models_of(caller_key(request))
+        data = [describe(name, model) for name, model in models.items()]
+        return JsonResponse({"object": "list", "data": data})
 
 
 class ModelDetail(ApiView):
     """GET /v1/models/{id}."""
 
-    def get(self, request: Request, model_id: str) -> HttpResponseBase:  # noqa: ARG002
-        if model_id not in MODELS:
+    def get(self, request: Request, model_id: str) -> HttpResponseBase:
+        model = key_settings.model_named(model_id, caller_key(request))
+        if model is None:
             raise ModelNotFound(model_id)
-        return JsonResponse(describe(MODELS[model_id]))
+        return JsonResponse(describe(model_id, model))
 
 
-def describe(model: Model) -> dict[str, Any]:
-    """A model as OpenAI's object."""
-    return {"id": model.id, "object": "model", "created": model.created, "owned_by": "ecohash"}
+def describe(name: str, model: Model) -> dict[str, Any]:
+    """A model, by that name, as OpenAI's object."""
+    return {"id": name, "object": "model", "created": model.created, "owned_by": "ecohash"}
 
 
 def read_request(request: Request) -> GenerationRequest:
@@ -141,17 +142,20 @@ def read_request(request: Request) -> GenerationRequest:
         UnsupportedContentType, RequestTooLarge, MalformedBody: see `read_json_object`.
         InvalidRequest, ModelNotFound: a field or a header is wrong.
     """
-    body = read_json_object(request._request)  # noqa: SLF001
-    parameters = GenerationSerializer(data=body).parameters()
     key = caller_key(request)
+    body = read_json_object(request._request)  # noqa: SLF001
+    body = key_settings.with_query(body, request.query_params)
+    meant, answer_headers = key_settings.as_meant(body, key)
+    parameters = GenerationSerializer(data=meant).parameters()
     return GenerationRequest(
         organization=key.organization,
         api_key=key,
         address=caller_address(request.META),
         request_id=request_id.current(),
+        # As it was sent: a retry is the same call, also after the key's settings were changed.
         call=idempotency.read_call(request.headers, body),
         deadline_seconds=read_deadline(request),
-        answer_headers=ignored_header(body, read=READ_FIELDS),
+        answer_headers=ignored_header(body, read=READ_FIELDS) | answer_headers,
         **parameters,
     )
 

@@ -12,6 +12,7 @@ from accounts.models import ApiKey
 from billing.ledger import month_to_date
 from billing.ledger.month_to_date import MonthToDate
 from billing.models import Credit
+from images.api import key_settings
 from images.api.base import ApiView, caller_key
 
 
@@ -37,6 +38,7 @@ def describe(key: ApiKey, status: RateLimitStatus | None) -> dict[str, Any]:
         "expires_at": int(key.expires_at.timestamp()) if key.expires_at else None,
         "scopes": key.scopes,
         "allowed_networks": key.allowed_networks,
+        "settings": key_settings.describe(key),
         "limits": {
             "key": _limits(limits_of_key(key)),
             "organization": _limits(limits_of(organization)),

@@ -13,7 +13,8 @@ urlpatterns = [
         generations.ImageGeneration.as_view(),
     ),
     re_path(r"^v1/models/?\Z", generations.ModelList.as_view()),
-    re_path(r"^v1/models/(?P<model_id>[^/]+)/?\Z", generations.ModelDetail.as_view()),
+    # An alias may be of the form openai/dall-e-3.
+    re_path(r"^v1/models/(?P<model_id>.+?)/?\Z", generations.ModelDetail.as_view()),
     re_path(r"^v1/key/?\Z", key.KeyDetail.as_view()),
     re_path(r"^v1/usage/?\Z", usage.Usage.as_view()),
     re_path(r"^v1/usage\.csv/?\Z", usage.UsageTable.as_view()),

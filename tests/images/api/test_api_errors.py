@@ -31,7 +31,7 @@ UNKNOWN_PATHS = [
     "/v1/images/generations/1",
     f"/v1/images/generations/{SOME_GENERATION}/more",
     "/v1/images/generations//",
-    "/v1/models/a/b",
+    "/v1/modelsx",
     "/v1/chat/completions",
     "/v1/images/edits",
     "/v1/%00",

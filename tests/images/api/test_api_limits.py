@@ -117,7 +117,7 @@ def test_too_many_requests(alice: Person) -> None:
 def test_a_rate_limit_status_that_a_refusal_carries_is_told(alice: Person, monkeypatch) -> None:
     rate_limit_status = rate_limits.RateLimitStatus(Level(77, 7, 0.0), None)
 
-    def refuse(_model: Any) -> None:
+    def refuse(*_: Any) -> None:
         refusal = ModelNotFound()
         refusal.rate_limit_status = rate_limit_status  # type: ignore[attr-defined]
         raise refusal
@@ -223,6 +223,11 @@ def test_a_key_looks_at_itself(alice: Person, path: str) -> None:
         "expires_at": None,
         "scopes": ["generate", "usage.read"],
         "allowed_networks": [],
+        "settings": {
+            "default_response_format": "b64_json",
+            "model_aliases": {},
+            "nearest_size": False,
+        },
         "limits": {
             "key": no_limit,
             "organization": {
