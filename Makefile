@@ -38,7 +38,7 @@ test-flows: .venv/dev.stamp ## start the whole platform as `make up` does, and u
 
 .PHONY: test-services
 test-services: .venv/dev.stamp ## run the money and job tests on PostgreSQL, and those of real services
-	@$(PYTEST) -n $(WORKERS) --postgres -m "services or not (attacks or browser or faults or flows or gate)" tests/accounts tests/billing tests/images tests/services
+	@$(PYTEST) -n $(WORKERS) --postgres -m "services or not (attacks or browser or clients or faults or flows or gate)" tests/accounts tests/billing tests/images tests/services
 
 .PHONY: test-browser
 test-browser: .venv/dev.stamp ## run the journeys in a real browser (needs Chromium)
@@ -51,6 +51,10 @@ test-faults: .venv/dev.stamp ## kill processes while they work, then check the b
 .PHONY: test-attacks
 test-attacks: .venv/dev.stamp ## attack the running platform as a stranger would (short; FULL=1 for the whole measure)
 	@$(PYTEST) -m attacks tests/attacks $(if $(FULL),--full -s,-n 2)
+
+.PHONY: test-clients
+test-clients: .venv/dev.stamp ## use the platform with fifteen clients of others (installs them in var/clients; needs Node.js 20)
+	@$(PYTEST) -m clients tests/clients
 
 .PHONY: test-gate
 test-gate: .venv/dev.stamp ## send crowds through limits, caps and repeated calls, on SQLite and on PostgreSQL
