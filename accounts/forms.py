@@ -6,17 +6,16 @@ from decimal import Decimal
 from typing import Any, cast
 
 from django import forms
-from django.core.exceptions import ValidationError
 from django.utils import dateformat, timezone
 
-from accounts.keys import networks
+from accounts.keys import aliases
+from accounts.keys.aliases import ALIASES_LIMIT, COMMON_NAMES
+from accounts.keys.fields import AliasesField, NetworksField
 from accounts.keys.keys import Terms
 from accounts.limits.plans import limits_of
 from accounts.models import ApiKey, Organization
 
 NAME_LIMIT = 100  # characters, the column's length
-NETWORKS_LIMIT = 50
-NETWORKS_TEXT_LIMIT = 10_000  # characters: that many networks, with room for spaces and empty lines
 LIMIT_LIMIT = 1_000_000  # what no organization reaches, and every database can hold
 MICROS_PER_DOLLAR = 1_000_000
 LONGEST_LIFE = timedelta(days=3_653)
@@ -32,8 +31,8 @@ EXPIRIES = [
 ]
 EVERYTHING = "generate usage.read"
 ACCESS = [
-    (EVERYTHING, "Make pictures and read usage"),
-    ("generate", "Make pictures only"),
+    (EVERYTHING, "Generate images and read usage"),
+    ("generate", "Generate images only"),
     ("usage.read", "Read usage only"),
 ]
 OVERLAPS = {
@@ -43,6 +42,8 @@ OVERLAPS = {
     "168": ("In 7 days", timedelta(days=7)),
 }
 DEFAULT_OVERLAP = "24"
+# Settings for clients that cannot be changed; they have a part of the form to themselves.
+CLIENT_FIELDS = ("prefers_links", "alias_names", "other_aliases", "nearest_size")
 
 
 GROUPED = re.compile(r"\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)
@@ -84,46 +85,6 @@ class DollarField(forms.DecimalField):
     def clean(self, value: Any) -> Any:
         dollars = super().clean(value)
         return None if dollars is None else int(dollars * MICROS_PER_DOLLAR)
-
-
-class NetworksField(forms.CharField):
-    """One network a line; the value is a list in CIDR form, and each wrong line has its own error."""
-
-    widget = forms.Textarea(
-        attrs={"rows": 3, "placeholder": "203.0.113.0/24", "spellcheck": "false"}
-    )
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(
-            max_length=NETWORKS_TEXT_LIMIT,
-            error_messages={
-                "max_length": (
-                    f"A key may have at most {NETWORKS_LIMIT} networks, one a line, in "
-                    "%(limit_value)d characters. This has %(show_value)d characters."
-                )
-            },
-            **options,
-        )
-
-    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
-        """Without `maxlength`, by which browsers cut in silence what is pasted."""
-        attrs: dict[str, Any] = super().widget_attrs(widget)
-        attrs.pop("maxlength", None)
-        return attrs
-
-    def prepare_value(self, value: Any) -> Any:
-        return "\n".join(value) if isinstance(value, list) else value
-
-    def clean(self, value: Any) -> list[str]:
-        found, problems = networks.parse_lines(super().clean(value))
-        if problems:
-            raise ValidationError(problems)
-        if len(found) > NETWORKS_LIMIT:
-            raise ValidationError(
-                f"A key may have at most {NETWORKS_LIMIT} networks, and here are {len(found)}. "
-                "Join some of them to larger ones."
-            )
-        return found
 
 
 def limit_field(label: str) -> forms.IntegerField:
@@ -169,7 +130,7 @@ class KeyForm(forms.Form):
         error_messages={"invalid": "Write the date as year-month-day, such as 2027-01-31."},
     )
     access = forms.ChoiceField(
-        label="It may",
+        label="Permissions",
         choices=ACCESS,
         initial=EVERYTHING,
         required=False,
@@ -185,11 +146,40 @@ class KeyForm(forms.Form):
     )
     requests_per_minute = limit_field("Requests a minute")
     images_per_minute = limit_field("Images a minute")
-    images_in_flight = limit_field("Images at once")
+    images_in_flight = limit_field("Concurrent images")
     allowed_networks = NetworksField(
         label="Allowed networks",
         required=False,
         help_text="Addresses or networks that calls may come from, one a line. Empty: from anywhere.",
+    )
+    prefers_links = forms.BooleanField(
+        label="Return links by default",
+        required=False,
+        help_text=(
+            "For clients that read only <code>url</code>, such as LangChain's DallEAPIWrapper or CrewAI's DALL-E "
+            "tool: without it they fail after the image was charged. A call that sets "
+            "<code>response_format</code> still gets what it asks for."
+        ),
+    )
+    alias_names = forms.MultipleChoiceField(
+        label="Model aliases",
+        choices=[(name, name) for name in COMMON_NAMES],
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"invalid_choice": "Choose among these names, and write others below."},
+    )
+    other_aliases = AliasesField(
+        label="Other aliases",
+        required=False,
+    )
+    nearest_size = forms.BooleanField(
+        label="Use the nearest size",
+        required=False,
+        help_text=(
+            "For clients that offer only sizes of other models, such as <code>1792x1024</code> or "
+            "<code>1536x1024</code>. The image gets the available size of the nearest shape, at that size's price, "
+            "and the response names it."
+        ),
     )
 
     def __init__(self, *args: Any, organization: Organization, **options: Any) -> None:
@@ -198,14 +188,29 @@ class KeyForm(forms.Form):
         for name in ("requests_per_minute", "images_per_minute", "images_in_flight"):
             figure = getattr(of_all, name)
             self.fields[name].widget.attrs["placeholder"] = str(figure) if figure else "no limit"
+        default = aliases.MODEL_IDS[0]
+        self.fields["alias_names"].help_text = (
+            "For clients that send a fixed model name, such as LlamaIndex, Agno or CAMEL. Each name that you "
+            f"choose means <code>{default}</code> for this key."
+        )
+        self.fields[
+            "other_aliases"
+        ].help_text = f"One a line. A name means <code>{default}</code>; <code>name = model</code> chooses another model."
 
     @property
     def beyond_the_name(self) -> bool:
         """Whether somebody filled in, or got wrong, more than the name: then the page shows it."""
-        return self.is_bound and bool({*self.changed_data, *self.errors} - {"name"})
+        told = {*self.changed_data, *self.errors} - {"name", *CLIENT_FIELDS}
+        return self.is_bound and bool(told)
+
+    @property
+    def for_clients(self) -> bool:
+        """Whether a setting for clients is on, or wrong: then the page shows them all."""
+        return any(self[name].value() or name in self.errors for name in CLIENT_FIELDS)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = self.cleaned_data
+        self._take_aliases()
         expiry = cleaned.get("expiry") or NEVER
         if expiry == OWN_DATE:
             if "expires_on" not in self.errors:
@@ -216,6 +221,27 @@ class KeyForm(forms.Form):
             days = None if expiry == NEVER else timedelta(days=int(expiry))
             cleaned["expires_at"] = timezone.now() + days if days else None
         return cleaned
+
+    def _take_aliases(self) -> None:
+        """Put the names that were ticked and those that were written together."""
+        ticked, written = (
+            self.cleaned_data.get("alias_names", []),
+            self.cleaned_data.get("other_aliases", {}),
+        )
+        default = aliases.MODEL_IDS[0]
+        for name in ticked:
+            if written.get(name, default) != default:
+                self.add_error(
+                    "other_aliases",
+                    f"“{name}” is ticked above, where it means {default}. Untick it, or remove its line here.",
+                )
+        together = dict.fromkeys(ticked, default) | written
+        if len(together) > ALIASES_LIMIT:
+            self.add_error(
+                "other_aliases",
+                f"A key may have at most {ALIASES_LIMIT} aliases, and here are {len(together)}. Remove some of them.",
+            )
+        self.cleaned_data["model_aliases"] = together
 
     def _take_date(self, day: date | None) -> None:
         now = timezone.now()
@@ -240,6 +266,9 @@ class KeyForm(forms.Form):
             "images_per_minute": self.cleaned_data["images_per_minute"],
             "images_in_flight": self.cleaned_data["images_in_flight"],
             "monthly_cap_micros": self.cleaned_data["monthly_cap_micros"],
+            "prefers_links": self.cleaned_data["prefers_links"],
+            "model_aliases": self.cleaned_data["model_aliases"],
+            "nearest_size": self.cleaned_data["nearest_size"],
         }
 
 
@@ -247,6 +276,8 @@ class KeySettingsForm(KeyForm):
     """The same questions about a key that exists; its expiry stays unless another is chosen."""
 
     def __init__(self, data: Any = None, *, key: ApiKey) -> None:
+        default = aliases.MODEL_IDS[0]
+        ticked = [name for name in COMMON_NAMES if key.model_aliases.get(name) == default]
         initial = {
             "name": key.name,
             "expiry": KEEP,
@@ -258,6 +289,12 @@ class KeySettingsForm(KeyForm):
             "images_per_minute": key.images_per_minute,
             "images_in_flight": key.images_in_flight,
             "allowed_networks": key.allowed_networks,
+            "prefers_links": key.prefers_links,
+            "alias_names": ticked,
+            "other_aliases": {
+                name: model for name, model in key.model_aliases.items() if name not in ticked
+            },
+            "nearest_size": key.nearest_size,
         }
         super().__init__(data, organization=key.organization, initial=initial)
         expiry = cast("forms.ChoiceField", self.fields["expiry"])

@@ -239,6 +239,17 @@ class ApiKey(models.Model):
         return [name for name, granted in scopes.items() if granted]
 
     @property
+    def client_settings(self) -> list[str]:
+        """The settings for clients that are on, as pages name them."""
+        number = len(self.model_aliases)
+        settings_on = {
+            "links by default": self.prefers_links,
+            f"{number} model alias{'' if number == 1 else 'es'}": number,
+            "nearest size": self.nearest_size,
+        }
+        return [name for name, is_on in settings_on.items() if is_on]
+
+    @property
     def hint(self) -> str:
         """How lists show the key: `eco_Ab12…wxyz`."""
         return f"{self.prefix}…{self.last_four}"

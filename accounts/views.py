@@ -122,7 +122,7 @@ def change_key(request: OrganizationRequest, found: ApiKey) -> HttpResponse:
     except KeyNotUsable as over:
         messages.error(request, f"Nothing was changed. {over}")
         return redirect("key", found.pk)
-    messages.success(request, f"“{changed.name}” is changed. It holds from the next call on.")
+    messages.success(request, f"“{changed.name}” is changed. Applies from the next call.")
     return redirect("key", changed.pk)
 
 

@@ -14,6 +14,7 @@ handler500 = "ecohash.errors.server_error"
 urlpatterns = [
     path("", public.home, name="home"),
     path("docs", public.docs, name="docs"),
+    path("docs/clients", public.docs_clients, name="docs_clients"),
     path("favicon.ico", public.favicon, name="favicon"),
     path("dashboard", dashboard.home, name="dashboard"),
     path("dashboard/first-steps", dashboard.first_steps, name="first_steps"),

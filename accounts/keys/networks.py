@@ -2,11 +2,10 @@
 
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-SHOWN = 50  # characters of a wrong line that its error repeats
-MOST_PROBLEMS = 5  # wrong lines that are told one by one
+from accounts.keys.lines import WrongLine, read_each, shown
 
 
-class NotANetwork(ValueError):
+class NotANetwork(WrongLine):
     """The text is neither an address nor a network. The message says what to write instead."""
 
 
@@ -17,19 +16,18 @@ def parse(text: str) -> str:
         NotANetwork: it cannot be read, or it is an address within the network that it names.
     """
     text = text.strip()
-    shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
     try:
         # The zone of an address (fe80::1%eth0) means something on one machine only.
         network = ip_network(text.replace("%", "no zone"), strict=False)
     except ValueError:
         raise NotANetwork(
-            f"“{shown}” is no address and no network. "
+            f"“{shown(text)}” is no address and no network. "
             "Write one like 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32."
         ) from None
     address = text.partition("/")[0]
     if ip_address(address) != network.network_address:
         raise NotANetwork(
-            f"“{shown}” is an address within {network}. "
+            f"“{shown(text)}” is an address within {network}. "
             f"Write {network} for the whole network, or {address} for this address alone."
         )
     return str(_as_seen(network))
@@ -44,23 +42,6 @@ def _as_seen(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
 
 
 def parse_lines(text: str) -> tuple[list[str], list[str]]:
-    """(networks, what is wrong): one network a line, each once; each wrong line by its number.
-
-    Of many wrong lines the first are told, and how many more there are.
-    """
-    networks: list[str] = []
-    problems: list[str] = []
-    untold = 0
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            networks.append(parse(line))
-        except NotANetwork as problem:
-            if len(problems) < MOST_PROBLEMS:
-                problems.append(f"Line {number}: {problem}")
-            else:
-                untold += 1
-    if untold:
-        problems.append(f"And {untold:,} more line{'' if untold == 1 else 's'} like these.")
+    """(networks, what is wrong): one network a line, each once; each wrong line by its number."""
+    networks, problems = read_each(text, parse)
     return list(dict.fromkeys(networks)), problems

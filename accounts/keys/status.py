@@ -41,7 +41,7 @@ class KeyNotUsable(Exception):
 
     TEXTS = {
         Status.REVOKED: "This key is revoked. Make a new one.",
-        Status.SUSPENDED: "This key is suspended and opens nothing. Make a new one in its place.",
+        Status.SUSPENDED: "This key is suspended and no longer works. Make a new one in its place.",
         Status.EXPIRED: "This key has expired. Make a new one.",
         Status.ROTATED: "This key was rotated before. Take the key that replaced it, or make a new one.",
     }

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.models import ApiKey, Membership, User
 from billing.ledger import pricing
+from ecohash.pages import clients
 from images.catalog import DEFAULT_MODEL, DEFAULT_SIZE, MODELS, PROMPT_LIMIT, SEED_LIMIT, SIZES
 from images.pages import snippets
 
@@ -60,6 +61,17 @@ def docs(request: HttpRequest) -> HttpResponse:
         "link_hours": settings.IMAGE_LIFETIME_SECONDS // 3600,
     }
     return render(request, "public/docs.html", context)
+
+
+@login_not_required
+@require_safe
+def docs_clients(request: HttpRequest) -> HttpResponse:
+    """What each client needs, and what it cannot do."""
+    context = {
+        "groups": clients.groups(),
+        "link_hours": settings.IMAGE_LIFETIME_SECONDS // 3600,
+    }
+    return render(request, "public/docs_clients.html", context)
 
 
 @login_not_required

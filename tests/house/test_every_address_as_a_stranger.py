@@ -14,7 +14,7 @@ from tests.cast import Person
 
 # What a person may read without a sign-in. Everything else must ask for one.
 PUBLIC = re.compile(
-    r"/|/docs|/favicon\.ico|/healthz|/readyz|/signup|/login|/logout|/verify-email.*|/password/reset.*"
+    r"/|/docs(/clients)?|/favicon\.ico|/healthz|/readyz|/signup|/login|/logout|/verify-email.*|/password/reset.*"
     r"|/account/inactive|/v1.*|/i/.*|/static/.*"
     r"|/webhooks/leaked-keys|/webhooks/stripe"
 )

@@ -4,6 +4,7 @@ import pytest
 from django.test import Client
 
 from billing.ledger import pricing
+from ecohash.pages import clients
 from tests.cast import Person
 
 
@@ -30,7 +31,9 @@ def test_the_docs_name_the_readers_own_key_and_never_all_of_it(
     assert alice.secret not in page
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/login", "/signup", "/password/reset"])
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/docs/clients", "/login", "/signup", "/password/reset"]
+)
 def test_a_public_page_answers_strangers_without_inline_scripts_or_styles(
     db: None, client: Client, path: str
 ) -> None:
@@ -52,3 +55,23 @@ def test_the_page_for_our_own_faults_needs_nothing_that_could_fail() -> None:
     from django.template.loader import render_to_string
 
     assert "Something broke on our side" in render_to_string("500.html")
+
+
+def test_the_page_of_clients_is_the_table_of_the_docs(db: None, client: Client) -> None:
+    page = client.get("/docs/clients").content.decode()
+    rows = [row for _, rows in clients.groups() for row in rows]
+    assert len(rows) >= 30 and len({row.name for row in rows}) == len(rows)
+    for row in rows:
+        assert f"<td>{row.name}</td>" in page and row.limits in page
+        assert row.checked.startswith(("run", "source", "documentation"))
+    assert 'href="/docs/clients"' in client.get("/docs").content.decode()
+
+
+def test_a_cell_of_the_clients_is_text_but_for_its_code() -> None:
+    assert clients.with_code("a <b> `c<d` e") == "a &lt;b&gt; <code>c&lt;d</code> e"
+
+
+@pytest.mark.parametrize("row", ["| a | b |", "| a | b | c | d | e | f |"])
+def test_a_row_of_the_clients_with_other_cells_is_a_mistake(row: str) -> None:
+    with pytest.raises(ValueError, match="has not 5 cells"):
+        clients.rows_of(f"| head |\n|---|\n{row}\n")
