@@ -190,6 +190,30 @@ def test_a_chunked_body_that_is_broken_is_the_clients_fault(
         assert b"Send it again" in answer.raw
 
 
+def test_a_form_without_a_length_signs_in(target: Platform) -> None:
+    """As a proxy sends it that streams: in chunks, each in a packet of its own."""
+    token = "a" * 32
+    account = {name: target.account[name] for name in ("email", "password")}
+    form = {
+        "csrfmiddlewaretoken": token,
+        "login": account["email"],
+        "password": account["password"],
+    }
+    body = urllib.parse.urlencode(form).encode()
+    head = request(
+        "POST /login HTTP/1.1", f"Cookie: csrftoken={token}", f"Content-Type: {FORM}", CHUNKED
+    )
+    with socket.create_connection(("127.0.0.1", target.port), timeout=20) as connection:
+        connection.sendall(head)
+        for start in range(0, len(body), 50):
+            piece = body[start : start + 50]
+            connection.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
+        connection.sendall(b"0\r\n\r\n")
+        answer = connection.recv(65_536)
+    assert answer.startswith(b"HTTP/1.1 302 ")
+    assert b"sessionid=" in answer
+
+
 # --- a form of megabytes ----------------------------------------------------------------------------
 
 
