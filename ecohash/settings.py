@@ -31,6 +31,7 @@ from ecohash.configuration.environment import (
     setting,
     switch,
 )
+from ecohash.configuration.mail_servers import mail_server
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -261,17 +262,14 @@ DEFAULT_FROM_EMAIL = setting(
     "DEFAULT_FROM_EMAIL",
     f"EcoHash <hello@{urlsplit(BASE_URL).hostname if PRODUCTION else 'localhost'}>",
 )
-if email_url := address("EMAIL_URL", schemes=("smtp+tls", "smtp+ssl", "smtps", "smtp")):
-    mail = env.email_url_config(email_url)
-    EMAIL_BACKEND = mail["EMAIL_BACKEND"]
-    EMAIL_HOST = mail.get("EMAIL_HOST") or "localhost"
-    EMAIL_PORT = mail.get("EMAIL_PORT") or 25
-    EMAIL_HOST_USER = mail.get("EMAIL_HOST_USER") or ""
-    EMAIL_HOST_PASSWORD = mail.get("EMAIL_HOST_PASSWORD") or ""
-    EMAIL_USE_TLS = mail.get("EMAIL_USE_TLS", False)
-    EMAIL_USE_SSL = mail.get("EMAIL_USE_SSL", False)
-else:
-    EMAIL_BACKEND = "ecohash.mail.FolderBackend"
+EMAIL_BACKEND = "ecohash.mail.FolderBackend"
+if MAIL_SERVER := mail_server("EMAIL_URL"):
+    EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    EMAIL_HOST, EMAIL_PORT = MAIL_SERVER.host, MAIL_SERVER.port
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAIL_SERVER.user, MAIL_SERVER.password
+    EMAIL_USE_TLS, EMAIL_USE_SSL = MAIL_SERVER.starttls, MAIL_SERVER.implicit_tls
+# For the connection, and for each answer.
+EMAIL_TIMEOUT = 10
 
 # --- Redis and Celery: notifications and wake-ups -------------------------------------------------
 
@@ -284,8 +282,11 @@ CELERY_BROKER_URL = address(
 )
 DEFAULT_QUEUE_TASK_SECONDS = 60
 CELERY_TASK_DEFAULT_QUEUE = "default"
-# Tasks that wait for Stripe have a worker of their own, so a slow answer delays no sweep or reaper.
-CELERY_TASK_ROUTES = {"billing.stripe.*": {"queue": "stripe"}}
+# Tasks that wait for Stripe or the mail server have a worker of their own: a slow answer delays no sweep or reaper.
+CELERY_TASK_ROUTES = {
+    "billing.stripe.*": {"queue": "stripe"},
+    "billing.mail.*": {"queue": "stripe"},
+}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True

@@ -1,4 +1,4 @@
-"""System checks of the whole installation: stand-ins in production, and VAR_DIR."""
+"""System checks of the whole installation: stand-ins in production, VAR_DIR, and the mail server."""
 
 import stat
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
 
-from ecohash.configuration import development
+from ecohash.configuration import development, mail_servers
+from ecohash.configuration.mail_servers import MailServer
 
 # These write nothing.
 KEPT_NOWHERE = {"blank", "miniature"}
@@ -44,3 +45,12 @@ def var_dir(**_kwargs: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register()
+def mail_server(**_kwargs: Any) -> list[CheckMessage]:
+    """ecohash.W003: port and encryption of EMAIL_URL do not fit, or its password is sent in the open."""
+    server: MailServer | None = settings.MAIL_SERVER
+    if server is None or not (doubt := mail_servers.doubt(server)):
+        return []
+    return [Warning(doubt, hint="See the mail servers in docs/operations.md.", id="ecohash.W003")]
