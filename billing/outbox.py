@@ -21,9 +21,9 @@ LONGEST_NOTE = 500  # characters
 Row = TypeVar("Row", bound=models.Model)
 
 
-def later(tries: int) -> datetime:
+def later(tries: int, *, longest_seconds: int = LONGEST_WAIT_SECONDS) -> datetime:
     """Twice as long after each attempt, up to minutes, and never at the same moment as everybody else."""
-    seconds = min(LONGEST_WAIT_SECONDS, 2 ** min(tries, 16))
+    seconds = min(longest_seconds, 2 ** min(tries, 16))
     return timezone.now() + timedelta(seconds=seconds * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
 
 

@@ -1,6 +1,7 @@
 """The periodic tasks of billing, sent by beat; each is safe to run twice.
 
-Those named `billing.stripe.*` call Stripe and have a worker of their own.
+Those named `billing.stripe.*` call Stripe, and `billing.mail.send` calls the mail server: they have a worker of
+their own.
 """
 
 import logging
@@ -13,7 +14,7 @@ from django.utils import timezone
 from billing import refunds, webhook_events
 from billing.gateway import client as gateway
 from billing.gateway.errors import GatewayError
-from billing.mails import notices, spend_alerts
+from billing.mails import notices, outgoing, spend_alerts
 from billing.models import WebhookEvent
 from billing.reporting import batching, comparing, confirming, sending
 from billing.subscriptions import syncing
@@ -25,15 +26,35 @@ LINES_TOLD = 50
 
 @shared_task(name="billing.alert")
 def alert() -> None:
-    """Mail organizations that come near their spend limit, and note mails about ended trials."""
+    """Write mails to organizations that come near their spend limit, and note those about ended trials."""
     spend_alerts.alert()
     notices.note_ended_trials()
 
 
 @shared_task(name="billing.notify")
 def notify() -> None:
-    """Send the other mails about money."""
+    """Write the other mails about money."""
     notices.send_due()
+
+
+@shared_task(
+    name=outgoing.SEND_TASK,
+    soft_time_limit=outgoing.SHIFT_LIMIT_SECONDS,
+    # Where the signal is not heard, as in a look-up of the server's name.
+    time_limit=outgoing.SHIFT_LIMIT_SECONDS + 5,
+)
+def send_mails() -> None:
+    """Send what was written."""
+    outgoing.work_shift()
+
+
+@shared_task(name="billing.look_after_mails")
+def look_after_mails() -> None:
+    """Remove old rows of mails, and log where mails wait for a worker."""
+    outgoing.warn_of_waiting()
+    if outgoing.remove_old():
+        # The rest of very many is left to the next message.
+        look_after_mails.delay()
 
 
 @shared_task(name="billing.seal")

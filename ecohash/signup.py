@@ -28,6 +28,7 @@ from accounts.models import Membership, Organization, User
 from accounts.sign_in import attempts, devices, mailboxes
 from accounts.sign_in.form_limits import EMAIL_LIMIT
 from billing.ledger import grants, trial
+from billing.mails import outgoing
 from billing.models import Credit, LedgerEntry
 
 # Each is a transaction of its own, and other tasks wait behind them.
@@ -42,6 +43,9 @@ MAIL_KINDS: dict[str, mailboxes.Kind] = {
     "account/email/password_reset_key": "reset",
     UNKNOWN_ACCOUNT: "reset",
 }
+
+# As long as the links in them work: ACCOUNT_EMAIL_CONFIRMATION_EXPIRE_DAYS and PASSWORD_RESET_TIMEOUT.
+LINKS_WORK_FOR = timedelta(days=3)
 
 ITS_ORGANIZATION = "'s organization"
 ORGANIZATION_LIMIT = 100  # characters, the column's length
@@ -213,9 +217,9 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         return str(caller_address(request.META) or "unknown")
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """Send it, unless a stranger could have caused it and the mailbox had enough of the kind.
+        """Write it, for a worker to send, unless a stranger could have caused it and the mailbox had enough of the kind.
 
-        The page says the same either way.
+        The page says the same either way, and the work is the same for every address.
         """
         if template_prefix == UNKNOWN_ACCOUNT:
             # The same work as for a known address, whose mail has a token.
@@ -223,7 +227,14 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         kind = MAIL_KINDS.get(template_prefix)
         known = self._is_known_device(email)
         if kind is None or mailboxes.count_mail(email, kind=kind, known=known):
-            super().send_mail(template_prefix, email, context)
+            message = self.render_mail(template_prefix, email, {"email": email, **context})
+            outgoing.write(
+                kind=template_prefix.rpartition("/")[2],
+                to=message.to,
+                subject=message.subject,
+                body=str(message.body),
+                life=LINKS_WORK_FOR,
+            )
 
     def send_account_already_exists_mail(self, email: str) -> None:
         """In place of a sign-up, and after the same work: the time must not tell that the address is known."""

@@ -1,4 +1,4 @@
-"""Mails about what happened: noted once in the database, sent by a periodic task, tried again until they went.
+"""Mails about what happened: noted once in the database, written by a periodic task and sent like all mails.
 
 `note` may be called as often as the thing is noticed, inside a transaction or not. A kind is a template
 `emails/money/<kind>.txt`, whose first line is the subject. Without an organization it is for staff.
@@ -8,13 +8,14 @@ import logging
 from typing import Any
 
 from django.conf import settings
-from django.core.mail import EmailMessage
+from django.db import transaction
 from django.db.models import F, Min, Subquery
 from django.template.loader import render_to_string
 from django.urls import reverse
 
 from accounts.models import Organization, User
 from accounts.permissions import Permission, roles_with
+from billing.mails import outgoing
 from billing.models import Credit, Notice, Price, Subscription
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,10 @@ def note(
 
 
 def send_due(**which: Any) -> int:
-    """Send what was noted (of it, those notices); returns how many mails went out. Safe to run twice at once."""
+    """Write mails of what was noted (of it, those notices); returns of how many. Safe to run twice at once.
+
+    The mail server is not asked: see `outgoing`.
+    """
     due = Notice.objects.due().filter(**which).order_by("created_at")
     return sum(_send(notice) for notice in due[:100])
 
@@ -68,16 +72,10 @@ def _send(notice: Notice) -> bool:
     if not notice.claim():
         return False
     people = readers_of(notice)
-    if people:
-        try:
-            _mail(notice, people)
-        except OSError as error:
-            # What a mail server says may repeat an address.
-            name = type(error).__name__
-            logger.warning("notice not sent", extra={"notice": notice.pk, "error": name})
-            notice.retry_later(name)
-            return False
-    notice.done()
+    with transaction.atomic():
+        if people:
+            _write(notice, people)
+        notice.done()
     return bool(people)
 
 
@@ -97,7 +95,7 @@ def readers_of(notice: Notice) -> list[str]:
     )
 
 
-def _mail(notice: Notice, people: list[str]) -> None:
+def _write(notice: Notice, people: list[str]) -> None:
     context = {
         "organization": notice.organization,
         "subject": notice.subject,
@@ -108,4 +106,4 @@ def _mail(notice: Notice, people: list[str]) -> None:
     }
     text = render_to_string(f"emails/money/{notice.kind}.txt", context).lstrip()
     title, _, body = text.partition("\n")
-    EmailMessage(subject=" ".join(title.split()), body=body.lstrip("\n"), to=people).send()
+    outgoing.write(kind=notice.kind, to=people, subject=title, body=body.lstrip("\n"))

@@ -1,15 +1,13 @@
 """Mails before and when a monthly cap is reached: one for each month, cap and share of it.
 
-What is due is one query, so a look that finds nothing costs next to nothing. A mail is claimed, sent and
-marked, each in a transaction of its own: two who look at once send it once, and one that died half-way
-is taken up again.
+What is due is one query, so a look that finds nothing costs next to nothing. A row is claimed, and then its mails
+are written with its mark: two who look at once write them once, and one that died half-way is taken up again.
 """
 
-import logging
 from typing import Any
 
 from django.conf import settings
-from django.core.mail import EmailMessage
+from django.db import transaction
 from django.db.models import (
     BigIntegerField,
     Case,
@@ -30,16 +28,15 @@ from django.urls import reverse
 from accounts.models import ApiKey, User
 from accounts.permissions import Permission, roles_with
 from billing.ledger import budgets
+from billing.mails import outgoing
 from billing.models import Budget, Price, SpendAlert
-
-logger = logging.getLogger(__name__)
 
 # Per cent of the cap that is spent; the highest that was passed is mailed.
 SHARES = (100, 80, 50)
 
 
 def alert() -> int:
-    """Send what is due; returns how many mails went out. Safe to run twice at once."""
+    """Write what is due; returns of how many budgets. Safe to run twice at once."""
     return sum(warn(budget) for budget in due())
 
 
@@ -92,7 +89,7 @@ def live_keys_of_family(family: Any) -> QuerySet[ApiKey]:
 
 
 def warn(budget: Any) -> bool:
-    """Mail one budget from `due`; False where somebody else does, or where it did not work."""
+    """Write the mails of one budget from `due`; False where somebody else does."""
     passed = SpendAlert.objects.filter(
         budget=budget, month=budget.month, cap_micros=budget.cap_micros, percent__lte=budget.percent
     )
@@ -113,25 +110,16 @@ def warn(budget: Any) -> bool:
     alert = passed.due().filter(percent=budget.percent).first()
     if alert is None or not alert.claim():
         return False
-    try:
-        send(budget)
-    except OSError as error:
-        name = type(error).__name__
-        logger.warning("spend alert not sent", extra={"budget": budget.pk, "error": name})
-        alert.retry_later(name)
-        return False
-    # The lower shares, passed in the same moment or before, would be old news.
-    for passed_alert in passed.filter(done_at=None):
-        passed_alert.done()
+    with transaction.atomic():
+        write(budget)
+        # The lower shares, passed in the same moment or before, would be old news.
+        for passed_alert in passed.filter(done_at=None):
+            passed_alert.done()
     return True
 
 
-def send(budget: Any) -> None:
-    """One mail to everybody who manages billing for that organization.
-
-    Raises:
-        OSError: the mail server did not take it.
-    """
+def write(budget: Any) -> None:
+    """One mail to each who manages billing for that organization."""
     people = User.objects.filter(
         is_active=True,
         memberships__organization=budget.organization_id,
@@ -149,11 +137,9 @@ def send(budget: Any) -> None:
         "address": f"{settings.BASE_URL}{page}",
         "base_url": settings.BASE_URL,
     }
-    subject = render_to_string("emails/spend_alert_subject.txt", context)
-    message = EmailMessage(
-        # A name may hold a line break, and a subject may not.
-        subject=" ".join(subject.split()),
-        body=render_to_string("emails/spend_alert_message.txt", context),
+    outgoing.write(
+        kind="spend_alert",
         to=[user.email for user in people],
+        subject=render_to_string("emails/spend_alert_subject.txt", context),
+        body=render_to_string("emails/spend_alert_message.txt", context),
     )
-    message.send()

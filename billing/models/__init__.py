@@ -1,5 +1,6 @@
-"""The tables of billing: spending (`money`), trial credit (`trial`), payment (`payment`), reports of use to Stripe (`usage`)."""
+"""The tables of billing: spending (`money`), trial credit (`trial`), payment (`payment`), use (`usage`), mails (`mail`)."""
 
+from billing.models.mail import OutgoingMail
 from billing.models.money import (
     AppendOnly,
     AppendOnlyQuerySet,
@@ -41,6 +42,7 @@ __all__ = [
     "LedgerQuerySet",
     "MeteredPrice",
     "Notice",
+    "OutgoingMail",
     "Price",
     "Refund",
     "SendingPause",

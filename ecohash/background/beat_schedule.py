@@ -13,6 +13,8 @@ STRIPE_WORKER_TASKS = ("billing.stripe.send", "billing.stripe.inbox")
 LATE_SECONDS = 30
 # Each may wait for Stripe until CELERY_TASK_TIME_LIMIT stops it.
 LATE_AT_STRIPE_SECONDS = 90
+# The Stripe worker sends mails too. While Stripe keeps it waiting, a message must live until it is taken.
+MAIL_LIFE_SECONDS = 120
 
 
 def schedule(*, seal_seconds: int) -> dict[str, Any]:
@@ -22,7 +24,9 @@ def schedule(*, seal_seconds: int) -> dict[str, Any]:
         "end what is overdue": every(2, "images.reap"),
         "remove expired pictures": every(60, "images.purge"),
         "warn of spend limits": every(15, "billing.alert"),
-        "send mails about money": every(5, "billing.notify"),
+        "write mails about money": every(5, "billing.notify"),
+        "send mails": every(5, "billing.mail.send", expires=MAIL_LIFE_SECONDS),
+        "remove old mails": every(300, "billing.look_after_mails"),
         "seal what was used": every(seal_seconds, "billing.seal"),
         "send usage": every(2, "billing.stripe.send"),
         "read the webhooks' inbox": every(2, "billing.stripe.inbox"),
@@ -36,6 +40,6 @@ def schedule(*, seal_seconds: int) -> dict[str, Any]:
     }
 
 
-def every(seconds: int, task: str) -> dict[str, Any]:
-    """An entry of the schedule: the task, every `seconds`."""
-    return {"task": task, "schedule": float(seconds), "options": {"expires": seconds}}
+def every(seconds: int, task: str, *, expires: int = 0) -> dict[str, Any]:
+    """An entry of the schedule: the task, every `seconds`; its message expires then, or after `expires` seconds."""
+    return {"task": task, "schedule": float(seconds), "options": {"expires": expires or seconds}}

@@ -50,14 +50,14 @@ def programs() -> list[Program]:
             worker("default", "--queues", "default", "--concurrency", "1"),
             WORKERS,
             stop_seconds=task_seconds,
-            # Mails are printed where no mail server is set.
-            prints_to_terminal=True,
         ),
         Program(
             "stripe",
             worker("stripe", "--queues", "stripe", "--concurrency", "2"),
             WORKERS,
             stop_seconds=task_seconds,
+            # It sends the mails, and prints them where no mail server is set.
+            prints_to_terminal=True,
         ),
         # Not inside the worker (`-B`): a worker killed with -9 would leave its beat running, and
         # the next one would start a second.

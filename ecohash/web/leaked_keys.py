@@ -52,7 +52,7 @@ def answer(finding: Finding) -> dict[str, str]:
     key = keys.recognize(finding.token)
     if key and suspend(key, place=finding.place):
         logger.warning("leaked key suspended", extra={"api_key": key.pk})
-        # Where the mail server is away, the periodic task sends it later.
+        # Only written here, so that it goes within a second: a worker sends it.
         notices.send_due(kind="key_leaked", organization=key.organization)
     hashed = hashlib.sha256(finding.token.encode(errors="surrogatepass")).digest()
     return {

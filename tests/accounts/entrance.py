@@ -3,10 +3,10 @@
 import re
 
 from allauth.account.models import EmailAddress, EmailConfirmationHMAC
-from django.core import mail
 from django.test import Client
 
 from accounts.models import Organization
+from tests.mails import sent
 
 PASSWORD = "a lighthouse in the fog"
 WRONG = "a fog in the lighthouse"
@@ -32,8 +32,8 @@ def link_of(email: str) -> str:
 
 def link_in_mail() -> str:
     """The path of the first link of the last mail."""
-    found = re.search(r"https?://[^/\s]+(/(?:verify-email|password)\S+)", str(mail.outbox[-1].body))
-    assert found, mail.outbox[-1].body
+    found = re.search(r"https?://[^/\s]+(/(?:verify-email|password)\S+)", str(sent()[-1].body))
+    assert found, sent()[-1].body
     return found[1]
 
 

@@ -96,8 +96,15 @@ def account(doors: Platform, email: str) -> dict[str, str]:
     return made
 
 
+def no_mail_waits(doors: Platform) -> bool:
+    """Whether the worker has sent what was written."""
+    code = "from billing.models import OutgoingMail as M; print(M.objects.filter(done_at=None).count())"
+    return doors.manage("shell", "--command", code).stdout.split()[-1] == "0"
+
+
 def mails_to(doors: Platform, email: str) -> list[str]:
-    """The texts, the oldest first."""
+    """The texts, the oldest first, once all mails are sent."""
+    doors.wait_for(lambda: no_mail_waits(doors), "sent all mails")
     texts = []
     for path in sorted((doors.var_dir / "mail").glob("*.eml")):
         mail: Any = message_from_bytes(path.read_bytes(), policy=default)

@@ -118,6 +118,7 @@ def sign_up(shop: Platform, browser: Browser, email: str) -> str:
     """Through the pages and the mail; returns an API key."""
     browser.open("/signup")
     browser.submit("/signup", email=email, password1="a lighthouse in the fog")
+    shop.wait_for(lambda: [*mails_to(shop, email)], "mailed the link")
     [mail] = mails_to(shop, email)
     link = re.search(rf"{shop.base_url}/verify-email/\S+", mail.get_body().get_content())
     assert link

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core import mail
 from django.template import engines
 
 from billing.mails import notices
 from billing.models import Notice
 from tests.cast import Person
+from tests.mails import sent
 from tests.servers import ROOT
 
 FOLDER = ROOT / "templates" / "emails" / "money"
@@ -98,10 +98,10 @@ def test_every_mail_has_a_subject_a_text_and_a_link(
     facts.pop("organization", None)
     notices.note(kind, organization=organization, **facts)
     assert notices.send_due() == 1
-    [sent] = mail.outbox
-    assert sent.to == ["alice@example.com"]
-    assert 10 < len(sent.subject) < 100
-    whole = f"{sent.subject}\n{sent.body}"
+    [told] = sent()
+    assert told.to == ["alice@example.com"]
+    assert 10 < len(told.subject) < 100
+    whole = f"{told.subject}\n{told.body}"
     assert MISSING not in whole
     # Plain text: a name with an ampersand stays as it is, and no gaps are left where a part is missing.
     assert "&lt;" not in whole
@@ -109,7 +109,7 @@ def test_every_mail_has_a_subject_a_text_and_a_link(
     place = "/dashboard/billing" if organization else "/admin/"
     if kind == "key_leaked":
         place = "/dashboard/keys"
-    assert f"{settings.BASE_URL}{place}" in sent.body
+    assert f"{settings.BASE_URL}{place}" in told.body
     assert Notice.objects.get().done_at
 
 
@@ -125,7 +125,7 @@ def test_a_page_that_stripe_did_not_give_is_left_out(alice: Person, settings: An
         }
         notices.note(kind, organization=alice.organization, **facts)
     notices.send_due()
-    for sent in mail.outbox:
-        assert "an invoice over $0.50" in sent.body
-        assert "None" not in sent.body
-        assert not re.search(r"\n{3}", str(sent.body))
+    for told in sent():
+        assert "an invoice over $0.50" in told.body
+        assert "None" not in told.body
+        assert not re.search(r"\n{3}", str(told.body))

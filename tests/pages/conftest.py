@@ -6,6 +6,7 @@ from django.test import Client
 from accounts.models import Organization
 from billing import refunds
 from billing.ledger import trial
+from billing.mails import outgoing
 from billing.models import Budget, SpendAlert
 from billing.reporting import batching, sending
 from images.models import Generation
@@ -69,4 +70,5 @@ def world(alice: Person, subscriber: Person, stripe_here: StripeSandbox) -> Gene
         budget=budget, month=budget.month, percent=80, cap_micros=12_500, spent_micros=10_000
     )
     trial.note_granted(organization=alice.organization, email=alice.user.email)
+    outgoing.write(kind="reset", to=[alice.user.email], subject="Choose", body="A link")
     return job

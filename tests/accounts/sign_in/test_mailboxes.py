@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.core import mail
 from django.test import Client
 
 from accounts.limits import redis_buckets
@@ -14,6 +13,7 @@ from accounts.sign_in import mailboxes
 from tests.accounts.entrance import PASSWORD, sign_in, sign_up
 from tests.at_once import at_once
 from tests.cast import Person
+from tests.mails import sent
 
 
 @pytest.mark.parametrize(
@@ -70,21 +70,21 @@ def reset(email: str, *, client: Client | None = None) -> tuple[int, str]:
 def test_ten_resets_are_one_mail_and_ten_equal_answers(alice: Person) -> None:
     answers = {reset(alice.user.email) for _ in range(10)}
     assert answers == {(302, "/password/reset/sent")}
-    assert len(mail.outbox) == 1
+    assert len(sent()) == 1
     page = Client().get("/password/reset/sent").content.decode()
     assert "Check your spam folder and wait a few minutes" in page
 
 
 def test_an_address_without_an_account_gets_as_few(db: None) -> None:
     assert {reset("stranger@example.com") for _ in range(10)} == {(302, "/password/reset/sent")}
-    assert len(mail.outbox) == 1
+    assert len(sent()) == 1
 
 
 def test_tags_of_one_mailbox_are_counted_together(db: None) -> None:
     for number in range(10):
         reset(f"stranger+{number}@gmail.com")
         sign_up(f"st.ranger+{number}@googlemail.com")
-    assert sorted(message.subject for message in mail.outbox) == [
+    assert sorted(message.subject for message in sent()) == [
         "There is no account with this address",
         "Verify your e-mail address",
     ]
@@ -93,17 +93,17 @@ def test_tags_of_one_mailbox_are_counted_together(db: None) -> None:
 def test_sign_ups_with_a_taken_address_are_one_mail(alice: Person) -> None:
     for _ in range(10):
         sign_up(alice.user.email)
-    assert [message.subject for message in mail.outbox] == ["You already have an account"]
+    assert [message.subject for message in sent()] == ["You already have an account"]
 
 
 def test_sign_ins_before_the_address_is_verified_are_no_further_mail(db: None) -> None:
     sign_up("dora@example.com")
     for _ in range(5):
         assert sign_in("dora@example.com", PASSWORD)[0]
-    assert len(mail.outbox) == 1
+    assert len(sent()) == 1
     passed(61)
     sign_in("dora@example.com", PASSWORD)
-    assert len(mail.outbox) == 2
+    assert len(sent()) == 2
 
 
 def test_an_address_added_to_an_account_gets_as_few(alice: Person) -> None:
@@ -114,7 +114,7 @@ def test_an_address_added_to_an_account_gets_as_few(alice: Person) -> None:
         client.post("/account/email", form)
         form = {"email": f"stranger+{number}@example.com", "action_send": ""}
         client.post("/account/email", form)
-    assert len(mail.outbox) == 1
+    assert len(sent()) == 1
 
 
 def test_a_mailbox_gets_five_of_a_kind_in_an_hour_and_sixteen_in_a_day() -> None:
@@ -135,16 +135,16 @@ def test_a_stranger_does_not_use_up_the_owners_mails(alice: Person) -> None:
     owner.post("/logout")
     for _ in range(3):
         reset(alice.user.email)
-    assert len(mail.outbox) == 1
+    assert len(sent()) == 1
     for _ in range(3):
         reset(alice.user.email, client=owner)
-    assert len(mail.outbox) == 2
+    assert len(sent()) == 2
 
 
 @pytest.mark.django_db(transaction=True)
 def test_ten_at_once_are_one_mail(alice: Person) -> None:
     assert at_once(*[partial(reset, alice.user.email)] * 10) == [(302, "/password/reset/sent")] * 10
-    assert len(mail.outbox) == 1
+    assert len(sent()) == 1
 
 
 FORGED: Any = {"HTTP_HOST": "localhost:1234", "HTTP_X_FORWARDED_HOST": "evil.example"}
@@ -160,7 +160,7 @@ def test_links_in_mails_follow_base_url_whatever_the_host_header_says(
     client.post("/password/reset", {"email": alice.user.email}, **FORGED)
     client.post("/password/reset", {"email": "nobody@example.com"}, **FORGED)
     assert User.objects.filter(email="dora@example.com").exists()
-    texts = [str(message.body) for message in mail.outbox]
+    texts = [str(message.body) for message in sent()]
     links = [link for text in texts for link in re.findall(r"https?://\S+", text)]
     assert len(texts) == 4
     assert len(links) == 4 + 5

@@ -6,7 +6,6 @@ from functools import partial
 
 import pytest
 from allauth.account.models import EmailAddress
-from django.core import mail
 from django.test import Client, RequestFactory
 
 from accounts.limits import buckets, circuits, redis_buckets
@@ -23,6 +22,7 @@ from tests.accounts.entrance import (
 )
 from tests.at_once import at_once
 from tests.cast import Person
+from tests.mails import sent
 
 EMAIL = "alice@example.com"
 
@@ -232,7 +232,7 @@ def test_while_redis_is_away_a_process_limits_by_itself(owner: User, settings) -
     assert sign_in(EMAIL, PASSWORD, address="203.0.113.80")[0]
     client = Client()
     assert client.post("/password/reset", {"email": EMAIL}).status_code == 302
-    assert len(mail.outbox) == 1
+    assert len(sent()) == 1
 
 
 @pytest.mark.parametrize(
