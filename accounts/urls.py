@@ -4,21 +4,29 @@ from allauth.account import views as allauth
 from django.urls import path, re_path
 
 from accounts import views
-from accounts.sign_in import page_limits
+from accounts.sign_in import check_inbox, page_limits
 from accounts.sign_in.page_limits import limited, remembers_device
 
 urlpatterns = [
     path("signup", limited(allauth.signup, page_limits.sign_up), name="account_signup"),
     path("login", limited(allauth.login, page_limits.SIGN_IN), name="account_login"),
     path("logout", allauth.logout, name="account_logout"),
-    path("verify-email", allauth.email_verification_sent, name="account_email_verification_sent"),
+    path(
+        "verify-email",
+        limited(check_inbox.VerificationSentView.as_view(), page_limits.SEND_AGAIN),
+        name="account_email_verification_sent",
+    ),
     path("verify-email/<str:key>", allauth.confirm_email, name="account_confirm_email"),
     path(
         "password/reset",
-        limited(allauth.password_reset, page_limits.RESET),
+        limited(check_inbox.ResetView.as_view(), page_limits.RESET),
         name="account_reset_password",
     ),
-    path("password/reset/sent", allauth.password_reset_done, name="account_reset_password_done"),
+    path(
+        "password/reset/sent",
+        check_inbox.ResetSentView.as_view(),
+        name="account_reset_password_done",
+    ),
     # Both parts may hold what `<str:>` takes, so only a pattern tells where the first one ends.
     re_path(
         r"^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>[^/]+)$",

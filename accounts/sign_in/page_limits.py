@@ -45,6 +45,7 @@ def sign_up() -> PageLimit:
 
 
 SIGN_IN = PageLimit("sign-in", "network", 60, 30, 1)
+SEND_AGAIN = PageLimit("send-again", "network", 20, 10, 10)
 RESET = PageLimit("reset", "network", 20, 10, 10)
 RESET_FROM_KEY = PageLimit("reset-from-key", "network", 20, 10, 1)
 # Each guess at the old password is one of these: a stolen session must not find it out.
