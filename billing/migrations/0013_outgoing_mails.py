@@ -9,7 +9,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0011_one_outbox"),
+        ("billing", "0012_creation_keys"),
     ]
 
     operations = [
