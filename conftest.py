@@ -99,14 +99,17 @@ prepare_static_files()
 prepare_hypothesis()
 
 from tests.cast import alice, bob, charlie, unfunded  # noqa: E402 - needs the settings
+from tests.object_store import aws_credentials, object_store  # noqa: E402 - the same
 from tests.payment import one_try, stripe_here, subscriber  # noqa: E402 - the same
 from tests.platform import platform, start_platform  # noqa: E402 - the same
 from tests.stripe_sandbox import sandbox, sandbox_server  # noqa: E402 - the same
 
 __all__ = [
     "alice",
+    "aws_credentials",
     "bob",
     "charlie",
+    "object_store",
     "one_try",
     "platform",
     "sandbox",

@@ -3,7 +3,8 @@
 Four threads share the work. The work thread alone loads the engine, claims and draws: compiled code and
 CUDA graphs are bound to the thread that made them. It looks for jobs when Celery's thread passes a
 notification on, and every two seconds by itself, so that a consumer that receives nothing costs seconds.
-The uploader encodes, stores and delivers image i while i+1 draws. The heartbeat thread says that the
+An uploader encodes, stores and delivers image i while i+1 draws; further ones start only where a
+storage stalls, so that it holds no other image. The heartbeat thread says that the
 worker is alive, for as long as the work thread makes progress, and renews the leases. A watchdog ends
 the process when one image takes too long or the work thread is stuck, for a stuck call cannot be
 interrupted from inside.
@@ -29,8 +30,10 @@ from images.jobs import leases
 from images.models import Generation
 from images.pictures import storage
 from images.queue import signals
+from inference import uploads
 from inference.engines.base import Drawing, Engine, OutOfMemory
 from inference.pace import Pace
+from inference.uploads import STALLED_AFTER_SECONDS, Uploads
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +46,8 @@ SILENT_AFTER_SECONDS = 10
 STUCK_AFTER_SECONDS = 60
 TICK_SECONDS = 1.0
 DELIVERY_TRIES = 10
+# Of a device without memory: so long it waits for pictures that are on their way, before it draws alone.
+UPLOAD_PATIENCE_SECONDS = 5.0
 EXIT_STUCK = 70
 FIRST_PROMPT = "a red circle"
 # After the warm-up sizes are timed until so long has passed.
@@ -73,12 +78,13 @@ class GpuWorker:
         self._active_jobs: list[ActiveJob] = []
         self._pace = Pace()
         self._lock = threading.Lock()
-        self._uploader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="uploader")
-        self._upload_in_progress: Future[None] | None = None
+        self._uploads = Uploads(on_progress=self._note_progress, on_end=self._wake_up)
         self._stopping = threading.Event()
         self._work = ThreadPoolExecutor(max_workers=1, thread_name_prefix="work")
         self._working: Future[None] | None = None
         self._notified = threading.Event()
+        # There is something to look at: a notification, or an upload that ended.
+        self._wake = threading.Event()
         self._idle = threading.Event()
         self._progress_at = time.monotonic()
 
@@ -130,6 +136,7 @@ class GpuWorker:
         """Stop, and return once the image being drawn is delivered."""
         self.stop()
         self._notified.set()
+        self._wake.set()
         if self._working is not None:
             self._working.result()
 
@@ -143,6 +150,7 @@ class GpuWorker:
                 return
             self._idle.clear()
             self._notified.set()
+            self._wake.set()
         if not self._idle.wait(NOTIFICATION_SECONDS) and not self._stopping.is_set():
             signals.notify_workers(self.model)
 
@@ -164,22 +172,39 @@ class GpuWorker:
             with self._lock:
                 if not self._notified.is_set():
                     self._idle.set()
+        self._uploads.join()
         with self._lock:
             self._idle.set()
 
     def drain_queue(self) -> None:
-        """Draw until no job is queued; returns when all of them are delivered or handed back."""
-        try:
-            while not self._stopping.is_set():
-                self._progress_at = time.monotonic()
-                job = leases.claim(model=self.model, worker=self.name)
-                if job is None:
-                    break
+        """Draw until no job is queued and each is delivered or handed back.
+
+        While uploads are under way and nothing is queued, it looks for jobs every second, and at once
+        when it is notified.
+        """
+        waiting_since: float | None = None
+        while not self._stopping.is_set():
+            self._progress_at = time.monotonic()
+            self._wake.clear()
+            job = leases.claim(model=self.model, worker=self.name)
+            if job is not None:
+                waiting_since = None
                 self._draw(job)
-        finally:
-            self._join_uploader()
-            if not self._stopping.is_set():
-                self._send_heartbeat("idle")
+                continue
+            if not self._uploads.under_way():
+                break
+            waiting_since = waiting_since or time.monotonic()
+            if time.monotonic() - waiting_since >= STALLED_AFTER_SECONDS:
+                self._take_notifications()
+            self._wake.wait(TICK_SECONDS)
+        if not self._stopping.is_set():
+            self._send_heartbeat("idle")
+
+    def _take_notifications(self) -> None:
+        """Let Celery's thread go, which waits for the end of an upload that stalls."""
+        with self._lock:
+            self._notified.clear()
+            self._idle.set()
 
     def _draw(self, job: Generation) -> None:
         started = time.monotonic()
@@ -191,23 +216,19 @@ class GpuWorker:
             try:
                 drawing = self._ask_engine(job)
             except OutOfMemory:
-                self._hand_back(job, "out_of_memory")
+                self._hand_back(job, "out_of_memory", stored=False)
                 # Fragmented memory does not heal; a clean process does.
                 self._end_process("out of memory twice", job)
             except Exception:  # one bad job must not take the others down
                 logger.exception("engine failed", extra={"generation": job.id})
-                self._hand_back(job, "engine_failed")
+                self._hand_back(job, "engine_failed", stored=False)
                 self._remove(active_job)
                 return
         self._pace.record(job.size, time.monotonic() - started)
         self._progress_at = time.monotonic()
         active_job.drawing_since = None
         drawn_at = timezone.now()
-        # At most one picture waits behind the one being drawn, so that memory stays bounded.
-        self._join_uploader()
-        self._upload_in_progress = self._uploader.submit(
-            self._upload, active_job, drawing, drawn_at
-        )
+        self._uploads.start(lambda: self._upload(active_job, drawing, drawn_at))
 
     def _ask_engine(self, job: Generation) -> Drawing:
         width, height = SIZES[job.size]
@@ -224,7 +245,7 @@ class GpuWorker:
             return draw()
         except OutOfMemory:
             logger.warning("out of memory, once more alone", extra={"generation": job.id})
-            self._join_uploader()
+            self._uploads.join(seconds=UPLOAD_PATIENCE_SECONDS)
             self.engine.free_memory()
             return draw()
 
@@ -234,8 +255,9 @@ class GpuWorker:
         with request_id.working_for(job.request_id):
             try:
                 self._deliver(job, self._store(job, drawing, drawn_at))
-            except Exception:  # each storage has its own kinds of failure
-                logger.exception("picture lost", extra={"generation": job.id})
+            except Exception as error:  # each storage has its own kinds of failure
+                told = {"generation": job.id, **storage.describe(error)}
+                logger.exception("picture lost", extra=told)
                 self._hand_back(job, "storage_failed")
             finally:
                 self._remove(active_job)
@@ -244,7 +266,7 @@ class GpuWorker:
     def _store(self, job: Generation, drawing: Drawing, drawn_at: datetime) -> leases.Picture:
         png = drawing.png()
         key = storage.key_of(job.id, job.attempt)
-        storage.put(key, png)
+        uploads.store(key, png, stopping=self._stopping)
         return leases.Picture(
             storage_key=key,
             sha256=hashlib.sha256(png).hexdigest(),
@@ -277,12 +299,12 @@ class GpuWorker:
             extra={"generation": job.id, "attempt": job.attempt},
         )
         if not delivered:
-            storage.remove_attempt(job.id, job.attempt)
+            storage.remove_attempt_if_possible(job.id, job.attempt)
 
-    def _hand_back(self, job: Generation, error_code: str) -> None:
+    def _hand_back(self, job: Generation, error_code: str, *, stored: bool = True) -> None:
         """End this attempt; when even that fails, the lease runs out and the reaper does it."""
         try:
-            leases.hand_back(job, error_code)
+            leases.hand_back(job, error_code, stored=stored)
         except Exception as error:  # noqa: BLE001 - database or storage away
             logger.warning("job left to the reaper", extra={"error": type(error).__name__})
             connection.close()
@@ -291,10 +313,11 @@ class GpuWorker:
         with self._lock:
             self._active_jobs.remove(active_job)
 
-    def _join_uploader(self) -> None:
-        if self._upload_in_progress is not None:
-            self._upload_in_progress.result()
-            self._upload_in_progress = None
+    def _note_progress(self) -> None:
+        self._progress_at = time.monotonic()
+
+    def _wake_up(self) -> None:
+        self._wake.set()
 
     def _run_heartbeat(self) -> None:
         """The heartbeat thread: renew the leases and, while the work thread makes progress, say so."""

@@ -31,8 +31,7 @@ def working(engine: Engine | None = None, *, model: Model = FLUX_SCHNELL) -> Ite
                 if redis.blpop([model.queue], timeout=0.1):
                     worker.drain_queue()
         finally:
-            worker._uploader.submit(close_connection).result()
-            worker._uploader.shutdown()
+            worker._uploads.pool.shutdown()
             connection.close()
 
     listener = threading.Thread(target=listen, name="listener")

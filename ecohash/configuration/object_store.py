@@ -26,7 +26,14 @@ class ObjectStore:
     addressing_style: str
     links: str
 
-    def storage(self, *, timeout_seconds: int) -> dict[str, Any]:
+    @property
+    def signing_region(self) -> str | None:
+        """What a signature names. A store that has no regions is asked as boto3 does without one, which an
+        empty AWS_DEFAULT_REGION would prevent. None: boto3 finds it in a profile.
+        """
+        return self.region or ("us-east-1" if self.endpoint else None)
+
+    def storage(self, *, timeout_seconds: float) -> dict[str, Any]:
         """Django's settings of a storage in the bucket; without an endpoint it is Amazon's."""
         return {
             "BACKEND": "images.pictures.object_store.ObjectStorage",
@@ -34,7 +41,7 @@ class ObjectStore:
                 "bucket_name": self.bucket,
                 "endpoint_url": self.endpoint or None,
                 "public_endpoint_url": self.public_endpoint or None,
-                "region_name": self.region or None,
+                "region_name": self.signing_region,
                 "addressing_style": self.addressing_style,
                 "timeout_seconds": timeout_seconds,
                 "querystring_expire": 60,
@@ -56,7 +63,7 @@ class ObjectStore:
         return s3_client.links_origin(
             bucket=self.bucket,
             endpoint=self.public_endpoint or self.endpoint or None,
-            region=self.region or None,
+            region=self.signing_region,
             addressing_style=self.addressing_style,
         )
 

@@ -135,10 +135,11 @@ def deliver(job: Generation, picture: Picture) -> bool:
     return True
 
 
-def hand_back(job: Generation, error_code: str) -> None:
+def hand_back(job: Generation, error_code: str, *, stored: bool = True) -> None:
     """An attempt failed: queue the job once more, or give it up when it had its attempts or its deadline.
 
-    Does nothing to a job that is no longer this attempt's.
+    `stored`: it may have left a picture, which is removed. Does nothing to a job that is no longer this
+    attempt's.
     """
     mine = Q(status=Generation.Status.RUNNING, attempt=job.attempt)
     overdue = mine & Q(deadline_at__lte=Now())
@@ -154,7 +155,7 @@ def hand_back(job: Generation, error_code: str) -> None:
             signals.notify_workers(MODELS[job.model])
     # Only what is lost: a worker that came back may just have delivered this very picture. And last,
     # for a storage that is away must not keep the job from its second attempt.
-    if lost:
+    if lost and stored:
         storage.remove_attempt_if_possible(job.id, job.attempt)
 
 

@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError
 
 # One retry, on a connection of its own: the first may have been one that a firewall dropped.
 ATTEMPTS = 2
+CONNECT_SECONDS = 3.0
 
 
 def client_config(
@@ -33,8 +34,7 @@ def client_config(
     return Config(
         signature_version="s3v4",
         s3=s3,
-        # urllib3 sends a whole body within the connect timeout, so it must not be short.
-        connect_timeout=wait,
+        connect_timeout=min(CONNECT_SECONDS, wait),
         read_timeout=wait,
         retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
         tcp_keepalive=True,

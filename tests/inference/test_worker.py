@@ -21,7 +21,6 @@ from inference.worker import ActiveJob, GpuWorker
 from tests.cast import Person
 from tests.images import make
 from tests.images.make import PRICE, books, state
-from tests.working import close_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -194,7 +193,7 @@ def open_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     worker.open()
     yield worker
     worker.join()
-    worker._uploader.submit(close_connection).result()
+    worker._uploads.pool.shutdown()
 
 
 def test_an_idle_worker_draws_without_any_notification(alice: Person, open_worker: Worker) -> None:
