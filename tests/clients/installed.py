@@ -22,7 +22,7 @@ RUN_SECONDS = 150
 PYTHON_PACKAGES: dict[str, tuple[str, ...]] = {
     "openai-oldest": ("openai==1.0.0", "httpx<0.28"),
     "openai-newest": ("openai==3.57.0",),
-    "litellm": ("litellm[proxy]==1.110.2",),
+    "litellm": ("litellm[proxy]==1.108.7",),
     "langchain": ("langchain-community==0.4.2", "langchain-openai==1.7.4"),
     "llamaindex": (
         "llama-index-core==0.14.25",
