@@ -1,7 +1,8 @@
-"""System checks of the whole installation: stand-ins in production, VAR_DIR, and the mail server."""
+"""System checks of the whole installation: stand-ins in production, VAR_DIR, the mail server, and where links lead."""
 
 import stat
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
@@ -54,3 +55,34 @@ def mail_server(**_kwargs: Any) -> list[CheckMessage]:
     if server is None or not (doubt := mail_servers.doubt(server)):
         return []
     return [Warning(doubt, hint="See the mail servers in docs/operations.md.", id="ecohash.W003")]
+
+
+@register()
+def object_store(**_kwargs: Any) -> list[CheckMessage]:
+    """ecohash.W004: links to images lead to an address that browsers cannot open."""
+    if problem := unreachable(settings.OBJECT_STORE.links_origin, base_url=settings.BASE_URL):
+        return [
+            Warning(
+                f"Links to images lead to {settings.OBJECT_STORE.links_origin}: {problem}.",
+                hint=(
+                    "Set S3_PUBLIC_ENDPOINT_URL to the address that browsers reach, or "
+                    "S3_LINKS=stream, so that the web tier sends the images."
+                ),
+                id="ecohash.W004",
+            )
+        ]
+    return []
+
+
+def unreachable(links_origin: str, *, base_url: str) -> str:
+    """Why a browser on a page of ours cannot load an image from there; empty where it can."""
+    parts, ours = urlsplit(links_origin), urlsplit(base_url)
+    host = parts.hostname or ""
+    if not host or host == ours.hostname:
+        return ""
+    if ours.scheme == "https" and parts.scheme == "http":
+        return "pages under https load no images over http"
+    local = host == "localhost" or host.endswith(".localhost")
+    if not local and "." not in host and ":" not in host:
+        return f"only machines of your own network know the name {host}"
+    return ""
