@@ -179,6 +179,7 @@ ALLOWED_HOSTS = [environment.host_of(BASE_URL), *more_hosts]
 if not PRODUCTION:
     ALLOWED_HOSTS += development.HOSTS
 CSRF_TRUSTED_ORIGINS = [environment.origin_of(BASE_URL)]
+CSRF_FAILURE_VIEW = "ecohash.errors.csrf_failure"
 if BASE_URL.startswith("https://"):
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SECURE_HSTS_SECONDS = 31_536_000

@@ -4,15 +4,17 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.request import UnreadablePostError
 from django.http.response import HttpResponseBase
 from django.urls import resolve
 from django.utils.cache import patch_cache_control
 
 from accounts.http import request_id
+from accounts.http.programs import asks_for_key_headers, carries_key_or_json
 from accounts.http.refusals import Refusal
 from ecohash import errors
 
@@ -56,7 +58,9 @@ class RequestMiddleware:
         current = request_id.new()
         with request_id.working_for(current):
             api = errors.is_api(request)
-            if api and request.method == "OPTIONS":
+            if (api and request.method == "OPTIONS") or asks_for_key_headers(request):
+                # At a wrong address too: else a browser keeps from its program where the API is.
+                api = True
                 response = preflight(request)
             elif request.path_info in HEALTH and request.method in {"GET", "HEAD"}:
                 response = health_answer(request)
@@ -66,9 +70,12 @@ class RequestMiddleware:
                 response = errors.bad_request(request)
             else:
                 response = self.get_response(request)
+            if isinstance(response, HttpResponseNotAllowed) and errors.wants_json(request):
+                allowed = response["Allow"].split(", ")
+                response = errors.rendered(errors.MethodRefused(allowed))
             milliseconds = round((time.perf_counter() - started) * 1000)
             response["x-request-id"] = current
-            if api:
+            if api or isinstance(response, errors.RefusalAnswer):
                 add_api_headers(response, milliseconds)
             elif is_personal(request, response):
                 patch_cache_control(response, private=True, no_store=True)
@@ -82,6 +89,14 @@ class RequestMiddleware:
                 },
             )
         return response
+
+    def process_view(
+        self, request: HttpRequest, view_func: Callable[..., HttpResponseBase], *_arguments: Any
+    ) -> HttpResponse | None:
+        """Programs do not reach pages, which would send them to the sign-in or ask for a form's token."""
+        if getattr(view_func, "csrf_exempt", False) or not carries_key_or_json(request):
+            return None
+        return errors.page_answer(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Refusals raised by plain views, faults under /v1 that DRF does not see, and bodies that broke off."""

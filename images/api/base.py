@@ -14,7 +14,6 @@ from rest_framework.views import APIView
 
 from accounts.callers import check_permissions
 from accounts.http.addresses import caller_address
-from accounts.http.refusals import Refusal
 from accounts.keys.authentication import InvalidApiKey
 from accounts.limits import rate_limits
 from accounts.limits.rate_limits import RateLimitStatus
@@ -22,11 +21,6 @@ from accounts.models import ApiKey
 from images.api import answers
 
 logger = logging.getLogger(__name__)
-
-
-class UnknownPath(Refusal):
-    status = 404
-    text = "There is nothing at this address. The API's paths begin with /v1/images/generations."
 
 
 class AlwaysJson(BaseContentNegotiation):

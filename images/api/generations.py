@@ -24,10 +24,11 @@ from accounts.http import request_id
 from accounts.http.addresses import caller_address
 from accounts.http.refusals import InvalidRequest
 from images.api import answers, key_settings
-from images.api.base import ApiView, UnknownPath, caller_key
+from images.api.base import ApiView, caller_key
 from images.api.body import read_json_object
 from images.api.ignored import ignored_header
 from images.api.serializers import READ_FIELDS, GenerationSerializer, ModelNotFound
+from images.api.unknown_paths import UnknownPath, explain
 from images.catalog import Model
 from images.jobs import admission, generation, idempotency
 from images.jobs.generation_request import DEADLINE_SECONDS, GenerationRequest
@@ -180,9 +181,9 @@ def read_deadline(request: Request) -> float:
 
 @csrf_exempt
 @login_not_required
-def unknown_path(_request: HttpRequest) -> HttpResponseBase:
+def unknown_path(request: HttpRequest) -> HttpResponseBase:
     """Anything else under /v1: 404 in JSON, whatever the method, before any key is asked for."""
-    raise UnknownPath
+    raise UnknownPath(explain(request))
 
 
 @csrf_exempt

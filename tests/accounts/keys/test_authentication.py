@@ -61,7 +61,7 @@ def test_the_key_of_another_server_is_unknown(alice: Person, settings) -> None:
     assert "unknown here" in reason(with_header(f"Bearer {alice.secret}"))
 
 
-ENDED = {
+ENDED: dict[str, dict[str, Any]] = {
     "revoked on 2026-11-30": {"revoked_at": datetime(2026, 11, 30, 23, 59, tzinfo=UTC)},
     "suspended on 2026-11-30": {
         "suspended_at": datetime(2026, 11, 30, tzinfo=UTC),
