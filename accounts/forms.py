@@ -10,7 +10,7 @@ from django.utils import dateformat, timezone
 
 from accounts.keys import aliases
 from accounts.keys.aliases import ALIASES_LIMIT, COMMON_NAMES
-from accounts.keys.fields import AliasesField, NetworksField
+from accounts.keys.fields import AliasesField, NetworksField, UncutCharField
 from accounts.keys.keys import Terms
 from accounts.limits.plans import limits_of
 from accounts.models import ApiKey, Organization
@@ -106,13 +106,13 @@ def limit_field(label: str) -> forms.IntegerField:
 class KeyForm(forms.Form):
     """What is asked of a new key: a name to recognize it by; all else may stay as it is."""
 
-    name = forms.CharField(
+    name = UncutCharField(
         max_length=NAME_LIMIT,
         help_text="Where the key will live, so that you know which one to revoke.",
         widget=forms.TextInput(attrs={"placeholder": "Production server", "autocomplete": "off"}),
         error_messages={
             "required": "Give the key a name, such as “Laptop” or “Production”.",
-            "max_length": "A name has at most %(limit_value)d characters.",
+            "max_length": "A name has at most %(limit_value)d characters; this has %(show_value)d.",
         },
     )
     expiry = forms.ChoiceField(

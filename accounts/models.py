@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, BaseUserManager
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Case, Q, When
 from django.db.models.functions import Coalesce, Lower
@@ -17,6 +18,7 @@ else:
     TypedModelMeta = object
 
 
+EMAIL_LIMIT = 254  # characters, the length of Django's column
 # A limit of nothing at all would be a revoked key or a suspended organization; a cap of $0 is allowed.
 LIMITS_ARE_POSITIVE = (
     (Q(requests_per_minute=None) | Q(requests_per_minute__gte=1))
@@ -30,8 +32,14 @@ class UserManager(BaseUserManager["User"]):
     """Makes users that are known by their e-mail address alone."""
 
     def create_user(self, email: str, password: str | None = None, **extra: Any) -> User:
-        """A saved user; the address is stored in lower case."""
+        """A saved user; the address is stored in lower case.
+
+        Raises:
+            ValidationError: in lower case it is longer than the column. SQLite would keep it, PostgreSQL fail.
+        """
         user = self.model(email=email.strip().lower(), **extra)
+        if len(user.email) > EMAIL_LIMIT:
+            raise ValidationError(f"An address has at most {EMAIL_LIMIT} characters.")
         user.set_password(password)
         user.save(using=self._db)
         return user

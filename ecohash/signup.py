@@ -24,9 +24,8 @@ from django.utils import timezone
 from accounts.access import membership_of
 from accounts.http.addresses import caller_address
 from accounts.keys import keys
-from accounts.models import Membership, Organization, User
+from accounts.models import EMAIL_LIMIT, Membership, Organization, User
 from accounts.sign_in import attempts, devices, mailboxes
-from accounts.sign_in.form_limits import EMAIL_LIMIT
 from billing.ledger import grants, trial
 from billing.mails import outgoing
 from billing.models import Credit, LedgerEntry
@@ -92,7 +91,7 @@ def create_account(
         ValidationError: not an e-mail address, one that has an account, or a text that is too long.
     """
     validate_email(email)
-    if len(email) > EMAIL_LIMIT or len(organization_name) > ORGANIZATION_LIMIT:
+    if len(email.lower()) > EMAIL_LIMIT or len(organization_name) > ORGANIZATION_LIMIT:
         raise ValidationError(
             f"An address has at most {EMAIL_LIMIT} characters, and the name of an organization "
             f"{ORGANIZATION_LIMIT}."

@@ -1,4 +1,4 @@
-"""Form fields with one thing a line: each wrong line has its own error."""
+"""Form fields whose text is never cut, and those with one thing a line: each wrong line has its own error."""
 
 from typing import Any
 
@@ -13,18 +13,22 @@ NETWORKS_TEXT_LIMIT = 10_000  # characters: that many networks, with room for sp
 ALIASES_TEXT_LIMIT = 5_000  # characters: that many aliases with their models, with the same room
 
 
-class LinesField(forms.CharField):
+class UncutCharField(forms.CharField):
+    """Text whose length is judged here: browsers cut what is pasted at `maxlength`, and say nothing."""
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
+        """Without `maxlength`."""
+        attrs: dict[str, Any] = super().widget_attrs(widget)
+        attrs.pop("maxlength", None)
+        return attrs
+
+
+class LinesField(UncutCharField):
     """A text area for one thing a line."""
 
     def __init__(self, *, placeholder: str, rows: int = 3, **options: Any) -> None:
         shown = {"rows": rows, "placeholder": placeholder, "spellcheck": "false"}
         super().__init__(widget=forms.Textarea(attrs=shown), **options)
-
-    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
-        """Without `maxlength`, by which browsers cut in silence what is pasted."""
-        attrs: dict[str, Any] = super().widget_attrs(widget)
-        attrs.pop("maxlength", None)
-        return attrs
 
 
 class NetworksField(LinesField):

@@ -6,25 +6,39 @@ from allauth.account import forms as allauth
 from django import forms
 from django.core.validators import MaxLengthValidator
 
-EMAIL_LIMIT = 254  # the column's length
+from accounts.models import EMAIL_LIMIT
+
 # Of a password, and of the parts of a link; no other text is asked for.
 TEXT_LIMIT = 1_024
 TOO_LONG = "At most %(limit_value)d characters; this has %(show_value)d."
 
 
+class MaxEmailLengthValidator(MaxLengthValidator):
+    """Counts the address as it is stored, in lower case: `İ` becomes two characters, and allauth cuts at the column."""
+
+    def clean(self, x: Any) -> Any:
+        return len(x.lower())
+
+
 class LimitedForm(forms.Form):
-    """Text of limited length: allauth sets no limits, and hashes and shows again whatever comes."""
+    """Text of limited length: allauth sets no limits, and hashes and shows again whatever comes.
+
+    Without `maxlength`: browsers cut what is pasted there, and say nothing.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         for field in self.fields.values():
             if isinstance(field, forms.CharField):
-                limit = EMAIL_LIMIT if isinstance(field, forms.EmailField) else TEXT_LIMIT
+                is_email = isinstance(field, forms.EmailField)
+                limit = EMAIL_LIMIT if is_email else TEXT_LIMIT
+                validator = MaxEmailLengthValidator if is_email else MaxLengthValidator
                 field.max_length = limit
+                field.widget.attrs.pop("maxlength", None)
                 field.validators = [
                     each for each in field.validators if not isinstance(each, MaxLengthValidator)
                 ]
-                field.validators.append(MaxLengthValidator(limit, TOO_LONG))
+                field.validators.append(validator(limit, TOO_LONG))
 
 
 class LoginForm(LimitedForm, allauth.LoginForm):  # type: ignore[misc]  # allauth has no types

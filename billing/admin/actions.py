@@ -26,6 +26,7 @@ from django.utils.html import format_html_join
 
 from accounts.admin import ReadOnlyAdmin
 from accounts.forms import DollarField
+from accounts.keys.fields import UncutCharField
 from billing.gateway.errors import GatewayError
 from billing.refunds import LONGEST_REASON, NotRefundable
 
@@ -43,7 +44,7 @@ class ActionForm(forms.Form):
 class ReasonForm(ActionForm):
     """The reason for an action."""
 
-    reason = forms.CharField(
+    reason = UncutCharField(
         max_length=LONGEST_REASON,
         widget=forms.TextInput(attrs={"class": "vTextField", "autocomplete": "off"}),
         error_messages={"required": "Say why."},

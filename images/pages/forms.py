@@ -6,11 +6,12 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.urls import reverse_lazy
 
+from accounts.keys.fields import UncutCharField
 from images.catalog import DEFAULT_MODEL, DEFAULT_SIZE, MODELS, PROMPT_LIMIT, SEED_LIMIT, SIZES
 from images.jobs import prompts
 
 
-class PromptField(forms.CharField):
+class PromptField(UncutCharField):
     """Text that is drawn exactly as typed, except that browsers send each line break as two characters."""
 
     def to_python(self, value: Any) -> Any:
