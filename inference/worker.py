@@ -274,6 +274,7 @@ class GpuWorker:
             engine=self.engine.fingerprint,
             prompt_tokens=drawing.prompt_tokens,
             prompt_tokens_seen=drawing.prompt_tokens_seen,
+            prompt_tokens_unknown=drawing.prompt_tokens_unknown,
             drawn_at=drawn_at,
         )
 

@@ -32,6 +32,7 @@ EXPOSED = (
     "x-ecohash-ignored",
     "x-ecohash-model",
     "x-ecohash-requested-size",
+    "x-ecohash-prompt-tokens-unknown",
     "idempotent-replayed",
     "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests",

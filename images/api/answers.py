@@ -97,7 +97,8 @@ def picture_answer(
             "x-ecohash-generation-id": job.id,
             "x-ecohash-engine": job.engine,
             "x-ecohash-prompt-tokens": f"{job.prompt_tokens}/{job.prompt_tokens_seen}",
-        },
+        }
+        | _unknown(job),
     )
 
 
@@ -122,6 +123,13 @@ def read_png(job: Generation, *, seconds: float | None = None) -> bytes:
         logger.error("charged image has another length in storage", extra=told)
         raise ImageUnreadable(job)
     return png
+
+
+def _unknown(job: Generation) -> dict[str, str]:
+    """Said only where the model knows less than half of the prompt: see `Drawing.prompt_tokens_unknown`."""
+    if not job.prompt_tokens_unknown:
+        return {}
+    return {"x-ecohash-prompt-tokens-unknown": str(job.prompt_tokens_unknown)}
 
 
 def job_answer(job: Generation) -> JsonResponse:

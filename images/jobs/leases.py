@@ -53,6 +53,8 @@ class Picture:
     prompt_tokens: int
     prompt_tokens_seen: int
     drawn_at: datetime
+    # 0 unless most of the text that the model saw is outside its vocabulary.
+    prompt_tokens_unknown: int = 0
 
 
 def has_queued_jobs(model: Model) -> bool:
@@ -121,6 +123,7 @@ def deliver(job: Generation, picture: Picture) -> bool:
             engine=picture.engine,
             prompt_tokens=picture.prompt_tokens,
             prompt_tokens_seen=picture.prompt_tokens_seen,
+            prompt_tokens_unknown=picture.prompt_tokens_unknown,
         ):
             transaction.set_rollback(True)
             return False

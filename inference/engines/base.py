@@ -35,6 +35,10 @@ class Drawing(Protocol):
     def prompt_tokens_seen(self) -> int:
         """Tokens that the model saw: at most `TOKENS_SEEN_AT_MOST`."""
 
+    @property
+    def prompt_tokens_unknown(self) -> int:
+        """Tokens seen that stand for text outside the vocabulary: 0 unless that is most of the text."""
+
     def png(self) -> bytes:
         """The picture as PNG bytes.
 

@@ -35,6 +35,7 @@ class BlankDrawing:
     seed: int
     prompt_tokens: int
     prompt_tokens_seen: int
+    prompt_tokens_unknown: int = 0
 
     def png(self) -> bytes:
         """The PNG, from the cache when this seed and size were drawn before."""

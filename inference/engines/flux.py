@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from inference import png
-from inference.engines import checkpoint, library_logs
+from inference.engines import checkpoint, library_logs, prompt_tokens
 from inference.engines.base import (
     SEED_MAX,
     STEPS,
@@ -50,6 +50,7 @@ class FluxDrawing:
     pixels: NDArray[np.uint8]
     prompt_tokens: int
     prompt_tokens_seen: int
+    prompt_tokens_unknown: int = 0
 
     def png(self) -> bytes:
         """The picture as PNG bytes."""
@@ -145,10 +146,10 @@ class FluxEngine:
             raise ValueError(message)
         # Half of a surrogate pair is a code point to Python, but no text to the tokenizers.
         prompt = prompt.encode("utf-8", "replace").decode("utf-8")
-        tokens = self._count_tokens(prompt)
+        tokens = prompt_tokens.count(self._pipeline.tokenizer_2, prompt, self._tokens_seen)
         with _out_of_memory_named():
             pixels = self._draw_pixels(prompt, width, height, seed, on_step)
-        return FluxDrawing(pixels, tokens, min(tokens, self._tokens_seen))
+        return FluxDrawing(pixels, tokens.given, tokens.seen, tokens.unknown)
 
     def free_memory(self) -> None:
         """Give back what a failed drawing left on the device."""
@@ -181,11 +182,6 @@ class FluxEngine:
     def _tokens_seen(self) -> int:
         """Places for T5's tokens: FLUX.1 Schnell's, or fewer when a checkpoint has fewer."""
         return min(TOKENS_SEEN_AT_MOST, int(self._pipeline.tokenizer_2.model_max_length))
-
-    def _count_tokens(self, prompt: str) -> int:
-        """Tokens of the whole prompt for T5, end included."""
-        encoded = self._pipeline.tokenizer_2(prompt, truncation=False, verbose=False)
-        return len(encoded.input_ids)
 
 
 def device_class(device: torch.device) -> str:

@@ -8,6 +8,7 @@ from django.utils import timezone
 from images.jobs import generation
 from images.models import Generation, Image
 from tests.cast import Person
+from tests.html import flat
 from tests.images import make
 from tests.pages.runs import played
 
@@ -70,6 +71,18 @@ def test_a_failure_is_told_in_words_with_its_exact_cause(
     assert "could not be drawn" in page
     assert "worker_lost" in page
     assert "not charged" in page
+
+
+def test_a_prompt_that_the_model_mostly_does_not_know_is_told_so(
+    alice: Person, alice_client: Client
+) -> None:
+    job = make.succeeded(alice)
+    for unknown, is_told in ((None, False), (0, False), (3, True)):
+        Generation.objects.update(prompt_tokens_unknown=unknown)
+        for path in ("/dashboard/requests/{}", "/playground/{}", "/playground/{}/state"):
+            page = flat(alice_client.get(path.format(job.pk)).content.decode())
+            assert ("does not know most of this prompt" in page) is is_told
+    assert 'id="languages"' in alice_client.get("/docs").content.decode()
 
 
 def test_every_end_without_a_picture_has_its_explanation(

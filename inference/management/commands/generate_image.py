@@ -109,4 +109,6 @@ class Command(BaseCommand):
             f"Drawn in {drawn - started:.2f} s, encoded in {time.monotonic() - drawn:.2f} s; "
             f"{drawing.prompt_tokens_seen} of {drawing.prompt_tokens} prompt tokens seen."
         )
+        if drawing.prompt_tokens_unknown:
+            self.stdout.write("The model does not know most of this prompt's text.")
         return picture

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image as Pillow
 
 from images.models import Generation
+from inference.engines.blank import BlankDrawing, BlankEngine
 from tests.calls import BODY, GENERATIONS, JSON, call, generate
 from tests.cast import Person
 from tests.images import make
@@ -24,6 +26,7 @@ EXPOSED = {
     "x-ecohash-generation-id",
     "x-ecohash-engine",
     "x-ecohash-prompt-tokens",
+    "x-ecohash-prompt-tokens-unknown",
 }
 
 
@@ -66,6 +69,34 @@ def test_a_long_prompt_is_drawn_and_says_how_much_was_seen(alice: Person) -> Non
     with working():
         response = generate(alice, prompt="a " * 500)
     assert response["x-ecohash-prompt-tokens"] == "500/256"
+
+
+class Unknowing(BlankEngine):
+    """An engine that does not know as many tokens of a prompt as it is told."""
+
+    unknown = 0
+
+    def draw(self, *prompt: str, **rest: Any) -> BlankDrawing:
+        return replace(super().draw(*prompt, **rest), prompt_tokens_unknown=self.unknown)
+
+
+@drawn
+def test_a_prompt_that_the_model_mostly_does_not_know_is_told_so_each_time(alice: Person) -> None:
+    def told(key: str) -> str | None:
+        headers = {**alice.headers, "Idempotency-Key": key}
+        response = call("POST", GENERATIONS, BODY | {"prompt": "红色的狐狸"}, headers=headers)
+        assert response.status_code == 200
+        return response.headers.get("x-ecohash-prompt-tokens-unknown")
+
+    engine = Unknowing()
+    with working(engine):
+        engine.unknown = 2
+        assert told("a") == "2"
+        engine.unknown = 0
+        assert (told("a"), told("b")) == ("2", None)
+    # The previous release wrote none.
+    Generation.objects.update(prompt_tokens_unknown=None)
+    assert told("a") is None
 
 
 @drawn
