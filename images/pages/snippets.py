@@ -109,6 +109,58 @@ class ApiCall:
             ]
         )
 
+    @property
+    def retry_python(self) -> str:
+        """A script for `pip install requests` that repeats a call under one Idempotency-Key."""
+        return "\n".join(
+            [
+                "import os",
+                "import time",
+                "import uuid",
+                "",
+                "import requests",
+                "",
+                "headers = {",
+                '    "Authorization": f"Bearer {os.environ[\'ECOHASH_API_KEY\']}",',
+                '    "Idempotency-Key": str(uuid.uuid4()),  # one for each image',
+                "}",
+                "body = {",
+                f'    "model": {literal(self.model)},',
+                f'    "prompt": {literal(self.prompt)},',
+                f'    "size": {literal(self.size)},',
+                "}",
+                "for pause in (1, 2, 4, None):",
+                "    try:",
+                "        response = requests.post(",
+                f'            "{settings.BASE_URL}/v1/images/generations",',
+                "            headers=headers,",
+                "            json=body,",
+                "            timeout=100,",
+                "        )",
+                "        break",
+                "    except requests.RequestException:  # the connection broke",
+                "        if pause is None:",
+                "            raise",
+                "        time.sleep(pause)",
+                "response.raise_for_status()",
+                'print(response.headers["x-ecohash-generation-id"])',
+            ]
+        )
+
+    @property
+    def retry_ai_sdk(self) -> str:
+        """A call of `npm install ai` whose retries send the same Idempotency-Key."""
+        return "\n".join(
+            [
+                "const { image } = await generateImage({",
+                f"  model: provider.imageModel({literal(self.model)}),",
+                f"  prompt: {literal(self.prompt)},",
+                f"  size: {literal(self.size)},",
+                '  headers: { "Idempotency-Key": crypto.randomUUID() },',
+                "});",
+            ]
+        )
+
 
 def indented(body: dict[str, object]) -> str:
     """The body as JSON that reads well inside a command."""

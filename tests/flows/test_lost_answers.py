@@ -3,15 +3,19 @@
 import base64
 import http.client
 import json
+import os
 import socket
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import openai
 import pytest
-import requests
+from django.conf import settings
 
+from images.pages.snippets import ApiCall
 from tests.crowd import PATH
 from tests.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.platform import Platform
@@ -87,23 +91,23 @@ def test_an_answer_cut_as_often_as_the_client_tries_is_charged_once(
 def test_a_retrier_without_a_mark_repeats_with_a_key_of_its_own(
     platform: Platform, proxy: CuttingProxy
 ) -> None:
-    """What docs/api.md shows for `requests`."""
+    """With the program that the docs show."""
     before = charged(platform)
     proxy.cut(at=100_000, times=2)
-    key = {"Idempotency-Key": f"order {proxy.buffers}"}
-    with requests.Session() as session:
-        for _ in range(3):
-            try:
-                answer = session.post(
-                    f"{proxy.base_url}/images/generations",
-                    json={"model": "flux-1-schnell", "prompt": "a red fox", "size": "512x512"},
-                    headers={"Authorization": f"Bearer {platform.api_key}"} | key,
-                    timeout=100,
-                )
-            except requests.RequestException:
-                continue
-            break
-    assert answer.json()["data"][0]["b64_json"]
+    program = ApiCall(prompt="a red fox", size="512x512").retry_python
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            program.replace(settings.BASE_URL, f"http://127.0.0.1:{proxy.port}"),
+        ],
+        env=os.environ | {"ECOHASH_API_KEY": platform.api_key},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stdout.startswith("gen_")
+    assert proxy.answers_cut == 2
     assert charged(platform) == before + 1
 
 

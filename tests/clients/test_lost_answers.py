@@ -1,0 +1,125 @@
+"""openai-node and LiteLLM, whose answers are cut off, directly and behind a proxy that buffers: one charge each."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.clients import packages
+from tests.cutting_proxy import CuttingProxy, cutting_proxy
+from tests.platform import Platform
+
+pytestmark = pytest.mark.clients
+
+HERE = Path(__file__).parent
+ALL_BUT_ONE = -1
+# After so many bytes of the answer, and so often.
+CUTS = pytest.mark.parametrize(
+    ("at", "times"), [(0, 1), (1_000, 1), (100_000, 1), (ALL_BUT_ONE, 1), (100_000, 2)]
+)
+SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def platform(start_platform: Callable[..., Platform]) -> Platform:
+    return start_platform(INFERENCE_ENGINE="blank")
+
+
+@pytest.fixture(scope="module", params=["buffering", "streaming"])
+def proxy(platform: Platform, request: pytest.FixtureRequest) -> Iterator[CuttingProxy]:
+    with cutting_proxy(platform.port, buffers=request.param == "buffering") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def openai_node() -> tuple[list[str], dict[str, str]]:
+    folder = packages.node_modules("openai-node", "openai")
+    return ["node", str(HERE / "generate_openai.mjs")], {"PACKAGES": str(folder)}
+
+
+@pytest.fixture(scope="module")
+def litellm() -> tuple[list[str], dict[str, str]]:
+    python = packages.python_with("litellm", "litellm")
+    # Its table of prices comes with the package.
+    return [str(python), str(HERE / "generate_litellm.py")], {
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True"
+    }
+
+
+Program = tuple[list[str], dict[str, str]]
+
+
+def charges_of(
+    program: Program,
+    platform: Platform,
+    proxy: CuttingProxy,
+    *,
+    tries: int = 1,
+    key: str = "",
+    **more: str,
+) -> tuple[bool, int]:
+    """(whether the program got its image, how many were charged or will be)."""
+    words, names = program
+    before = charged(platform)
+    told = {"BASE_URL": proxy.base_url, "API_KEY": platform.api_key, "IDEMPOTENCY_KEY": key}
+    environment = os.environ | names | told | {"TRIES": str(tries)} | more
+    ran = subprocess.run(
+        words, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    sys.stderr.write(ran.stderr[-2_000:])
+    return json.loads(ran.stdout.splitlines()[-1])["image"], charged(platform) - before
+
+
+def charged(platform: Platform) -> int:
+    path = platform.var_dir / "ecohash.sqlite3"
+    with closing(sqlite3.connect(path, timeout=20)) as database:
+        query = "SELECT count(*) FROM billing_hold WHERE state IN ('captured', 'pending')"
+        return int(database.execute(query).fetchone()[0])
+
+
+@CUTS
+def test_litellm_gets_its_image_and_is_charged_once(
+    litellm: Program, platform: Platform, proxy: CuttingProxy, at: int, times: int
+) -> None:
+    proxy.cut(at=at, times=times)
+    assert charges_of(litellm, platform, proxy) == (True, 1)
+
+
+@pytest.mark.parametrize(("at", "times"), [(0, 1), (500, 1), (0, 2)])
+def test_openai_node_cut_in_the_head_gets_its_image_and_is_charged_once(
+    openai_node: Program, platform: Platform, proxy: CuttingProxy, at: int, times: int
+) -> None:
+    proxy.cut(at=at, times=times)
+    assert charges_of(openai_node, platform, proxy) == (True, 1)
+
+
+@CUTS
+def test_openai_node_repeated_with_a_key_gets_its_image_and_is_charged_once(
+    openai_node: Program, platform: Platform, proxy: CuttingProxy, at: int, times: int
+) -> None:
+    """It does not retry by itself what breaks off after the head: the program does, with a key."""
+    proxy.cut(at=at, times=times)
+    key = f"node {at} {times} {proxy.buffers}"
+    assert charges_of(openai_node, platform, proxy, tries=3, key=key) == (True, 1)
+
+
+@pytest.mark.parametrize("at", [100_000, ALL_BUT_ONE])
+def test_openai_node_cut_in_the_body_raises_and_is_charged_once(
+    openai_node: Program, platform: Platform, proxy: CuttingProxy, at: int
+) -> None:
+    proxy.cut(at=at)
+    assert charges_of(openai_node, platform, proxy) == (False, 1)
+
+
+def test_a_router_of_litellm_retries_without_a_mark_and_needs_a_key(
+    litellm: Program, platform: Platform, proxy: CuttingProxy
+) -> None:
+    proxy.cut(at=100_000)
+    key = f"router {proxy.buffers}"
+    assert charges_of(litellm, platform, proxy, key=key, ROUTER="1") == (True, 1)
