@@ -17,6 +17,7 @@ from ecohash.configuration import (
     logs,
     object_store,
     production,
+    retention,
 )
 from ecohash.configuration.environment import (
     HIGHEST_PORT,
@@ -205,6 +206,7 @@ DATABASES = {
 }
 # Of SQLite only. 0: none is made but by hand, and none is removed.
 BACKUP_DAYS = number("BACKUP_DAYS", 7, least=0, most=10_000)
+KEPT_DAYS = retention.kept_days()
 
 # --- accounts -------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from billing.models import UsageBatch
 from ecohash import reconcile, signup
 from ecohash.background import beat_schedule, watchdog
 from ecohash.celery import app
+from ecohash.retention import removal
 from images.queue import signals
 from inference.tasks import stop_claiming
 
@@ -46,6 +47,19 @@ def clear_sessions() -> None:
         if time.monotonic() > until:
             clear_sessions.delay()
             return
+
+
+@shared_task(name="ecohash.remove_old")
+def remove_old(name: str = "", after: Any = None) -> None:
+    """Once a day: remove what its days have passed for; the rest of very many is left to the next message."""
+    until = time.monotonic() + SHIFT_SECONDS
+    names = list(removal.RETENTIONS)
+    for each in names[names.index(name) if name else 0 :]:
+        for last in removal.remove(removal.RETENTIONS[each], after):
+            if time.monotonic() > until:
+                remove_old.delay(each, last)
+                return
+        after = None
 
 
 @shared_task(name="ecohash.remove_unverified")

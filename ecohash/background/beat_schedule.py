@@ -34,6 +34,7 @@ def schedule(*, seal_seconds: int) -> dict[str, Any]:
         "prove usage": every(60, "billing.stripe.prove"),
         "keep subscriptions": every(300, "billing.stripe.keep"),
         "clear expired sessions": every(3600, "ecohash.clear_sessions"),
+        "remove what is old": every(24 * 3600, "ecohash.remove_old"),
         "remove unverified accounts": every(3600, "ecohash.remove_unverified"),
         # In a quiet hour of the largest markets.
         "reconcile": {"task": "ecohash.reconcile", "schedule": crontab(hour=8, minute=30)},

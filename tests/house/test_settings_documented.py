@@ -11,12 +11,12 @@ from tests import servers
 # Read by boto3 itself, under its own names.
 BOTO3 = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 READ = re.compile(
-    r"""(?:setting|number|seconds|switch|choice|address|folder|hosts|names)\(\s*"([A-Z0-9_]+)\""""
+    r"""(?:setting|number|seconds|switch|choice|address|folder|hosts|names|days)\(\s*"([A-Z0-9_]+)\""""
 )
 
 
 def test_every_setting_is_explained_and_every_explanation_has_a_setting() -> None:
-    files = ("settings.py", "configuration/object_store.py")
+    files = ("settings.py", "configuration/object_store.py", "configuration/retention.py")
     source = "".join((servers.ROOT / "ecohash" / file).read_text() for file in files)
     assert servers.names_of_settings() - BOTO3 == set(READ.findall(source))
 
