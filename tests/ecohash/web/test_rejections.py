@@ -1,13 +1,16 @@
 """What the server refuses before Django sees it, and when a connection ends."""
 
 import json
+from typing import Any
 
 import pytest
 
 from ecohash.web import rejections
+from ecohash.wsgi import application
 from tests.cast import Person
 from tests.ecohash.conftest import Log
-from tests.ecohash.web.wire import Answer, ask
+from tests.ecohash.web.wire import Answer, ask, line
+from tests.recorded.exchange import connections_left_open
 
 pytestmark = pytest.mark.django_db
 
@@ -87,8 +90,8 @@ def test_a_refusal_of_the_server_is_an_error_like_all(
     assert "x-request-id" in answer.headers["access-control-expose-headers"]
     assert int(answer.headers["openai-processing-ms"]) >= 0
     assert (answer.headers["connection"], answer.kept) == ("close", False)
-    [line] = [line for line in log() if line["message"] == "request"]
-    assert (line["request_id"], line["status"]) == (answer.headers["x-request-id"], status)
+    [entry] = [entry for entry in log() if entry["message"] == "request"]
+    assert (entry["request_id"], entry["status"]) == (answer.headers["x-request-id"], status)
     for text in (answer.body.decode(), json.dumps(log())):
         assert SECRET not in text
 
@@ -99,7 +102,7 @@ def test_a_status_that_clients_retry_says_not_to() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "more", "page"),
+    ("first", "more", "page"),
     [
         ("GET / HTTP/1.1", "", True),
         ("GET /dashboard HTTP/1.1", "", True),
@@ -111,8 +114,8 @@ def test_a_status_that_clients_retry_says_not_to() -> None:
         ("GET /i/x.png HTTP/1.1", "", False),
     ],
 )
-def test_a_browser_gets_a_page(line: str, more: str, *, page: bool) -> None:
-    answer = ask(request(line, more or "X: y", f"Cookie: a={'x' * 9_000}"))
+def test_a_browser_gets_a_page(first: str, more: str, *, page: bool) -> None:
+    answer = ask(request(first, more or "X: y", f"Cookie: a={'x' * 9_000}"))
     assert answer.status == 431
     assert answer.headers["content-type"].startswith("text/html" if page else "application/json")
     assert b"delete the cookies" in answer.body
@@ -224,9 +227,40 @@ def test_the_connection_ends_exactly_where_the_answer_says_so(sent: bytes, said:
     assert (answer.headers["connection"], answer.kept) == (said, said == "keep-alive")
 
 
-def test_a_stopping_server_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopping_server_says_so() -> None:
     answer = ask(request(HEALTH), stopping=True)
     assert (answer.headers["connection"], answer.kept) == ("close", False)
+
+
+def test_a_server_that_is_stopped_meanwhile_says_so() -> None:
+    with line() as (connection, client, worker), connections_left_open():
+
+        def stop_and_answer(*call: Any) -> Any:
+            worker.alive = False
+            return application(*call)
+
+        worker.wsgi = stop_and_answer
+        connection.head += request(HEALTH)
+        connection.feed_parser()
+        connection.sock.begin_request(lambda: None)
+        assert not worker.handle(connection)
+        assert b"\r\nConnection: close\r\n" in client.recv(65_536)
+
+
+def test_a_body_that_arrives_behind_the_answer_changes_nothing() -> None:
+    """The answer said that the connection ends."""
+    with line() as (connection, client, worker), connections_left_open():
+
+        def answer_and_deliver(*call: Any) -> Any:
+            yield from application(*call)
+            client.sendall(b"45")
+
+        worker.wsgi = answer_and_deliver
+        connection.head += request(POST, "Content-Length: 5", body=b"123")
+        connection.feed_parser()
+        connection.sock.begin_request(lambda: None)
+        assert not worker.handle(connection)
+        assert b"\r\nConnection: close\r\n" in client.recv(65_536)
 
 
 @pytest.mark.parametrize("path", ["http://127.0.0.1/v1/models", "HTTP://127.0.0.1:8000/v1/models"])
