@@ -7,17 +7,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
-from tests.clients import packages
+from tests.clients import installed
 from tests.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.platform import Platform
 
 pytestmark = pytest.mark.clients
 
-HERE = Path(__file__).parent
+HERE = installed.PROGRAMS
 ALL_BUT_ONE = -1
 # After so many bytes of the answer, and so often.
 CUTS = pytest.mark.parametrize(
@@ -39,17 +38,16 @@ def proxy(platform: Platform, request: pytest.FixtureRequest) -> Iterator[Cuttin
 
 @pytest.fixture(scope="module")
 def openai_node() -> tuple[list[str], dict[str, str]]:
-    folder = packages.node_modules("openai-node", "openai")
-    return ["node", str(HERE / "generate_openai.mjs")], {"PACKAGES": str(folder)}
+    program = str(HERE / "generate_openai.mjs")
+    return ["node", program], {"PACKAGES": str(installed.node_folder())}
 
 
 @pytest.fixture(scope="module")
 def litellm() -> tuple[list[str], dict[str, str]]:
-    python = packages.python_with("litellm", "litellm")
+    program = str(HERE / "generate_litellm.py")
     # Its table of prices comes with the package.
-    return [str(python), str(HERE / "generate_litellm.py")], {
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True"
-    }
+    names = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    return [str(installed.python_of("litellm")), program], names
 
 
 Program = tuple[list[str], dict[str, str]]
