@@ -51,8 +51,8 @@ def python_of(name: str) -> Path:
     packages = PYTHON_PACKAGES[name]
     if not _is_current(folder, packages):
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-input"]
-        _install([*pip, *packages])
+        pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
+        _install([*pip, "--no-input", *packages])
         _note_current(folder, packages)
     return folder / "bin" / "python"
 
@@ -64,23 +64,31 @@ def node_folder() -> Path:
     if not _is_current(folder, wanted):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "package.json").write_text(json.dumps({"private": True, "type": "module"}))
-        npm = ["npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--save-exact"]
+        npm: list[str | Path] = [
+            "npm",
+            "install",
+            "--prefix",
+            folder,
+            "--no-audit",
+            "--no-fund",
+            "--save-exact",
+        ]
         _install([*npm, "--no-package-lock", *wanted])
         _note_current(folder, wanted)
     return folder
 
 
 def run_python(name: str, program: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `programs/<program>.py` with that client."""
-    return _run([python_of(name), PROGRAMS / f"{program}.py"], environment)
+    """Run `programs/use_<program>.py` with that client."""
+    return _run([python_of(name), PROGRAMS / f"use_{program}.py"], environment)
 
 
 def run_node(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `programs/<program>.mjs` with the JavaScript clients."""
+    """Run `programs/use_<program>.mjs` with the JavaScript clients."""
     folder = node_folder()
     # Node looks for packages beside the program, and nowhere else.
-    copy = folder / f"{program}.mjs"
-    copy.write_text((PROGRAMS / f"{program}.mjs").read_text())
+    copy = folder / f"use_{program}.mjs"
+    copy.write_text((PROGRAMS / copy.name).read_text())
     return _run(["node", copy], environment)
 
 

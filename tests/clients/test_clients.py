@@ -23,7 +23,7 @@ SIZES = {"nearest_size": True}
 PRICES = {"512x512": 10_000, "1024x1024": 20_000, "1024x768": 18_000}
 
 # (environment, program, settings of the key, the size that is generated)
-PYTHON = [
+PYTHON: list[tuple[str, str, dict[str, Any], str]] = [
     ("openai-oldest", "openai_python", {}, "512x512"),
     ("openai-newest", "openai_python", {}, "512x512"),
     ("litellm", "litellm_sdk", {}, "512x512"),
@@ -136,7 +136,7 @@ def litellm_proxy(key: ClientKey) -> Iterator[str]:
         "model_info": {"mode": "image_generation"},
     }
     config.write_text(json.dumps({"model_list": [model]}))
-    words = [python.with_name("litellm"), "--config", config, "--port", str(port)]
+    words = [str(python.with_name("litellm")), "--config", str(config), "--port", str(port)]
     with (installed.FOLDER / "litellm.log").open("wb") as log:
         process = subprocess.Popen(
             [*words, "--host", "127.0.0.1"], env=installed.surroundings(), stdout=log, stderr=log
