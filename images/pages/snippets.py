@@ -152,11 +152,13 @@ class ApiCall:
         """A call of `npm install ai` whose retries send the same Idempotency-Key."""
         return "\n".join(
             [
+                "// One for each image; when the call throws, repeat it with the same.",
+                'const headers = { "Idempotency-Key": crypto.randomUUID() };',
                 "const { image } = await generateImage({",
                 f"  model: provider.imageModel({literal(self.model)}),",
                 f"  prompt: {literal(self.prompt)},",
                 f"  size: {literal(self.size)},",
-                '  headers: { "Idempotency-Key": crypto.randomUUID() },',
+                "  headers,",
                 "});",
             ]
         )

@@ -84,11 +84,6 @@ def cast(*, user: int, organization: int) -> list[Any]:
     ]
 
 
-def lose_answers(*, organization: int) -> None:
-    """As if no answer had been written out in full."""
-    Generation.objects.filter(organization=organization).update(answered_at=None)
-
-
 def revoke(*, key: int) -> None:
     keys.revoke(ApiKey.objects.get(pk=key))
 

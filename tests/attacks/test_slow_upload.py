@@ -117,8 +117,6 @@ def test_what_changed_before_the_last_byte_holds(
     if moment.earlier is not None:
         had = ask(platform.port, owner["secret"], headers=moment.earlier)
         assert had.status == 200, had.body
-        if moment.headers == RETRY:
-            beside("lose_answers", organization=owner["organization"])
     call = upload(platform, beside, owner, moment)
     moment.comes(beside, owner)
     if "lives_seconds" in moment.owner:
