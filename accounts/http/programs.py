@@ -24,7 +24,8 @@ def carries_key_or_json(request: HttpRequest) -> bool:
     sent = [authorization, *(request.headers.get(name, "") for name in KEY_HEADERS)]
     if any(KEY_BEGINS in value for value in sent):
         return True
-    has_key = authorization.lower().startswith("bearer") or any(sent[1:])
+    scheme, _, token = authorization.partition(" ")
+    has_key = (scheme.lower() == "bearer" and bool(token.strip())) or any(sent[1:])
     return has_key and not is_browser(request)
 
 

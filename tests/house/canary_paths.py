@@ -61,9 +61,9 @@ def as_an_idempotency_key(stage: Stage) -> int:
         return stage.draw(headers={"Idempotency-Key": stage.secret})
 
 
-def in_the_path(path: str) -> Callable[[Stage], int]:
+def in_the_path(path: str, **options: Any) -> Callable[[Stage], int]:
     def send(stage: Stage) -> int:
-        return stage.send("GET", path.format(stage.secret))
+        return stage.send("GET", path.format(stage.secret), **options)
 
     return send
 
@@ -74,6 +74,27 @@ def in_a_report_of_leaks(stage: Stage) -> int:
     names = ("Github-Public-Key-Identifier", "Github-Public-Key-Signature")
     headers = dict.fromkeys(names, stage.secret)
     return stage.send("POST", "/webhooks/leaked-keys", report, headers=headers)
+
+
+def as_the_name_of_a_field(stage: Stage) -> int:
+    fields: dict[str, Any] = {stage.secret: 1, "steps": 4}
+    with working():
+        return stage.draw(**fields)
+
+
+def in_quotes(stage: Stage) -> int:
+    return stage.send("GET", "/v1/models", key=f"'{stage.secret}'")
+
+
+def posted_to(path: str) -> Callable[[Stage], int]:
+    def send(stage: Stage) -> int:
+        return stage.send("POST", path.format(stage.secret), {"prompt": PROMPT})
+
+    return send
+
+
+def as_the_content_encoding(stage: Stage) -> int:
+    return stage.draw(headers={"Content-Encoding": stage.secret})
 
 
 def in_malformed_json(stage: Stage) -> int:
@@ -257,13 +278,13 @@ def all_goes_well(stage: Stage) -> int:
 
 def at_the_sign_in(stage: Stage) -> int:
     body = f"login=alice@example.com&password={stage.secret}"
-    return stage.send("POST", "/login", body.encode(), content_type=FORM)
+    return stage.send("POST", "/login", body.encode(), key="", content_type=FORM)
 
 
 def at_the_sign_up(stage: Stage) -> int:
     """In the field of the password: a form shows what stands in the others again, to whoever sent it."""
     body = f"email=nobody&password1={stage.secret}"
-    return stage.send("POST", "/signup", body.encode(), content_type=FORM)
+    return stage.send("POST", "/signup", body.encode(), key="", content_type=FORM)
 
 
 REDIS_URL = configured.REDIS_URL
@@ -298,6 +319,12 @@ PATHS: dict[str, tuple[Callable[[Stage], int], int]] = {
     "as a parameter of a report": (in_the_path("/v1/usage?{}=1"), 400),
     "as a column of a report": (in_the_path("/v1/usage.csv?group_by={}"), 400),
     "in a query with a NUL": (in_the_path("/v1/key?{}=%00"), 400),
+    "in the path of a near miss": (posted_to("/openai/deployments/{}/images/generations"), 404),
+    "at the address of a page": (posted_to("/verify-email/{}"), 405),
+    "as the name of a field": (as_the_name_of_a_field, 200),
+    "in quotes": (in_quotes, 401),
+    "as the media type": (as_a_header("Content-Type"), 400),
+    "as the compression": (as_the_content_encoding, 400),
     "in malformed JSON": (in_malformed_json, 400),
     "in bytes that are no text": (in_bytes_that_are_no_text, 400),
     "in a body too large": (too_large, 413),
@@ -327,7 +354,7 @@ PATHS: dict[str, tuple[Callable[[Stage], int], int]] = {
         500,
     ),
     "in the path of a page, with the table of users gone": (
-        with_a_table_that_is_gone("accounts_user", in_the_path("/password/reset/key/1-{}")),
+        with_a_table_that_is_gone("accounts_user", in_the_path("/password/reset/key/1-{}", key="")),
         500,
     ),
     "in a report of leaked keys that cannot be verified": (in_a_report_of_leaks, 503),

@@ -180,7 +180,7 @@ def test_a_prompt_of_invisible_characters_is_empty(prompt: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "prompt", ["a", "?", "\u732b", "\U0001f98a", "\u2764\ufe0f", "\u06dd", "\ufffc", "\ue000"]
+    "prompt", ["a", "?", "\u732b", "\U0001f98a", "\u2764\ufe0f", "\u06dd", "\ufffc", "\uf8ff"]
 )
 def test_one_visible_character_is_a_prompt(prompt: str) -> None:
     assert asked(prompt=prompt)["prompt"] == prompt
