@@ -30,15 +30,22 @@ def draw(model_id: str) -> None:
 
 @signals.celeryd_after_setup.connect
 def warm_engine(instance: Any, **_kwargs: Any) -> None:
-    """Load and warm the engine of a GPU worker. Ends the process where that cannot be done."""
+    """Load and warm the engine of a GPU worker. Ends the process with status 1 where that fails.
+
+    Celery logs what a receiver raises and goes on: the worker would take notifications and act on none.
+    """
     queues = instance.app.amqp.queues.consume_from
     for model in MODELS.values():
         if model.queue in queues:
-            worker = GpuWorker(engine=build_engine(model), model=model)
             try:
+                worker = GpuWorker(engine=build_engine(model), model=model)
                 worker.warm()
             except EngineUnavailable as error:
                 logger.critical("engine unavailable", extra={"reason": str(error)})
+                raise SystemExit(1) from error
+            except Exception as error:
+                reason = {"reason": type(error).__name__}
+                logger.critical("engine failed to warm up", extra=reason, exc_info=True)
                 raise SystemExit(1) from error
             workers[model.id] = worker
 

@@ -27,11 +27,12 @@ from django.utils import timezone
 from accounts.http import request_id
 from images.catalog import SIZES, Model
 from images.jobs import leases
+from images.jobs.refusals import UNUSABLE_IMAGE
 from images.models import Generation
 from images.pictures import storage
 from images.queue import signals
-from inference import uploads
-from inference.engines.base import Drawing, Engine, OutOfMemory
+from inference import inspection, uploads, warm_up
+from inference.engines.base import Drawing, Engine, OutOfMemory, UnusableImage
 from inference.pace import Pace
 from inference.uploads import STALLED_AFTER_SECONDS, Uploads
 
@@ -49,9 +50,6 @@ DELIVERY_TRIES = 10
 # Of a device without memory: so long it waits for pictures that are on their way, before it draws alone.
 UPLOAD_PATIENCE_SECONDS = 5.0
 EXIT_STUCK = 70
-FIRST_PROMPT = "a red circle"
-# After the warm-up sizes are timed until so long has passed.
-FIRST_PACE_SECONDS = 2.0
 LONGEST_HOST = 100  # characters
 
 
@@ -89,33 +87,11 @@ class GpuWorker:
         self._progress_at = time.monotonic()
 
     def warm(self) -> None:
-        """Load the engine and draw once at each size. Nothing is claimed before this is done."""
-        self._work.submit(self._warm).result()
+        """Load the engine and draw once at each size. Nothing is claimed before this is done.
 
-    def _warm(self) -> None:
-        started = time.monotonic()
-        self.engine.load()
-        self.engine.warm(list(SIZES.values()))
-        self._measure_first_pace()
-        logger.info(
-            "engine warm",
-            extra={
-                "engine": self.engine.fingerprint,
-                "seconds": round(time.monotonic() - started, 1),
-            },
-        )
-
-    def _measure_first_pace(self) -> None:
-        """Draw the smallest sizes once more and time it, so that forecasts are right from the start."""
-        begun = time.monotonic()
-        for size, (width, height) in sorted(SIZES.items(), key=lambda one: one[1]):
-            started = time.monotonic()
-            self.engine.draw(FIRST_PROMPT, width=width, height=height, seed=0)
-            self._pace.record(size, time.monotonic() - started)
-            # A CPU would need long for the large ones; their pace shows with their first picture.
-            if time.monotonic() - begun > FIRST_PACE_SECONDS:
-                break
-        self._pace.keep_as_warm_up()
+        Raises EngineUnavailable, also where a size does not fit the device or gives no usable image.
+        """
+        self._work.submit(warm_up.warm, self.engine, self._pace).result()
 
     def open(self) -> None:
         """Start the threads and send the first heartbeat."""
@@ -219,9 +195,8 @@ class GpuWorker:
                 self._hand_back(job, "out_of_memory", stored=False)
                 # Fragmented memory does not heal; a clean process does.
                 self._end_process("out of memory twice", job)
-            except Exception:  # one bad job must not take the others down
-                logger.exception("engine failed", extra={"generation": job.id})
-                self._hand_back(job, "engine_failed", stored=False)
+            except Exception as error:  # noqa: BLE001 - one bad job must not take the others down
+                self._hand_back_failed(job, error)
                 self._remove(active_job)
                 return
         self._pace.record(job.size, time.monotonic() - started)
@@ -250,11 +225,13 @@ class GpuWorker:
             return draw()
 
     def _upload(self, active_job: ActiveJob, drawing: Drawing, drawn_at: datetime) -> None:
-        """Encode, store and deliver. Whatever goes wrong ends this attempt and nothing else."""
+        """Encode, look at, store and deliver. Whatever goes wrong ends this attempt and nothing else."""
         job = active_job.job
         with request_id.working_for(job.request_id):
             try:
                 self._deliver(job, self._store(job, drawing, drawn_at))
+            except UnusableImage as error:
+                self._hand_back_failed(job, error)
             except Exception as error:  # each storage has its own kinds of failure
                 told = {"generation": job.id, **storage.describe(error)}
                 logger.exception("picture lost", extra=told)
@@ -264,7 +241,8 @@ class GpuWorker:
                 connection.close()
 
     def _store(self, job: Generation, drawing: Drawing, drawn_at: datetime) -> leases.Picture:
-        png = drawing.png()
+        width, height = SIZES[job.size]
+        png = inspection.png_of(drawing, width=width, height=height)
         key = storage.key_of(job.id, job.attempt)
         uploads.store(key, png, stopping=self._stopping)
         return leases.Picture(
@@ -301,6 +279,16 @@ class GpuWorker:
         )
         if not delivered:
             storage.remove_attempt_if_possible(job.id, job.attempt)
+
+    def _hand_back_failed(self, job: Generation, error: Exception) -> None:
+        """End this attempt: the engine gave nothing, or nothing that can be sold."""
+        told = {"generation": job.id, "attempt": job.attempt}
+        if isinstance(error, UnusableImage):
+            logger.error("unusable image", extra=told | {"reason": str(error)}, exc_info=error)
+        else:
+            logger.error("engine failed", extra=told, exc_info=error)
+        code = UNUSABLE_IMAGE if isinstance(error, UnusableImage) else "engine_failed"
+        self._hand_back(job, code, stored=False)
 
     def _hand_back(self, job: Generation, error_code: str, *, stored: bool = True) -> None:
         """End this attempt; when even that fails, the lease runs out and the reaper does it."""

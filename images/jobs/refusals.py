@@ -8,6 +8,9 @@ from images.models import Generation
 
 RETRY_AFTER_SECONDS = 5
 
+UNUSABLE_IMAGE = "unusable_image"
+"""The `error_code` of a generation whose attempt gave an image that cannot be sold."""
+
 
 class DeadlinePassed(Refusal):
     status = 503
@@ -111,6 +114,10 @@ class GenerationFailed(Refusal):
 FAILED_BECAUSE = {
     "storage_failed": (
         "The image was generated but could not be stored. Nothing was charged. Please try again."
+    ),
+    UNUSABLE_IMAGE: (
+        "Generation failed after two attempts: the model's image was unusable (damaged, or of a "
+        "single color). Nothing was charged. Please try again with another seed or prompt."
     ),
 }
 

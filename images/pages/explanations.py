@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from images.jobs.refusals import refusal_of
+from images.jobs.refusals import UNUSABLE_IMAGE, refusal_of
 from images.models import Generation
 
 WHAT_TO_DO = {
@@ -14,6 +14,11 @@ WHAT_TO_DO = {
         "No worker could generate it in time. Run it again; a later moment may find a shorter queue."
     ),
 }
+
+WHAT_TO_DO_ABOUT_UNUSABLE = (
+    "We check every image before we store or charge it. Run it again with another seed; if it fails "
+    "again, send us the request id."
+)
 
 
 @dataclass(frozen=True)
@@ -30,8 +35,11 @@ def explain(generation: Generation) -> Explanation | None:
     refusal = refusal_of(generation)
     if refusal is None:
         return None
+    what_to_do = WHAT_TO_DO[Generation.Status(generation.status)]
+    if generation.status == Generation.Status.FAILED and generation.error_code == UNUSABLE_IMAGE:
+        what_to_do = WHAT_TO_DO_ABOUT_UNUSABLE
     return Explanation(
         reason=str(refusal),
-        what_to_do=WHAT_TO_DO[Generation.Status(generation.status)],
+        what_to_do=what_to_do,
         code=generation.error_code,
     )

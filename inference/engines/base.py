@@ -24,6 +24,10 @@ class OutOfMemory(Exception):
     """The device had no room for this picture: call `free_memory`, then try it once more, alone."""
 
 
+class UnusableImage(Exception):
+    """What came out of the model is no image to charge for; the message says why, and holds no prompt."""
+
+
 class Drawing(Protocol):
     """One finished picture, not yet a PNG."""
 
@@ -62,7 +66,10 @@ class Engine(Protocol):
         """Bring the weights to the device. Raises `EngineUnavailable`."""
 
     def warm(self, sizes: Sequence[tuple[int, int]]) -> None:
-        """Draw once at each (width, height), so that no caller pays for a first time."""
+        """Draw once at each (width, height), so that no caller pays for a first time.
+
+        Raises `OutOfMemory` and `UnusableImage`, which name the size.
+        """
 
     def draw(
         self, prompt: str, *, width: int, height: int, seed: int, on_step: OnStep | None = None
@@ -70,7 +77,7 @@ class Engine(Protocol):
         """Draw `prompt` at `width` x `height` pixels from `seed` (0 to 2^32-1).
 
         The same prompt, size and seed give the same bytes. What `on_step` raises ends the drawing
-        and reaches the caller. Raises `OutOfMemory`.
+        and reaches the caller. Raises `OutOfMemory` and `UnusableImage`.
         """
 
     def free_memory(self) -> None:

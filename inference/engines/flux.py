@@ -1,6 +1,7 @@
 """The FLUX engine: diffusers' `FluxPipeline` on one device, the same code for every checkpoint."""
 
 import gc
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from inference.engines.base import (
     EngineUnavailable,
     OnStep,
     OutOfMemory,
+    UnusableImage,
 )
 
 library_logs.silence_library_logs()
@@ -124,7 +126,7 @@ class FluxEngine:
         )
 
     def warm(self, sizes: Sequence[tuple[int, int]]) -> None:
-        """Draw once at each (width, height), on a CPU at the smallest alone. Raises `OutOfMemory`."""
+        """Draw once at each (width, height), on a CPU at the smallest alone; see `Engine.warm`."""
         # A GPU picks its kernels by size; a CPU only needs its libraries awake, and draws slowly.
         for width, height in sizes if self._device.type == "cuda" else [min(sizes)]:
             self.draw(WARM_UP_PROMPT, width=width, height=height, seed=0)
@@ -134,8 +136,9 @@ class FluxEngine:
     ) -> FluxDrawing:
         """Draw `prompt`; see `Engine.draw`.
 
-        Raises `OutOfMemory`, and ValueError for a seed or size that cannot be drawn: sides are
-        multiples of 16 pixels, for the miniature of 64.
+        Raises `OutOfMemory`, `UnusableImage` for one that is not finite or has one color, and
+        ValueError for a seed or size that cannot be drawn: sides are multiples of 16 pixels, for
+        the miniature of 64.
         """
         side = 2 * self._pipeline.vae_scale_factor  # the pipeline would round, and warn at most
         if min(width, height) < side or width % side or height % side:
@@ -147,8 +150,12 @@ class FluxEngine:
         # Half of a surrogate pair is a code point to Python, but no text to the tokenizers.
         prompt = prompt.encode("utf-8", "replace").decode("utf-8")
         tokens = prompt_tokens.count(self._pipeline.tokenizer_2, prompt, self._tokens_seen)
-        with _out_of_memory_named():
+        with _out_of_memory_named(width, height):
             pixels = self._draw_pixels(prompt, width, height, seed, on_step)
+        if png.is_one_color(pixels):
+            color = bytes(pixels[0, 0]).hex()
+            message = f"All pixels of the {width}x{height} image have the same color, #{color}."
+            raise UnusableImage(message)
         return FluxDrawing(pixels, tokens.given, tokens.seen, tokens.unknown)
 
     def free_memory(self) -> None:
@@ -160,28 +167,62 @@ class FluxEngine:
     def _draw_pixels(
         self, prompt: str, width: int, height: int, seed: int, on_step: OnStep | None
     ) -> NDArray[np.uint8]:
-        images: torch.Tensor = self._pipeline(
-            prompt,
-            width=width,
-            height=height,
-            num_inference_steps=STEPS,
-            guidance_scale=0.0,
-            max_sequence_length=self._tokens_seen,
-            # On the CPU, whatever draws: noise from a CUDA generator would be another.
-            generator=torch.Generator("cpu").manual_seed(seed),
-            callback_on_step_end=_step_callback(on_step),
-            callback_on_step_end_tensor_inputs=[],
-            output_type="pt",
-        ).images
+        sums = _Sums()
+        with self._pipeline.vae.decoder.register_forward_hook(sums.after_decoding):
+            images: torch.Tensor = self._pipeline(
+                prompt,
+                width=width,
+                height=height,
+                num_inference_steps=STEPS,
+                guidance_scale=0.0,
+                max_sequence_length=self._tokens_seen,
+                # On the CPU, whatever draws: noise from a CUDA generator would be another.
+                generator=torch.Generator("cpu").manual_seed(seed),
+                callback_on_step_end=_step_callback(on_step, sums),
+                callback_on_step_end_tensor_inputs=["latents"],
+                output_type="pt",
+            ).images
         # To bytes on the device: a quarter of the float32 to copy, and no PIL in between.
         image = (images[0] * 255).round().to(torch.uint8).permute(1, 2, 0)
         pixels: NDArray[np.uint8] = image.contiguous().cpu().numpy()
+        # Read behind the pixels, when the device has nothing left to do.
+        if stage := sums.not_finite():
+            message = (
+                f"The {width}x{height} image holds NaN or infinity after the {stage}: damaged "
+                f"weights, or an overflow in {str(self._dtype).removeprefix('torch.')}."
+            )
+            raise UnusableImage(message)
         return pixels
 
     @property
     def _tokens_seen(self) -> int:
         """Places for T5's tokens: FLUX.1 Schnell's, or fewer when a checkpoint has fewer."""
         return min(TOKENS_SEEN_AT_MOST, int(self._pipeline.tokenizer_2.model_max_length))
+
+
+class _Sums:
+    """Of what each stage of one drawing gave, a sum on the device: not finite if any number is not.
+
+    Taken before the pipeline clamps, which makes white or black of the infinite. A sum costs a tenth
+    of `isfinite`, which writes a tensor of its own.
+    """
+
+    def __init__(self) -> None:
+        self._by_stage: dict[str, torch.Tensor] = {}
+
+    def after_denoising(self, latents: torch.Tensor) -> None:
+        self._by_stage["text encoders and the transformer"] = latents.sum(dtype=torch.float32)
+
+    def after_decoding(self, _module: object, _inputs: object, decoded: torch.Tensor) -> None:
+        self._by_stage["autoencoder"] = decoded.sum(dtype=torch.float32)
+
+    def not_finite(self) -> str:
+        """The first stage whose numbers are not all finite, or an empty string. Waits for the device."""
+        values = torch.stack(list(self._by_stage.values())).tolist()
+        for stage, value in zip(self._by_stage, values, strict=True):
+            if not math.isfinite(value):
+                return stage
+        return ""
 
 
 def device_class(device: torch.device) -> str:
@@ -215,8 +256,12 @@ def _in_brief(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:300] if lines else 'no reason given'}"
 
 
-def _step_callback(on_step: OnStep | None) -> Callable[..., dict[str, Any]]:
-    def finished(_pipeline: object, step: int, _timestep: object, _: object) -> dict[str, Any]:
+def _step_callback(on_step: OnStep | None, sums: _Sums) -> Callable[..., dict[str, Any]]:
+    def finished(
+        _pipeline: object, step: int, _timestep: object, tensors: dict[str, torch.Tensor]
+    ) -> dict[str, Any]:
+        if step + 1 == STEPS:
+            sums.after_denoising(tensors["latents"])
         if on_step is not None:
             on_step(step + 1, STEPS)
         return {}
@@ -225,9 +270,12 @@ def _step_callback(on_step: OnStep | None) -> Callable[..., dict[str, Any]]:
 
 
 @contextmanager
-def _out_of_memory_named() -> Iterator[None]:
+def _out_of_memory_named(width: int, height: int) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        message = "The device is out of memory: call free_memory(), then draw this picture alone."
+        message = (
+            f"The device has no room for a {width}x{height} image: call free_memory(), then draw "
+            "this one alone."
+        )
         raise OutOfMemory(message) from error

@@ -122,7 +122,7 @@ def test_a_worker_that_is_warm_knows_its_pace() -> None:
 def test_warming_times_no_more_sizes_than_there_is_time_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("inference.worker.FIRST_PACE_SECONDS", 0)
+    monkeypatch.setattr("inference.warm_up.FIRST_PACE_SECONDS", 0)
     worker = Worker(BlankEngine())
     worker.warm()
     assert list(worker._pace.report()["seconds_by_size"]) == ["512x512"]

@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.test import Client
 from django.utils import timezone
 
-from images.jobs import generation
+from images.jobs import generation, leases
 from images.models import Generation, Image
 from tests.cast import Person
 from tests.html import flat
@@ -71,6 +71,28 @@ def test_a_failure_is_told_in_words_with_its_exact_cause(
     assert "could not be drawn" in page
     assert "worker_lost" in page
     assert "not charged" in page
+
+
+def test_an_unusable_image_is_explained(alice: Person, alice_client: Client) -> None:
+    job = make.running(alice)
+    generation.give_up(job, Generation.Status.FAILED, "unusable_image")
+    for path in ("/dashboard/requests/{}", "/playground/{}"):
+        page = flat(alice_client.get(path.format(job.pk)).content.decode())
+        assert "image was unusable" in page
+        assert "Nothing was charged" in page
+        assert "We check every image before we store or charge it" in page
+    assert "unusable_image" in alice_client.get(f"/dashboard/requests/{job.pk}").content.decode()
+
+
+def test_an_unusable_first_attempt_that_expires_is_a_deadline(
+    alice: Person, alice_client: Client
+) -> None:
+    job = make.running(alice)
+    make.deadline_passed(job)
+    leases.hand_back(job, "unusable_image")
+    page = flat(alice_client.get(f"/dashboard/requests/{job.pk}").content.decode())
+    assert "not ready within the deadline" in page
+    assert "unusable_image" in page
 
 
 def test_a_prompt_that_the_model_mostly_does_not_know_is_told_so(

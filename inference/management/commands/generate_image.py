@@ -10,7 +10,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from images.catalog import DEFAULT_MODEL, DEFAULT_SIZE, MODELS, SIZES, Model
-from inference.engines.base import SEED_MAX, Engine, EngineUnavailable, OutOfMemory
+from inference import inspection
+from inference.engines.base import (
+    SEED_MAX,
+    Engine,
+    EngineUnavailable,
+    OutOfMemory,
+    UnusableImage,
+)
 from inference.loading import build_engine
 
 
@@ -68,7 +75,7 @@ class Command(BaseCommand):
         parser.add_argument("--out", type=out, default="image.png", help="where the PNG goes")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Raises CommandError when the engine cannot load or draw, or the file not be written."""
+        """Raises CommandError where no usable image comes of it, or the file cannot be written."""
         path: Path = options["out"]
         try:
             engine = self._loaded_engine(MODELS[options["model"]])
@@ -78,6 +85,12 @@ class Command(BaseCommand):
             raise CommandError(message) from error
         except OutOfMemory as error:
             message = "The device is out of memory: choose a smaller --size, or free the device."
+            raise CommandError(message) from error
+        except UnusableImage as error:
+            message = (
+                f"The image is unusable, so no file was written. {error} Try another --seed; if "
+                "every image is unusable, set FLUX_MODEL to intact weights."
+            )
             raise CommandError(message) from error
         try:
             path.write_bytes(picture)
@@ -104,7 +117,7 @@ class Command(BaseCommand):
             options["prompt"], width=width, height=height, seed=options["seed"], on_step=report
         )
         drawn = time.monotonic()
-        picture = drawing.png()
+        picture = inspection.png_of(drawing, width=width, height=height)
         self.stdout.write(
             f"Drawn in {drawn - started:.2f} s, encoded in {time.monotonic() - drawn:.2f} s; "
             f"{drawing.prompt_tokens_seen} of {drawing.prompt_tokens} prompt tokens seen."

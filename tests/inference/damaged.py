@@ -1,0 +1,73 @@
+"""Checkpoints that are broken in one place: the miniature, loaded from files like any other."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from inference.checkpoints import MINIATURE
+from inference.engines.flux import FluxEngine
+
+NAN, INF = float("nan"), float("inf")
+Change = Callable[[torch.Tensor], object]
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What is done to the tensors of one component, by name."""
+
+    component: str
+    changes: dict[str, Change]
+
+
+def fill(value: float) -> Change:
+    return lambda tensor: tensor.fill_(value)
+
+
+def one_color(red: float, green: float, blue: float) -> Damage:
+    """An autoencoder that gives the same color everywhere, each channel from -1 to 1."""
+    color = torch.tensor([red, green, blue])
+    return Damage(
+        "vae",
+        {
+            "decoder.conv_out.weight": fill(0),
+            "decoder.conv_out.bias": lambda bias: bias.copy_(color),
+        },
+    )
+
+
+DAMAGES = {
+    "T5 gives NaN": Damage("text_encoder_2", {"encoder.final_layer_norm.weight": fill(NAN)}),
+    "CLIP gives NaN": Damage("text_encoder", {"final_layer_norm.weight": fill(NAN)}),
+    "transformer gives NaN": Damage("transformer", {"proj_out.weight": fill(NAN)}),
+    "transformer gives infinity": Damage("transformer", {"proj_out.bias": fill(INF)}),
+    "autoencoder gives NaN": Damage("vae", {"decoder.conv_in.weight": fill(NAN)}),
+    "autoencoder gives infinity": Damage("vae", {"decoder.conv_out.bias": fill(INF)}),
+    "one channel is infinite": Damage(
+        "vae", {"decoder.conv_out.bias": lambda bias: bias[1].fill_(-INF)}
+    ),
+    "gray": one_color(0, 0, 0),
+    "white beyond the scale": one_color(5, 5, 5),
+    "one color of three channels": one_color(-0.5, 0.1, 0.7),
+}
+
+
+def checkpoint(folder: Path, damage: Damage) -> Path:
+    """A copy of the miniature with that change, below `folder`."""
+    copy = shutil.copytree(MINIATURE, folder / "damaged")
+    weights = next((copy / damage.component).glob("*.safetensors"))
+    tensors = load_file(weights)
+    for name, change in damage.changes.items():
+        change(tensors[name])
+    save_file(tensors, weights, metadata={"format": "pt"})
+    return copy
+
+
+def loaded(folder: Path, damage: Damage) -> FluxEngine:
+    """An engine that has loaded such a checkpoint; nothing is drawn yet."""
+    engine = FluxEngine(str(checkpoint(folder, damage)))
+    engine.load()
+    return engine
