@@ -108,7 +108,9 @@ class ObjectStorage(S3Storage):  # type: ignore[misc]
         if not self._links_differ:
             return self._client
         with self._lock:
-            return self._make_client(self._public_endpoint_url)
+            return self.__dict__.get("_links_client") or self._make_client(
+                self._public_endpoint_url
+            )
 
     def _open(self, name: str, mode: str = "rb") -> "ContentFile[bytes]":  # noqa: ARG002 - Django's signature
         return ContentFile(self.read(name, seconds=self._timeout_seconds), name=name)
