@@ -1,8 +1,10 @@
 """A call whose answer was lost is not charged again: its client's retry gets the image that was made for it."""
 
 import json
+import socket
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,10 +15,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.limits.rate_limits import RateLimitExceeded
+from images.api.answers import WatchedAnswer
 from images.jobs import generation, idempotency, leases
 from images.jobs.admission import Admitted
 from images.jobs.generation_request import IdempotentCall
 from images.models import Generation
+from images.queue.disconnects import ClientConnection
 from tests.at_once import at_once
 from tests.calls import BODY, GENERATIONS, JSON, call
 from tests.cast import Person
@@ -280,3 +284,32 @@ def test_a_deadline_that_passes_while_the_job_runs_leaves_its_answer_to_a_retry(
     assert late.status_code == 503
     assert late["x-ecohash-generation-id"] == job.pk
     assert make.now(job).answer_lost_at
+
+
+@pytest.mark.parametrize(
+    ("peer", "is_read", "is_lost"),
+    [
+        ("stays", True, False),
+        ("stays", False, True),
+        ("sends no more", True, True),
+        ("has gone", True, True),
+    ],
+)
+def test_an_answer_is_lost_where_it_broke_off_or_began_too_late(
+    peer: str, *, is_read: bool, is_lost: bool
+) -> None:
+    ours, theirs = socket.socketpair()
+    lost: list[str] = []
+    with ours, theirs:
+        answer = WatchedAnswer(
+            b"image", client=ClientConnection(ours), on_lost=partial(lost.append, "lost")
+        )
+        if peer == "sends no more":
+            theirs.shutdown(socket.SHUT_WR)
+        elif peer == "has gone":
+            theirs.close()
+        if is_read:
+            assert b"".join(answer) == b"image"
+        answer.close()
+        answer.close()
+    assert lost == (["lost"] if is_lost else [])
