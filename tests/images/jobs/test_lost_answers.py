@@ -255,7 +255,8 @@ def test_a_call_has_sixteen_statements_and_one_commit(alice: Person) -> None:
                 assert b"".join(chunks)
                 answer.close()
     statements = [query["sql"].split()[0] for query in seen.captured_queries]
-    assert len(statements) <= 16, statements
+    # PostgreSQL shows where a transaction begins, and SQLite does not.
+    assert len(statements) - statements.count("BEGIN") <= 16, statements
     assert statements.count("COMMIT") == 1
     # The last write is in the admission: none of the answer stands outside.
     assert set(statements[statements.index("COMMIT") + 1 :]) <= {"SELECT"}
