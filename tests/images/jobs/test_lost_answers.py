@@ -247,7 +247,7 @@ def test_the_answer_is_watched_and_an_answer_that_went_out_costs_no_statement(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_call_has_sixteen_statements_and_one_commit(alice: Person) -> None:
+def test_a_call_writes_in_its_admission_and_nowhere_else(alice: Person) -> None:
     with working():
         for _ in range(2):
             with CaptureQueriesContext(connection) as seen:
@@ -255,11 +255,12 @@ def test_a_call_has_sixteen_statements_and_one_commit(alice: Person) -> None:
                 assert b"".join(chunks)
                 answer.close()
     statements = [query["sql"].split()[0] for query in seen.captured_queries]
-    # PostgreSQL shows where a transaction begins, and SQLite does not.
-    assert len(statements) - statements.count("BEGIN") <= 16, statements
     assert statements.count("COMMIT") == 1
-    # The last write is in the admission: none of the answer stands outside.
-    assert set(statements[statements.index("COMMIT") + 1 :]) <= {"SELECT"}
+    end = statements.index("COMMIT") + 1
+    # PostgreSQL shows where a transaction begins, and SQLite does not.
+    assert len(statements[:end]) - statements.count("BEGIN") <= 14, statements
+    # How often the row is read depends on what wakes the wait.
+    assert set(statements[end:]) == {"SELECT"}
 
 
 @pytest.mark.django_db(transaction=True)
