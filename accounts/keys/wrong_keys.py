@@ -68,7 +68,7 @@ def _in_place_of_bearer(header: str) -> str:
         return " that can be read: the word Bearer is followed by one space and your key."
     if not rest and key_format.PREFIX in header:
         return " that can be read: the word Bearer is missing before it."
-    return " in a form that is accepted here: the word Bearer stands before it."
+    return " in a form that is accepted here: the word Bearer must stand before it."
 
 
 def invalid_key_text(secret: str) -> str:

@@ -66,10 +66,14 @@ def read_json_object(request: HttpRequest) -> dict[str, Any]:
         raise MalformedBody(str(error)) from None
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise MalformedBody(f"The body is not valid JSON: the mistake is at {place}.") from None
+        raise MalformedBody(
+            f"The body is not valid JSON: the mistake is at {place}. Send one JSON object."
+        ) from None
     except ValueError:
         # Python refuses whole numbers of more than 4300 digits.
-        raise MalformedBody("A number in the body has too many digits.") from None
+        raise MalformedBody(
+            "A number in the body has too many digits. Send a smaller one."
+        ) from None
     except RecursionError:
         raise MalformedBody(TOO_DEEP) from None
     if not isinstance(body, dict):
@@ -117,11 +121,11 @@ def _read(request: HttpRequest) -> bytes:
 
 
 def _refuse(name: str) -> NoReturn:
-    raise NotFinite(f"{name} is no JSON. Send a number.")
+    raise NotFinite(f"{name} is not valid JSON. Send a number.")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise NotFinite("A number in the body is too large.")
+        raise NotFinite("A number in the body is too large. Send a smaller one.")
     return number

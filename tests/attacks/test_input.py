@@ -182,7 +182,9 @@ def test_json_that_is_nested_deeply_is_refused(target: Platform, depth: int) -> 
 def test_a_chunked_body_that_is_broken_is_the_clients_fault(
     target: Platform, door: str, body: bytes
 ) -> None:
-    headers = (f"Authorization: Bearer {target.api_key}", f"Content-Type: {DOORS[door]}", CHUNKED)
+    # With a key, a page would be refused before anything is read.
+    key = [f"Authorization: Bearer {target.api_key}"] if door.startswith("/v1") else []
+    headers = (*key, f"Content-Type: {DOORS[door]}", CHUNKED)
     answer = send(target, request(f"POST {door} HTTP/1.1", *headers, body=body))
     assert 400 <= answer.status < 500
     if door.startswith("/v1"):
@@ -290,7 +292,7 @@ def test_headers_with_thousands_of_parts_are_answered(target: Platform) -> None:
         ("GET /v1/models HTTP/1.1", 200, [f"X-Forwarded-For: {many}", f"Accept: {many}"]),
         ("GET /v1/models HTTP/1.1", 200, ["Cookie: " + "; ".join(["a=b"] * 1_000)]),
         (f"GET /v1/models?{'a&' * 1_900} HTTP/1.1", 200, []),
-        (f"GET /login?{'a&' * 1_900} HTTP/1.1", 400, []),
+        (f"GET /login?{'a&' * 1_900} HTTP/1.1", 404, []),
         ("OPTIONS /v1/models HTTP/1.1", 204, [f"Access-Control-Request-Headers: {names}"]),
         (POST, 400, [JSON, f"Idempotency-Key: {'k' * 8_000}", "Content-Length: 2"]),
     ):

@@ -165,8 +165,8 @@ def test_what_is_sent_in_place_of_a_key_is_named(db: None, sent: str, expected: 
         ("Bearer%20{}", "followed by one space"),
         ("Bearer={}", "followed by one space"),
         ("{}", "bearer is missing"),
-        ("Token {}", "bearer stands before it"),
-        ("Basic YTpi", "bearer stands before it"),
+        ("Token {}", "bearer must stand before it"),
+        ("Basic YTpi", "bearer must stand before it"),
     ],
 )
 def test_a_header_without_a_bearer_key_is_named(alice: Person, header: str, expected: str) -> None:
