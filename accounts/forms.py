@@ -157,8 +157,9 @@ class KeyForm(forms.Form):
         required=False,
         help_text=(
             "For clients that read only <code>url</code>, such as LangChain's DallEAPIWrapper or CrewAI's DALL-E "
-            "tool: without it they fail after the image was charged. A call that sets "
-            "<code>response_format</code> still gets what it asks for."
+            "tool: without it they fail after the image was charged. Leave it off for clients that read only "
+            "<code>b64_json</code>, such as Haystack or Pydantic AI. A call that sets <code>response_format</code> "
+            "gets what it asks for."
         ),
     )
     alias_names = forms.MultipleChoiceField(

@@ -7,7 +7,14 @@ from accounts.keys.lines import WrongLine, read_each, shown
 ALIASES_LIMIT = 20
 ALIAS_LENGTH = 64
 # What clients send when nobody chose a model, or offer in a list that cannot be added to.
-COMMON_NAMES = ("dall-e-3", "dall-e-2", "gpt-image-1", "gpt-image-1-mini", "gpt-image-1.5")
+COMMON_NAMES = (
+    "dall-e-3",
+    "dall-e-2",
+    "gpt-image-1",
+    "gpt-image-1-mini",
+    "gpt-image-1.5",
+    "gpt-image-2",
+)
 # Ids of the models that are offered, the default one first. The images app fills it from its catalog,
 # which this app may not import.
 MODEL_IDS: list[str] = []
@@ -27,8 +34,8 @@ def parse(line: str) -> tuple[str, str]:
     name, equals, model = (part.strip() for part in line.partition("="))
     if len(name) > ALIAS_LENGTH or not ALIAS.fullmatch(name):
         raise NotAnAlias(
-            f"“{shown(name)}” cannot be an alias. Use letters, digits and . _ : - /, beginning with a letter or "
-            f"digit, at most {ALIAS_LENGTH} characters."
+            f"“{shown(name)}” cannot be an alias. Begin with a letter or digit, and use only letters, digits, dots, "
+            f"dashes, underscores, colons and slashes, at most {ALIAS_LENGTH} characters."
         )
     if name in MODEL_IDS:
         raise NotAnAlias(f"“{name}” is a model itself and needs no alias. Remove this line.")
