@@ -12,7 +12,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-ON_ITS_WAY = "A new email is on its way, unless we sent you one within the last minute or several in the last hours."
+ON_ITS_WAY = "A new email is on its way, unless we sent you one within the last minute or several in the last few hours."
 SIGN_IN_FIRST = "Sign in to get a new link."
 RESET_ADDRESS = "reset_address"
 # A session that holds nothing else.
