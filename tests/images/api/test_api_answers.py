@@ -236,7 +236,7 @@ def test_a_preflight_needs_no_key_and_echoes_what_may_be_sent(path: str) -> None
         headers={
             "Origin": "https://app.example",
             "Access-Control-Request-Method": "POST",
-            "Access-Control-Request-Headers": f"{may}, x-evil, cookie",
+            "Access-Control-Request-Headers": f"{may}, no name, x:y",
         },
     )
     assert response.status_code in {200, 204}
