@@ -1,4 +1,4 @@
-"""Django's and Celery's dictionaries: database, storages, broker and content security policy."""
+"""Dictionaries of Django, allauth and Celery: database, storages, forms, broker and content security policy."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -37,6 +37,22 @@ def folder(path: Path) -> dict[str, Any]:
         "BACKEND": "django.core.files.storage.FileSystemStorage",
         "OPTIONS": {"location": str(path), "allow_overwrite": True},
     }
+
+
+def account_forms() -> dict[str, str]:
+    """allauth's forms, each with the limits of ours."""
+    forms = {
+        "login": "LoginForm",
+        "signup": "SignupForm",
+        "add_email": "AddEmailForm",
+        "change_password": "ChangePasswordForm",
+        "set_password": "SetPasswordForm",
+        "reset_password": "ResetPasswordForm",
+        "reset_password_from_key": "ResetPasswordKeyForm",
+        "user_token": "UserTokenForm",
+        "reauthenticate": "ReauthenticateForm",
+    }
+    return {name: f"accounts.sign_in.form_limits.{form}" for name, form in forms.items()}
 
 
 def broker_options(url: str, *, task_seconds: int) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class HostMiddleware:
             request.get_host()
         except DisallowedHost:
             refusal = UnknownHost(None if settings.PRODUCTION else how_to_allow(request))
-            if errors.is_api(request):
+            if errors.wants_json(request):
                 return errors.rendered(refusal)
             return render(request, "400.html", {"reason": str(refusal)}, status=refusal.status)
         return self.get_response(request)

@@ -195,7 +195,7 @@ def request_of(head: bytes) -> HttpRequest | None:
 
 def is_page(request: HttpRequest | None) -> bool:
     """Whether a person's browser asked for a page. Of what cannot be read, a program is the likely sender."""
-    if request is None or errors.is_api(request):
+    if request is None or errors.wants_json(request):
         return False
     return request.method in {"GET", "HEAD"} or "text/html" in request.META.get("HTTP_ACCEPT", "")
 
