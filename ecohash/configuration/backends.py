@@ -40,7 +40,7 @@ def folder(path: Path) -> dict[str, Any]:
 
 
 def account_forms() -> dict[str, str]:
-    """allauth's forms, each with the limits of ours."""
+    """Allauth's forms, each with the limits of ours."""
     forms = {
         "login": "LoginForm",
         "signup": "SignupForm",
