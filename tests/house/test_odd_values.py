@@ -101,6 +101,10 @@ TERMS = {
     "images_per_minute": "5",
     "images_in_flight": "5",
     "allowed_networks": "203.0.113.7",
+    "prefers_links": "on",
+    "alias_names": "dall-e-3",
+    "other_aliases": "my-model",
+    "nearest_size": "on",
 }
 RIGHT = {
     "/login": {"login": "alice@example.com", "password": "wrong"},
