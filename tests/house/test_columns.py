@@ -16,8 +16,8 @@ from accounts import base62
 from accounts.forms import LIMIT_LIMIT, KeyForm
 from accounts.http import request_id
 from accounts.keys import key_format, leak_reports
-from accounts.models import ApiKey, Organization, User
-from accounts.sign_in import form_limits
+from accounts.models import EMAIL_LIMIT, ApiKey, Organization, User
+from accounts.sign_in import mailboxes
 from billing.admin.actions import AmountField
 from billing.gateway import creating, webhooks
 from billing.models import payment
@@ -38,7 +38,7 @@ CUT = ""
 OF_STRIPE = "x" * payment.STRIPE_ID_LENGTH
 # The longest text that can come into each column, from whatever writes it.
 LONGEST: dict[str, str] = {
-    "accounts.User.email": "x" * form_limits.EMAIL_LIMIT,
+    "accounts.User.email": "x" * EMAIL_LIMIT,
     # Nothing of ours asks for these.
     "accounts.User.first_name": CUT,
     "accounts.User.last_name": CUT,
@@ -83,7 +83,11 @@ LONGEST: dict[str, str] = {
     "billing.Notice.subject": CUT,
     "billing.Notice.note": CUT,
     "billing.SpendAlert.note": CUT,
-    "billing.Refund.by": "x" * form_limits.EMAIL_LIMIT,
+    "billing.OutgoingMail.kind": "email_confirmation_signup",
+    "billing.OutgoingMail.recipient": "x" * EMAIL_LIMIT,
+    "billing.OutgoingMail.recipient_digest": mailboxes.digests("a@example.com")[0],
+    "billing.OutgoingMail.note": CUT,
+    "billing.Refund.by": "x" * EMAIL_LIMIT,
     "billing.Refund.stripe_id": OF_STRIPE,
     "billing.Refund.note": CUT,
     "billing.Trial.mailbox": SHA256,

@@ -11,7 +11,7 @@ from tests import servers
 # Read by boto3 itself, under its own names.
 BOTO3 = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 READ = re.compile(
-    r"""(?:setting|number|seconds|switch|choice|address|folder|hosts|names|days)\(\s*"([A-Z0-9_]+)\""""
+    r"""(?:setting|number|seconds|switch|choice|address|folder|hosts|names|days|mail_server)\(\s*"([A-Z0-9_]+)\""""
 )
 
 
