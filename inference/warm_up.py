@@ -36,6 +36,13 @@ def warm(engine: Engine, pace: Pace) -> None:
     logger.info("engine warm", extra={"engine": engine.fingerprint, "seconds": seconds})
 
 
+def check(engine: Engine) -> None:
+    """Draw a known prompt at the smallest size. What it raises says that the engine or its device is broken."""
+    width, height = min(SIZES.values())
+    drawing = engine.draw(FIRST_PROMPT, width=width, height=height, seed=0)
+    inspection.png_of(drawing, width=width, height=height)
+
+
 def measure_first_pace(engine: Engine, pace: Pace) -> None:
     """Draw the smallest sizes once more and time it, so that forecasts are right from the start.
 

@@ -112,6 +112,23 @@ def test_the_first_unusable_image_is_followed_by_a_second_attempt(alice: Person)
     assert make.now(job).error_code == ""
 
 
+@with_database
+@pytest.mark.parametrize("recovers", [True, False])
+def test_a_worker_whose_images_are_all_unusable_draws_a_known_prompt_and_ends_if_that_fails_too(
+    alice: Person, monkeypatch: pytest.MonkeyPatch, *, recovers: bool
+) -> None:
+    ended = []
+    monkeypatch.setattr(GpuWorker, "_end_process", lambda _, reason: ended.append(reason))
+    make.queued(alice)
+    black = HANDED_OVER["black"]
+    engine = HandsOver(black, black, *([] if recovers else [black]))
+    worker = GpuWorker(engine=engine, model=FLUX_SCHNELL)
+    for _ in range(3):
+        worker.drain_queue()
+    assert engine.given == []
+    assert ended == ([] if recovers else ["the engine gives no usable image any more"])
+
+
 class Handed:
     """A drawing as an engine might hand it over: bytes, pixels to encode, or neither."""
 
