@@ -94,7 +94,8 @@ class ApiCall:
                 '  "data": [{"b64_json": "iVBORw0KGgo…", "revised_prompt": null}],',
                 f'  "size": {literal(self.size)},',
                 f'  "seed": {0 if self.seed is None else self.seed},',
-                '  "output_format": "png"',
+                '  "output_format": "png", "quality": "auto", "background": "opaque",',
+                '  "usage": {"input_tokens": 9, "output_tokens": 4096, "total_tokens": 4105, …}',
                 "}",
             ]
         )

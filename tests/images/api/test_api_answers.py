@@ -42,8 +42,21 @@ def test_a_picture_in_base64_has_exactly_the_pixels_asked_for(alice: Person, siz
         response = generate(alice, size=size, seed=5)
     assert response.status_code == 200
     answer = response.json()
-    assert list(answer) == ["created", "data", "size", "seed", "output_format"]
+    assert list(answer) == [
+        *("created", "data", "size", "seed", "output_format", "quality", "background", "usage")
+    ]
     assert (answer["size"], answer["seed"], answer["output_format"]) == (size, 5, "png")
+    assert (answer["quality"], answer["background"]) == ("auto", "opaque")
+    width, height = map(int, size.split("x"))
+    given, seen = map(int, response["x-ecohash-prompt-tokens"].split("/"))
+    assert answer["usage"] == {
+        "input_tokens": seen,
+        "input_tokens_details": {"text_tokens": seen, "image_tokens": 0},
+        "output_tokens": width // 16 * (height // 16),
+        "output_tokens_details": {"text_tokens": 0, "image_tokens": width // 16 * (height // 16)},
+        "total_tokens": seen + width // 16 * (height // 16),
+    }
+    assert given == seen
     assert list(answer["data"][0]) == ["b64_json", "revised_prompt"]
     assert answer["data"][0]["revised_prompt"] is None
     picture = Pillow.open(BytesIO(png_of(answer)))
