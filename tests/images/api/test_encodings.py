@@ -11,6 +11,8 @@ from tests.calls import BODY, GENERATIONS, call, error_of, generate, verdict
 from tests.cast import Person
 
 PLAIN = json.dumps(BODY).encode()
+# Without the time, so that each process collects the same tests.
+GZIPPED = gzip.compress(PLAIN, mtime=0)
 BOM = b"\xef\xbb\xbf"
 REFUSED = "invalid_request_error"
 MALFORMED = (400, REFUSED, None, None)
@@ -77,10 +79,10 @@ def test_a_body_is_refused_for_the_reason_that_it_has(
 @pytest.mark.parametrize(
     ("encoding", "compressed"),
     [
-        ("gzip", gzip.compress(PLAIN)),
-        ("GZIP", gzip.compress(PLAIN)),
-        ("x-gzip", gzip.compress(PLAIN)),
-        ("identity, gzip", gzip.compress(PLAIN)),
+        ("gzip", GZIPPED),
+        ("GZIP", GZIPPED),
+        ("x-gzip", GZIPPED),
+        ("identity, gzip", GZIPPED),
         ("deflate", zlib.compress(PLAIN)),
         ("deflate", without_header(PLAIN)),
         ("identity", PLAIN),
@@ -106,15 +108,15 @@ def test_another_compression_is_refused_by_name(unfunded: Person, encoding: str)
     [
         ("gzip", PLAIN, "not compressed"),
         ("gzip", b"", "ended before"),
-        ("gzip", gzip.compress(PLAIN)[:-4], "ended before"),
-        ("gzip", gzip.compress(PLAIN)[:12], "ended before"),
-        ("gzip", gzip.compress(PLAIN) + b"more", "follows the end"),
-        ("gzip", gzip.compress(PLAIN) * 2, "follows the end"),
-        ("gzip", gzip.compress(PLAIN)[:-8] + b"\0" * 8, "not compressed"),
+        ("gzip", GZIPPED[:-4], "ended before"),
+        ("gzip", GZIPPED[:12], "ended before"),
+        ("gzip", GZIPPED + b"more", "follows the end"),
+        ("gzip", GZIPPED * 2, "follows the end"),
+        ("gzip", GZIPPED[:-8] + b"\0" * 8, "not compressed"),
         ("deflate", PLAIN, "not compressed"),
         ("deflate", zlib.compress(PLAIN)[:-1], "ended before"),
-        (None, gzip.compress(PLAIN), "no header says so"),
-        ("identity", gzip.compress(PLAIN), "no header says so"),
+        (None, GZIPPED, "no header says so"),
+        ("identity", GZIPPED, "no header says so"),
     ],
 )
 def test_a_compression_that_is_broken_is_named(
@@ -132,7 +134,7 @@ def test_what_becomes_larger_than_a_body_may_be_is_too_large(
     encoding = "gzip" if compress is gzip.compress else "deflate"
     fits = PLAIN + b" " * (1024 * 1024 - len(PLAIN))
     assert verdict(post(unfunded, compress(fits), encoding)) == READ
-    for body in (fits + b" ", b"\0" * 200_000_000):
+    for body in (fits + b" ", b"\0" * 20_000_000):
         too_large = (413, REFUSED, "request_too_large", None)
         assert verdict(post(unfunded, compress(body), encoding)) == too_large
 
