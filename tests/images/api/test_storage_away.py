@@ -12,7 +12,7 @@ from images.pictures import links, storage
 from tests.calls import BODY, GENERATIONS, call, error_of, generate, verdict
 from tests.cast import Person
 from tests.images.make import PRICE, books
-from tests.object_store import ObjectStoreDouble, configured, use
+from tests.object_store import LIMIT_SECONDS, ObjectStoreDouble, configured, use
 from tests.working import working
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -138,7 +138,7 @@ def test_a_folder_that_hangs_is_no_different(
 ) -> None:
     settings.STORAGES = settings.STORAGES | {"images": _folder(tmp_path)}
     generate(alice)
-    monkeypatch.setattr(type(storage.pictures()), "open", lambda *_: time.sleep(3))
+    monkeypatch.setattr(type(storage.pictures()), "open", lambda *_: time.sleep(LIMIT_SECONDS + 1))
     assert verdict(retry(alice)) == OVERLOADED
     assert books(alice)[1] == Generation.objects.count() * PRICE
 

@@ -6,7 +6,7 @@ from images.pictures import links
 from tests.calls import call, error_of
 from tests.cast import Person
 from tests.images import make
-from tests.object_store import ObjectStoreDouble, configured, use
+from tests.object_store import LIMIT_SECONDS, ObjectStoreDouble, configured, use
 
 
 @pytest.fixture
@@ -37,7 +37,8 @@ def test_a_link_is_streamed_where_the_bucket_is_not_public(
 def test_a_streamed_link_whose_bucket_withholds_the_image(
     link: str, object_store: ObjectStoreDouble, settings, kind: str, status: int
 ) -> None:
-    use(settings, configured(endpoint=object_store.endpoint, links="stream"))
+    streaming = configured(endpoint=object_store.endpoint, links="stream")
+    use(settings, streaming, timeout_seconds=LIMIT_SECONDS)
     object_store.fault("GET", kind)
     response = call("GET", link)
     assert response.status_code == status
