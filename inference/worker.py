@@ -50,8 +50,8 @@ DELIVERY_TRIES = 10
 # Of a device without memory: so long it waits for pictures that are on their way, before it draws alone.
 UPLOAD_PATIENCE_SECONDS = 5.0
 EXIT_STUCK = 70
-# So many failed drawings, of whatever prompts, before the engine itself is doubted.
-UNUSABLE_BEFORE_CHECK = 2
+# So many failed drawings in a row, those of two jobs at least, before the engine itself is doubted.
+FAILURES_BEFORE_CHECK = 4
 LONGEST_HOST = 100  # characters
 
 
@@ -87,7 +87,7 @@ class GpuWorker:
         self._wake = threading.Event()
         self._idle = threading.Event()
         self._progress_at = time.monotonic()
-        self._unusable_in_a_row = 0
+        self._failures_in_a_row = 0
 
     def warm(self) -> None:
         """Load the engine and draw once at each size. Nothing is claimed before this is done.
@@ -165,7 +165,7 @@ class GpuWorker:
         while not self._stopping.is_set():
             self._progress_at = time.monotonic()
             self._wake.clear()
-            if self._unusable_in_a_row >= UNUSABLE_BEFORE_CHECK:
+            if self._failures_in_a_row >= FAILURES_BEFORE_CHECK:
                 self._check_engine()
             job = leases.claim(model=self.model, worker=self.name)
             if job is not None:
@@ -183,7 +183,7 @@ class GpuWorker:
 
     def _check_engine(self) -> None:
         """Draw a known prompt: a device that broke would fail all that it claims, and leave none to others."""
-        self._unusable_in_a_row = 0
+        self._failures_in_a_row = 0
         try:
             warm_up.check(self.engine)
         except Exception:
@@ -257,7 +257,7 @@ class GpuWorker:
     def _store(self, job: Generation, drawing: Drawing, drawn_at: datetime) -> leases.Picture:
         width, height = SIZES[job.size]
         png = inspection.png_of(drawing, width=width, height=height)
-        self._unusable_in_a_row = 0
+        self._failures_in_a_row = 0
         key = storage.key_of(job.id, job.attempt)
         uploads.store(key, png, stopping=self._stopping)
         return leases.Picture(
@@ -302,7 +302,7 @@ class GpuWorker:
             logger.error("unusable image", extra=told | {"reason": str(error)}, exc_info=error)
         else:
             logger.error("engine failed", extra=told, exc_info=error)
-        self._unusable_in_a_row += 1
+        self._failures_in_a_row += 1
         code = UNUSABLE_IMAGE if isinstance(error, UnusableImage) else "engine_failed"
         self._hand_back(job, code, stored=False)
 

@@ -119,11 +119,12 @@ def test_a_worker_whose_images_are_all_unusable_draws_a_known_prompt_and_ends_if
 ) -> None:
     ended = []
     monkeypatch.setattr(GpuWorker, "_end_process", lambda _, reason: ended.append(reason))
-    make.queued(alice)
+    for _ in range(2):
+        make.queued(alice)
     black = HANDED_OVER["black"]
-    engine = HandsOver(black, black, *([] if recovers else [black]))
+    engine = HandsOver(*([black] * (4 if recovers else 5)))
     worker = GpuWorker(engine=engine, model=FLUX_SCHNELL)
-    for _ in range(3):
+    for _ in range(5):
         worker.drain_queue()
     assert engine.given == []
     assert ended == ([] if recovers else ["the engine gives no usable image any more"])
