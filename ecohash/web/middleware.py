@@ -16,6 +16,7 @@ from django.utils.cache import patch_cache_control
 from accounts.http import request_id
 from accounts.http.programs import asks_for_key_headers, carries_key_or_json
 from accounts.http.refusals import Refusal
+from accounts.keys import key_format
 from ecohash import errors
 
 logger = logging.getLogger(__name__)
@@ -76,9 +77,10 @@ class RequestMiddleware:
                 response = errors.rendered(errors.MethodRefused(allowed))
             milliseconds = round((time.perf_counter() - started) * 1000)
             response["x-request-id"] = current
-            if api or isinstance(response, errors.RefusalAnswer):
+            refused = isinstance(response, errors.RefusalAnswer)
+            if api or refused:
                 add_api_headers(response, milliseconds)
-            elif is_personal(request, response):
+            if not api and (refused or is_personal(request, response)):
                 patch_cache_control(response, private=True, no_store=True)
             logger.info(
                 "request",
@@ -164,7 +166,12 @@ def holds_nul(request: HttpRequest) -> bool:
 def preflight(request: HttpRequest) -> HttpResponse:
     """The answer to a CORS preflight, which needs no key."""
     asked = request.headers.get("Access-Control-Request-Headers", "").lower().split(",")
-    allowed = [name for name in map(str.strip, asked) if HEADER_NAME.fullmatch(name)]
+    # Whoever sends a key as a name does not find it in an answer, which somebody may keep.
+    allowed = [
+        name
+        for name in map(str.strip, asked)
+        if HEADER_NAME.fullmatch(name) and not key_format.FORM.search(name)
+    ]
     response = HttpResponse(status=204)
     response["Access-Control-Allow-Methods"] = "GET, POST, DELETE, OPTIONS"
     response["Access-Control-Allow-Headers"] = ", ".join(allowed)

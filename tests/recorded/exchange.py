@@ -187,6 +187,8 @@ def masked(header: str, text: str, names: Mapping[str, str]) -> str:
         text = text.replace(value, f"<{name}>")
     if header == "openai-processing-ms":
         return re.sub(r"^\d+$", "<milliseconds>", text)
+    if header == "x-ecohash-instance":
+        return "<this installation>"
     if header == "Content-Security-Policy":
         # The library writes the directives in another order in each process.
         return "; ".join(sorted(text.split("; ")))
