@@ -47,7 +47,7 @@ class ClientKey:
 @pytest.fixture(scope="session")
 def blank_platform(start_platform: Callable[..., Platform]) -> Platform:
     """A platform that generates noise at once: it is the clients that are tried."""
-    started = start_platform(INFERENCE_ENGINE="blank", WEB_CONCURRENCY="1")
+    started = start_platform(INFERENCE_ENGINE="blank")
     assert started.api_key
     return started
 

@@ -17,6 +17,18 @@ FOLDER = Path(os.environ.get("ECOHASH_CLIENTS_DIR") or servers.ROOT / "var" / "c
 PROGRAMS = Path(__file__).parent / "programs"
 INSTALL_SECONDS = 900
 RUN_SECONDS = 150
+# What a client would send to its maker's servers, or fetch from them, is off, and what is left of it fails at once: no
+# proxy listens on port 9. A client that waits for an answer from there would hang without a network.
+QUIET = {
+    "CREWAI_DISABLE_TELEMETRY": "true",
+    "HAYSTACK_TELEMETRY_ENABLED": "False",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "OTEL_SDK_DISABLED": "true",
+    **dict.fromkeys(
+        ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9"
+    ),
+    **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost"),
+}
 
 # Pinned, so that a failure is a change of ours. To try newer ones, change the versions.
 PYTHON_PACKAGES: dict[str, tuple[str, ...]] = {
@@ -27,11 +39,14 @@ PYTHON_PACKAGES: dict[str, tuple[str, ...]] = {
     "llamaindex": (
         "llama-index-core==0.14.25",
         "llama-index-tools-openai-image-generation==0.7.0",
+        "openai==3.57.0",
     ),
     "semantic-kernel": ("semantic-kernel==1.45.0",),
     "haystack": ("haystack-ai==3.4.1",),
     "pydantic-ai": ("pydantic-ai-slim[openai]==2.68.0",),
     "agno": ("agno==3.1.10", "openai==3.57.0"),
+    # Its toolkits do not import with the second version of mcp.
+    "camel": ("camel-ai==0.2.90", "mcp<2"),
     "crewai": ("crewai==1.15.30", "crewai-tools==1.15.30"),
     "griptape": ("griptape==1.13.0", "pillow"),
 }
@@ -100,7 +115,7 @@ def surroundings(**environment: str) -> dict[str, str]:
         if name not in servers.names_of_settings()
         and not name.startswith(("OPENAI_", "DJANGO_", "PYTHON"))
     }
-    return kept | {"CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true"} | environment
+    return kept | QUIET | environment
 
 
 def _run(

@@ -1,11 +1,10 @@
 """openai-node and LiteLLM, whose answers are cut off, directly and behind a proxy that buffers: one charge each."""
 
 import json
-import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -23,11 +22,13 @@ CUTS = pytest.mark.parametrize(
     ("at", "times"), [(0, 1), (1_000, 1), (100_000, 1), (ALL_BUT_ONE, 1), (100_000, 2)]
 )
 SECONDS = 120
+# (the words of its command, what its environment adds)
+Program = tuple[list[str], dict[str, str]]
 
 
 @pytest.fixture(scope="module")
-def platform(start_platform: Callable[..., Platform]) -> Platform:
-    return start_platform(INFERENCE_ENGINE="blank")
+def platform(blank_platform: Platform) -> Platform:
+    return blank_platform
 
 
 @pytest.fixture(scope="module", params=["buffering", "streaming"])
@@ -37,20 +38,20 @@ def proxy(platform: Platform, request: pytest.FixtureRequest) -> Iterator[Cuttin
 
 
 @pytest.fixture(scope="module")
-def openai_node() -> tuple[list[str], dict[str, str]]:
+def openai_node() -> Program:
     program = str(HERE / "generate_openai.mjs")
     return ["node", program], {"PACKAGES": str(installed.node_folder())}
 
 
 @pytest.fixture(scope="module")
-def litellm() -> tuple[list[str], dict[str, str]]:
+def litellm() -> Program:
     program = str(HERE / "generate_litellm.py")
-    # Its table of prices comes with the package.
-    names = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    return [str(installed.python_of("litellm")), program], names
+    return [str(installed.python_of("litellm")), program], {}
 
 
-Program = tuple[list[str], dict[str, str]]
+@pytest.fixture(scope="module")
+def openai_oldest() -> Program:
+    return [str(installed.python_of("openai-oldest")), str(HERE / "use_openai_oldest.py")], {}
 
 
 def charges_of(
@@ -66,12 +67,14 @@ def charges_of(
     words, names = program
     before = charged(platform)
     told = {"BASE_URL": proxy.base_url, "API_KEY": platform.api_key, "IDEMPOTENCY_KEY": key}
-    environment = os.environ | names | told | {"TRIES": str(tries)} | more
+    environment = installed.surroundings(TRIES=str(tries), **names, **told, **more)
     ran = subprocess.run(
         words, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
     )
     sys.stderr.write(ran.stderr[-2_000:])
-    return json.loads(ran.stdout.splitlines()[-1])["image"], charged(platform) - before
+    assert proxy.answers_cut == proxy.times, "the program did not come back for more"
+    said = json.loads(ran.stdout.splitlines()[-1]) if ran.stdout else {}
+    return bool(said.get("image") or said.get("png")), charged(platform) - before
 
 
 def charged(platform: Platform) -> int:
@@ -121,3 +124,12 @@ def test_a_router_of_litellm_retries_without_a_mark_and_needs_a_key(
     proxy.cut(at=100_000)
     key = f"router {proxy.buffers}"
     assert charges_of(litellm, platform, proxy, key=key, ROUTER="1") == (True, 1)
+
+
+@pytest.mark.parametrize("at", [0, 100_000])
+def test_an_openai_python_that_does_not_count_its_retries_needs_a_key(
+    openai_oldest: Program, platform: Platform, proxy: CuttingProxy, at: int
+) -> None:
+    proxy.cut(at=at)
+    key = f"oldest {at} {proxy.buffers}"
+    assert charges_of(openai_oldest, platform, proxy, key=key) == (True, 1)

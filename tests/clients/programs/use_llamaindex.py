@@ -3,7 +3,7 @@
 import json
 import os
 
-from llama_index.tools.openai.image_generation import OpenAIImageGenerationToolSpec
+from llama_index.tools.openai.image_generation.base import OpenAIImageGenerationToolSpec
 
 os.environ["OPENAI_BASE_URL"] = os.environ["BASE_URL"]
 tool = OpenAIImageGenerationToolSpec(api_key=os.environ["API_KEY"])

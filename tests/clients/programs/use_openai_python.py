@@ -4,14 +4,14 @@ import base64
 import json
 import os
 
-from openai import OpenAI
+from openai import NOT_GIVEN, OpenAI
 
 client = OpenAI(base_url=os.environ["BASE_URL"], api_key=os.environ["API_KEY"])
 answer = client.images.generate(
     model="flux-1-schnell",
     prompt="a red fox",
     size="512x512",
-    response_format="b64_json",
+    response_format=os.environ.get("RESPONSE_FORMAT") or NOT_GIVEN,
     quality="standard",
 )
 print(json.dumps({"png": base64.b64decode(answer.data[0].b64_json)[:8].hex()}))
