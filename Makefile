@@ -53,7 +53,7 @@ test-attacks: .venv/dev.stamp ## attack the running platform as a stranger would
 	@$(PYTEST) -m attacks tests/attacks $(if $(FULL),--full -s,-n 2)
 
 .PHONY: test-clients
-test-clients: .venv/dev.stamp ## use the platform with fifteen clients of others (installs them in var/clients; needs Node.js 20)
+test-clients: .venv/dev.stamp ## use the platform with sixteen clients of others (installs them in var/clients; needs Node.js 20)
 	@$(PYTEST) -m clients tests/clients
 
 .PHONY: test-gate

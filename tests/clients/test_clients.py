@@ -34,7 +34,7 @@ PYTHON: list[tuple[str, str, Terms, str]] = [
     ("haystack", "haystack", SIZES, "1024x768"),
     ("pydantic-ai", "pydantic_ai", {}, "1024x1024"),
     ("agno", "agno", NAMES | LINKS, "1024x1024"),
-    ("crewai", "crewai", NAMES | LINKS, "1024x1024"),
+    ("crewai", "crewai", LINKS | SIZES, "1024x768"),
     ("griptape", "griptape", NAMES | SIZES, "1024x768"),
     ("camel", "camel", NAMES | SIZES, "1024x768"),
 ]
@@ -51,7 +51,7 @@ NODE: list[tuple[str, dict[str, str], Terms, str]] = [
 LOST: list[tuple[str, str, Terms, str, str]] = [
     ("langchain", "langchain", {}, "1024x1024", "TypeError"),
     ("agno", "agno", NAMES, "1024x1024", "No images were generated"),
-    ("crewai", "crewai", NAMES, "1024x1024", '"url": null'),
+    ("crewai", "crewai", SIZES, "1024x768", '"url": null'),
     ("haystack", "haystack", SIZES | LINKS, "1024x768", '"png": ""'),
     ("pydantic-ai", "pydantic_ai", LINKS, "1024x1024", "UnexpectedModelBehavior"),
 ]
@@ -135,6 +135,15 @@ def test_an_image_in_the_form_that_a_client_cannot_read_is_charged_once(
     said = done.stdout + done.stderr
     assert says in said, said[-3_000:]
     assert key.spent_micros == PRICES[size]
+
+
+def test_langchain_gets_its_link_by_the_query_alone(make_key: Callable[..., ClientKey]) -> None:
+    key = make_key()
+    told = told_by(
+        installed.run_python("langchain", "langchain", RESPONSE_FORMAT="url", **key.environment)
+    )
+    assert_image(told)
+    assert key.spent_micros == PRICES["1024x1024"]
 
 
 def test_the_ai_sdk_cannot_read_links_under_a_name_of_gpt_image(
