@@ -1,6 +1,7 @@
 """Clients of others, as they are: each generates an image with the settings of its row in docs/clients.md."""
 
 import json
+import secrets
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -170,8 +171,7 @@ def test_the_proxy_of_litellm_generates_once_and_refuses_a_response_format(
     make_key: Callable[..., ClientKey],
 ) -> None:
     key = make_key()
-    with litellm_proxy(key) as address:
-        at = {"BASE_URL": f"{address}/v1", "API_KEY": "sk-any"}
+    with litellm_proxy(key) as at:
         told = told_by(installed.run_python("openai-newest", "openai_python", **at))
         done = installed.run_python(
             "openai-newest", "openai_python", RESPONSE_FORMAT="b64_json", **at
@@ -182,8 +182,8 @@ def test_the_proxy_of_litellm_generates_once_and_refuses_a_response_format(
 
 
 @contextmanager
-def litellm_proxy(key: ClientKey) -> Iterator[str]:
-    """The address of a LiteLLM proxy in front of our API."""
+def litellm_proxy(key: ClientKey) -> Iterator[dict[str, str]]:
+    """What a program needs to use a LiteLLM proxy in front of our API."""
     port = servers.free_port()
     config = installed.FOLDER / "litellm.json"
     python = installed.python_of("litellm")
@@ -198,15 +198,24 @@ def litellm_proxy(key: ClientKey) -> Iterator[str]:
         "model_info": {"mode": "image_generation"},
     }
     config.write_text(json.dumps({"model_list": [model]}))
+    master_key = f"sk-{secrets.token_hex(32)}"
     words = [str(python.with_name("litellm")), "--config", str(config), "--port", str(port)]
     with (installed.FOLDER / "litellm.log").open("wb") as log:
         process = subprocess.Popen(
-            [*words, "--host", "127.0.0.1"], env=installed.surroundings(), stdout=log, stderr=log
+            [*words, "--host", "127.0.0.1"],
+            env=installed.surroundings(LITELLM_MASTER_KEY=master_key),
+            stdout=log,
+            stderr=log,
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        key.platform.wait_for(lambda: answers(f"{address}/health/liveliness"), "LiteLLM", 90)
-        yield address
+        key.platform.wait_for(
+            lambda: process.poll() is not None or answers(f"{address}/health/liveliness"),
+            "ready: LiteLLM",
+            90,
+        )
+        assert process.poll() is None, f"see {log.name}"
+        yield {"BASE_URL": f"{address}/v1", "API_KEY": master_key}
     finally:
         process.terminate()
         process.wait(30)
