@@ -1,18 +1,16 @@
 """Clients of others, as they are: each generates an image with the settings of its row in docs/clients.md."""
 
 import json
-import secrets
 import subprocess
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests import servers
 from tests.clients import installed
 from tests.clients.conftest import ALIASES, ClientKey
+from tests.clients.litellm_proxy import litellm_proxy
 
 pytestmark = pytest.mark.clients
 
@@ -179,51 +177,3 @@ def test_the_proxy_of_litellm_generates_once_and_refuses_a_response_format(
     assert_image(told)
     assert "Setting `response_format` is not supported" in done.stderr, done.stderr[-3_000:]
     assert key.spent_micros == PRICES["512x512"]
-
-
-@contextmanager
-def litellm_proxy(key: ClientKey) -> Iterator[dict[str, str]]:
-    """What a program needs to use a LiteLLM proxy in front of our API."""
-    port = servers.free_port()
-    config = installed.FOLDER / "litellm.json"
-    python = installed.python_of("litellm")
-    parameters = {
-        "model": "openai/flux-1-schnell",
-        "api_base": key.environment["BASE_URL"],
-        "api_key": key.secret,
-    }
-    model = {
-        "model_name": "flux-1-schnell",
-        "litellm_params": parameters,
-        "model_info": {"mode": "image_generation"},
-    }
-    config.write_text(json.dumps({"model_list": [model]}))
-    master_key = f"sk-{secrets.token_hex(32)}"
-    words = [str(python.with_name("litellm")), "--config", str(config), "--port", str(port)]
-    with (installed.FOLDER / "litellm.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*words, "--host", "127.0.0.1"],
-            env=installed.surroundings(LITELLM_MASTER_KEY=master_key),
-            stdout=log,
-            stderr=log,
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        key.platform.wait_for(
-            lambda: process.poll() is not None or answers(f"{address}/health/liveliness"),
-            "ready: LiteLLM",
-            90,
-        )
-        assert process.poll() is None, f"see {log.name}"
-        yield {"BASE_URL": f"{address}/v1", "API_KEY": master_key}
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False

@@ -4,12 +4,15 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.clients import installed
+from tests.clients.conftest import ClientKey
+from tests.clients.litellm_proxy import litellm_proxy
 from tests.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.platform import Platform
 
@@ -133,3 +136,23 @@ def test_an_openai_python_that_does_not_count_its_retries_needs_a_key(
     proxy.cut(at=at)
     key = f"oldest {at} {proxy.buffers}"
     assert charges_of(openai_oldest, platform, proxy, key=key) == (True, 1)
+
+
+def test_the_proxy_of_litellm_retries_with_a_mark_and_its_callers_need_a_key_in_the_body(
+    make_key: Callable[..., ClientKey], platform: Platform
+) -> None:
+    """It drops the marks of its callers, and their header `Idempotency-Key` too."""
+    key = make_key()
+    with (
+        cutting_proxy(platform.port, buffers=True) as behind,
+        litellm_proxy(key, behind.base_url) as at,
+        cutting_proxy(urlsplit(at["BASE_URL"]).port or 0, buffers=True) as before,
+    ):
+        behind.cut(at=100_000)
+        assert installed.run_python("openai-newest", "openai_python", **at).returncode == 0
+        assert (behind.answers_cut, key.spent_micros) == (1, 10_000)
+        before.cut(at=100_000)
+        body = {"extra_headers": {"Idempotency-Key": "behind LiteLLM"}}
+        at |= {"BASE_URL": before.base_url, "EXTRA_BODY": json.dumps(body)}
+        assert installed.run_python("openai-newest", "openai_python", **at).returncode == 0
+        assert (before.answers_cut, key.spent_micros) == (1, 20_000)

@@ -13,5 +13,6 @@ answer = client.images.generate(
     size="512x512",
     response_format=os.environ.get("RESPONSE_FORMAT") or NOT_GIVEN,
     quality="standard",
+    extra_body=json.loads(os.environ.get("EXTRA_BODY", "{}")),
 )
 print(json.dumps({"png": base64.b64decode(answer.data[0].b64_json)[:8].hex()}))
