@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -85,7 +86,7 @@ def prepare_hypothesis() -> None:
         # Each step asks a database, and steps that nothing can be done for are common.
         "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much],
     }
-    quick: Any = {"derandomize": True, "max_examples": 75, "stateful_step_count": 40}
+    quick: Any = {"derandomize": True, "max_examples": 50, "stateful_step_count": 40}
     thorough: Any = {"max_examples": 3_000, "stateful_step_count": 100}
     hypothesis_settings.register_profile("quick", **shared, **quick)
     hypothesis_settings.register_profile("thorough", **shared, **thorough)
@@ -139,6 +140,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def full(request: pytest.FixtureRequest) -> bool:
     """Whether attacks run at full size (`make test-attacks FULL=1`) or in a form short enough for CI."""
     return bool(request.config.getoption("--full"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_pauses() -> Iterator[None]:
+    """A worker of a test tries a storage that refuses again at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("inference.uploads.PAUSES_SECONDS", (0.01, 0.01))
+        yield
 
 
 def pytest_collection_finish() -> None:

@@ -29,7 +29,6 @@ DONE = ("succeeded", 1, "captured")
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "PAUSES_SECONDS", (0.01, 0.01))
     monkeypatch.setattr(uploads, "STALLED_AFTER_SECONDS", 0.1)
     monkeypatch.setattr("inference.worker.STALLED_AFTER_SECONDS", 0.1)
 

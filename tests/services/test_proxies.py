@@ -97,7 +97,7 @@ def block(language: str) -> str:
 
 
 def in_nginx(text: str, port: int, pem: Path, key: Path, folder: Path) -> list[str]:
-    text = text.replace("443", f"127.0.0.1:{port}")
+    text = text.replace("listen 443", f"listen 127.0.0.1:{port}")
     text = text.replace(f"/etc/ssl/{HOST}.pem", str(pem)).replace(f"/etc/ssl/{HOST}.key", str(key))
     user = "user root;" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(
@@ -115,7 +115,9 @@ def in_caddy(text: str, port: int, pem: Path, key: Path, folder: Path) -> list[s
 
 
 def in_haproxy(text: str, port: int, pem: Path, key: Path, folder: Path) -> list[str]:
-    text = text.replace(":443", f"127.0.0.1:{port}").replace(f"/etc/ssl/{HOST}.pem", str(pem))
+    text = text.replace("bind :443", f"bind 127.0.0.1:{port}").replace(
+        f"/etc/ssl/{HOST}.pem", str(pem)
+    )
     # The twin has no such page.
     (folder / "haproxy.cfg").write_text(text.replace("option httpchk GET /healthz", ""))
     return ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")]
