@@ -29,8 +29,12 @@ up: .venv/run.stamp ## install and start everything on this machine; Ctrl-C stop
 # --- test -----------------------------------------------------------------------------------------
 
 .PHONY: test
-test: .venv/dev.stamp ## run the tests that need nothing but this checkout
-	@$(PYTEST) -n $(WORKERS)
+test: .venv/dev.stamp ## run the tests that need nothing but this checkout, without those of the miniature's training
+	@$(PYTEST) -n $(WORKERS) --ignore tools/miniature
+
+.PHONY: test-miniature
+test-miniature: .venv/dev.stamp ## run the tests of how the miniature is trained and examined
+	@$(PYTEST) -n $(WORKERS) tools/miniature
 
 .PHONY: test-flows
 test-flows: .venv/dev.stamp ## start the whole platform as `make up` does, and use it
@@ -62,7 +66,7 @@ test-gate: .venv/dev.stamp ## send crowds through limits, caps and repeated call
 	@$(PYTEST) --postgres -m gate tests/flows
 
 .PHONY: coverage
-coverage: .venv/dev.stamp ## run the tests and show the lines that none reaches
+coverage: .venv/dev.stamp ## run the tests, the miniature's too, and show the lines that none reaches
 	@$(PYTEST) -n $(WORKERS) --cov --cov-report=term-missing:skip-covered
 
 # --- measure: figures on this machine, with nothing else running -----------------------------------
