@@ -86,7 +86,7 @@ def prepare_hypothesis() -> None:
         # Each step asks a database, and steps that nothing can be done for are common.
         "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much],
     }
-    quick: Any = {"derandomize": True, "max_examples": 50, "stateful_step_count": 40}
+    quick: Any = {"derandomize": True, "max_examples": 30, "stateful_step_count": 40}
     thorough: Any = {"max_examples": 3_000, "stateful_step_count": 100}
     hypothesis_settings.register_profile("quick", **shared, **quick)
     hypothesis_settings.register_profile("thorough", **shared, **thorough)
