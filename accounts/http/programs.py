@@ -8,7 +8,16 @@ from django.http import HttpRequest
 JSON = re.compile(r"(?:application|text)/(?:[\w.-]+\+)?(?:json|x-ndjson|jsonl)", re.ASCII)
 FORMS = {"application/x-www-form-urlencoded", "multipart/form-data"}
 SAFE = {"GET", "HEAD", "OPTIONS", "TRACE"}
-KEY_HEADERS = ("x-api-key", "api-key")
+# Where clients of other services put a key.
+KEY_HEADERS = (
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "x-openai-api-key",
+    "openai-api-key",
+    "ocp-apim-subscription-key",
+    "x-auth-token",
+)
 KEY_BEGINS = "eco_"
 
 

@@ -10,21 +10,12 @@ from collections.abc import Mapping
 
 from django.utils import timezone
 
+from accounts.http.programs import KEY_HEADERS
 from accounts.keys import key_format, keys
 from accounts.models import ApiKey
 
 HOW = "Send it in the Authorization header, as 'Authorization: Bearer eco_...'."
 NEW_KEY = "Make a new one on the dashboard's Keys page."
-# Where clients of other services put a key.
-OTHER_HEADERS = (
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "x-openai-api-key",
-    "openai-api-key",
-    "ocp-apim-subscription-key",
-    "x-auth-token",
-)
 IN_QUERY = re.compile(r"(?:^|&)(?:api[_-]?key|key|access[_-]?token|token)=", re.IGNORECASE)
 QUOTES = "\"'`"
 LENGTH = len(key_format.PREFIX) + key_format.RANDOM_LENGTH + key_format.CHECKSUM_LENGTH
@@ -50,7 +41,7 @@ def _instead(headers: Mapping[str, str], query: str) -> str:
     header = headers.get("Authorization", "").strip()
     if header:
         return f"{_in_place_of_bearer(header)} {HOW}"
-    for name in OTHER_HEADERS:
+    for name in KEY_HEADERS:
         if headers.get(name):
             return f" where it is looked for: the header {name} is not read. {HOW}"
     if IN_QUERY.search(query):

@@ -10,9 +10,8 @@ from django.http import HttpRequest
 from django.http.request import UnreadablePostError
 from django.http.response import HttpResponseBase
 
+from accounts.http.programs import FORMS
 from ecohash import errors
-
-FORMS = {"application/x-www-form-urlencoded", "multipart/form-data"}
 
 
 class BodyMiddleware:
