@@ -17,6 +17,8 @@ from django.utils import timezone
 
 LONGEST_WAIT_SECONDS = 300
 LONGEST_NOTE = 500  # characters
+# Stripe promises that no id is longer: https://docs.stripe.com/upgrades
+STRIPE_ID_LENGTH = 255
 
 Row = TypeVar("Row", bound=models.Model)
 

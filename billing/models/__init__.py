@@ -1,5 +1,8 @@
-"""The tables of billing: spending (`money`), trial credit (`trial`), payment (`payment`), use (`usage`), mails (`mail`)."""
+"""The tables of billing: spending (`money`), trial credit (`trial`), payment (`payment`), use (`usage`),
+invoices (`invoices`), sums and checks of the books (`books`), mails (`mail`)."""
 
+from billing.models.books import BooksCheck, ClosedMonth, UsageHour
+from billing.models.invoices import Invoice, InvoiceLine, InvoiceQuerySet
 from billing.models.mail import OutgoingMail
 from billing.models.money import (
     AppendOnly,
@@ -31,13 +34,18 @@ from billing.models.usage import SendingPause, UsageAttempt, UsageBatch, UsageBa
 __all__ = [
     "AppendOnly",
     "AppendOnlyQuerySet",
+    "BooksCheck",
     "Budget",
     "BudgetQuerySet",
+    "ClosedMonth",
     "CreationKey",
     "Credit",
     "Hold",
     "HoldQuerySet",
     "Immutable",
+    "Invoice",
+    "InvoiceLine",
+    "InvoiceQuerySet",
     "LedgerEntry",
     "LedgerQuerySet",
     "MeteredPrice",
@@ -55,5 +63,6 @@ __all__ = [
     "UsageAttempt",
     "UsageBatch",
     "UsageBatchQuerySet",
+    "UsageHour",
     "WebhookEvent",
 ]

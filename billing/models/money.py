@@ -12,7 +12,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts.models import ApiKey, Organization
-from billing.outbox import Mail
+from billing.outbox import STRIPE_ID_LENGTH, Mail
 
 if TYPE_CHECKING:
     from django_stubs_ext.db.models import TypedModelMeta
@@ -145,6 +145,17 @@ class Budget(models.Model):
     exhausted_at = models.DateTimeField(
         null=True, blank=True, help_text="When the cap first refused an image in this month."
     )
+    owed_micros = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        help_text="What the organization owes by the ledger (account receivable), of all months; below "
+        "zero is what we owe it. On its own row alone.",
+    )
+    owed_pending_micros = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        help_text="Held for images in flight that the subscription will pay. On its own row alone.",
+    )
 
     objects = BudgetQuerySet.as_manager()
 
@@ -158,6 +169,10 @@ class Budget(models.Model):
             models.CheckConstraint(
                 condition=Q(pending_micros__gte=0) & Q(posted_micros__gte=0) & Q(in_flight__gte=0),
                 name="budget_never_negative",
+            ),
+            models.CheckConstraint(
+                condition=Q(api_key=None) | Q(owed_micros=0, owed_pending_micros=0),
+                name="budget_of_a_key_owes_nothing",
             ),
         ]
 
@@ -281,6 +296,7 @@ class Hold(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["organization", "-created_at"], name="hold_by_organization"),
             models.Index(fields=["created_at"], condition=Q(state="pending"), name="hold_pending"),
+            models.Index(fields=["month"], name="hold_by_month"),
             models.Index(
                 fields=["organization", "price", "ended_at"],
                 condition=Q(state="captured", payer="subscription", usage_batch=None),
@@ -308,11 +324,29 @@ class LedgerEntry(AppendOnly):
         CUSTOMER_CREDIT = "customer_credit", "Customer credit (what we owe in images)"
         RECEIVABLE = "receivable", "Receivable (what customers owe)"
         REVENUE = "revenue", "Revenue (images delivered)"
+        STRIPE = "stripe", "Balance at Stripe (what was paid, less fees)"
+        FEES = "fees", "Fees of Stripe"
+        DISPUTED = "disputed", "Disputed payments (held by the bank)"
+        LOSSES = "losses", "Losses (written off, disputes lost)"
+        ROUNDING = "rounding", "Rounding to the cent"
+        TAXES = "taxes", "Taxes (what we owe the state)"
+        OTHER = "other", "Other income (invoiced at Stripe by hand)"
 
     class Kind(models.TextChoices):
         GRANT = "grant"
         CAPTURE = "capture"
         REFUND = "refund"
+        PAYMENT = "payment"
+        PAYOUT = "payout", "money sent back to a card"
+        FEE = "fee"
+        DISPUTE = "dispute"
+        DISPUTE_WON = "dispute_won"
+        DISPUTE_LOST = "dispute_lost"
+        WRITE_OFF = "write_off"
+        WRITE_OFF_PAID = "write_off_paid", "paid after it was written off"
+        ROUNDING = "rounding"
+        TAX = "tax"
+        OTHER = "other", "invoiced at Stripe by hand"
 
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="ledger_entries")
     kind = models.CharField(max_length=16, choices=Kind.choices)
@@ -321,6 +355,21 @@ class LedgerEntry(AppendOnly):
     amount_micros = models.BigIntegerField()
     hold = models.ForeignKey(
         Hold, models.PROTECT, null=True, blank=True, related_name="ledger_entries"
+    )
+    invoice = models.ForeignKey(
+        "billing.Invoice",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="ledger_entries",
+        help_text="To which it belongs: payments, fees, rounding, taxes, write-offs.",
+    )
+    reference = models.CharField(
+        max_length=STRIPE_ID_LENGTH,
+        null=True,
+        blank=True,
+        unique=True,
+        help_text="What it records, once: an id of Stripe's, or ours with a colon and a word.",
     )
     reason = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -336,14 +385,16 @@ class LedgerEntry(AppendOnly):
             models.CheckConstraint(
                 condition=Q(kind="grant", hold=None)
                 | Q(kind="capture", hold__isnull=False)
-                | Q(kind="refund"),
+                | Q(kind="refund")
+                | (~Q(kind__in=["grant", "capture", "refund"]) & Q(hold=None)),
                 name="ledger_capture_names_its_hold",
             ),
             # An image is charged once, and refunded at most once.
             models.UniqueConstraint(fields=["hold", "kind"], name="ledger_once_for_each_hold"),
         ]
         indexes: ClassVar = [
-            models.Index(fields=["organization", "-created_at"], name="ledger_by_organization")
+            models.Index(fields=["organization", "-created_at"], name="ledger_by_organization"),
+            models.Index(fields=["created_at"], name="ledger_by_time"),
         ]
 
     def __str__(self) -> str:

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from accounts.models import Organization
 from billing.models.money import LedgerEntry, Price
-from billing.outbox import LONGEST_NOTE, Mail, OutboxRow
+from billing.outbox import LONGEST_NOTE, STRIPE_ID_LENGTH, Mail, OutboxRow
 
 if TYPE_CHECKING:
     from datetime import date
@@ -27,8 +27,6 @@ else:
 # After a failed payment, work goes on for that long and that much more, until the invoice is paid.
 GRACE = timedelta(days=7)
 GRACE_ALLOWANCE_MICROS = 5_000_000
-# Stripe promises that no id is longer: https://docs.stripe.com/upgrades
-STRIPE_ID_LENGTH = 255
 
 
 class StripeObject(models.Model):
@@ -119,11 +117,38 @@ class Subscription(models.Model):
     period_end = models.DateTimeField(null=True, blank=True)
     ends_at = models.DateTimeField(null=True, blank=True, help_text="When it was canceled for.")
     invoiced_until = models.DateTimeField(
-        null=True, blank=True, help_text="Use before that is in invoices that take no more in."
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="For the previous release alone. A later one may drop it.",
     )
     past_due_since = models.DateTimeField(null=True, blank=True)
     past_due_reserved_micros = models.BigIntegerField(
-        default=0, help_text="What that month's budget had spent and held by then."
+        default=0,
+        db_default=0,
+        editable=False,
+        help_text="For the previous release alone. A later one may drop it.",
+    )
+    past_due_owed_micros = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        help_text="What was owed and held when a payment failed; more than the allowance above it is refused.",
+    )
+    paid_micros = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        help_text="What has been paid by card in all, less what was sent back or is disputed: it raises the ceiling of "
+        "unpaid use.",
+    )
+    unpaid_limit_micros = models.BigIntegerField(
+        null=True,
+        blank=True,
+        help_text="A ceiling of unpaid use that the operators set for this organization; empty: by the settings.",
+    )
+    invoices_read_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When all its invoices were compared with Stripe's last; before the first time no ceiling holds.",
     )
     frozen_at = models.DateTimeField(null=True, blank=True)
     frozen_because = models.JSONField(
@@ -270,9 +295,17 @@ class Refund(OutboxRow):
 
     LEASE = timedelta(minutes=2)
 
+    class To(models.TextChoices):
+        CREDIT = "credit", "credit: for more images"
+        BALANCE = "balance", "the customer's balance at Stripe: off the next invoice"
+        CARD = "card", "the card that paid"
+
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="refunds")
     entry = models.OneToOneField(LedgerEntry, models.PROTECT, related_name="refund")
     reference = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    to = models.CharField(
+        max_length=16, choices=To.choices, default=To.BALANCE, db_default=To.BALANCE
+    )
     cents = models.PositiveBigIntegerField(default=0)
     by = models.CharField(max_length=254, help_text="Who gave it: an e-mail address.")
     created_at = models.DateTimeField(default=timezone.now)

@@ -1,6 +1,9 @@
 """Use as it is reported to Stripe: sealed batches of captured images, and each attempt to send one.
 
-    sealed → sending → accepted → confirmed        else: rejected, unknown, voided
+    sealed → sending → accepted → confirmed        else: rejected, unknown, unmetered
+
+What a meter counts is how use usually gets on an invoice; whether it is there is decided by the ledger, when the
+batch is claimed by a line of an invoice (invoicing/).
 
 Use that is in no batch yet is open: captured holds that the subscription pays, without a `usage_batch`.
 """
@@ -31,18 +34,23 @@ class UsageBatchQuerySet(OutboxQuerySet["UsageBatch"]):
 
     def free(self) -> Self:
         """Those that wait to be sent: the state says it, and only a batch in flight has a lease."""
-        return self.filter(state=UsageBatch.State.SEALED)
+        return self.unclaimed().filter(state=UsageBatch.State.SEALED)
 
     def for_organization(self, organization: Organization) -> Self:
         """The batches of one tenant, the newest first."""
         return self.filter(organization=organization).order_by("-sealed_at")
 
+    def unclaimed(self) -> Self:
+        """Those that no invoice bills yet and that are not written off."""
+        return self.filter(invoice_line=None, write_off=None)
+
     def unsent(self) -> Self:
-        """Those that Stripe has not taken yet, as far as we know, and that are still to be sent."""
-        return self.filter(state__in=[UsageBatch.State.SEALED, UsageBatch.State.SENDING])
+        """Those that are still to be sent: neither taken by Stripe, as far as we know, nor billed by now."""
+        states = [UsageBatch.State.SEALED, UsageBatch.State.SENDING]
+        return self.unclaimed().filter(state__in=states)
 
     def metered(self) -> Self:
-        """Those that are reported by a meter event; a leftover is billed by an invoice of its own."""
+        """Those that are reported by a meter event; an earlier release billed leftovers by an invoice each."""
         return self.filter(by_invoice=False)
 
     def taken(self) -> Self:
@@ -64,7 +72,8 @@ class UsageBatch(OutboxRow):
         CONFIRMED = "confirmed"
         REJECTED = "rejected"
         UNKNOWN = "unknown", "unknown, too old to repeat"
-        VOIDED = "voided", "voided: counted under another identifier"
+        UNMETERED = "unmetered", "unmetered: an invoice bills it by an item"
+        VOIDED = "voided", "voided by an earlier release"
 
     # Longer than a call may take, so that a dead sender's last call is over before the next one begins.
     LEASE = timedelta(seconds=60)
@@ -97,7 +106,25 @@ class UsageBatch(OutboxRow):
     )
     by_invoice = models.BooleanField(
         default=False,
-        help_text="Billed by an invoice of its own, for no subscription could; fixed likewise.",
+        db_default=False,
+        editable=False,
+        help_text="Billed by an invoice of its own, by an earlier release.",
+    )
+    invoice_line = models.ForeignKey(
+        "billing.InvoiceLine",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="batches",
+        help_text="The line that claims it: its images are billed there, and nowhere else.",
+    )
+    write_off = models.ForeignKey(
+        "billing.LedgerEntry",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="batches",
+        help_text="The entry that wrote it off, where no invoice could bill it.",
     )
     done_at = models.DateTimeField("accepted at", null=True, blank=True, db_column="accepted_at")
     confirmed_at = models.DateTimeField(null=True, blank=True)
@@ -128,6 +155,9 @@ class UsageBatch(OutboxRow):
                 ),
                 name="usage_batch_fixed_by_first_try",
             ),
+            models.CheckConstraint(
+                condition=Q(invoice_line=None) | Q(write_off=None), name="usage_batch_billed_once"
+            ),
         ]
         indexes: ClassVar = [
             models.Index(
@@ -140,6 +170,11 @@ class UsageBatch(OutboxRow):
             ),
             models.Index(
                 fields=["organization", "price", "timestamp"], name="usage_batch_by_meter"
+            ),
+            models.Index(
+                fields=["organization", "last_captured_at"],
+                condition=Q(invoice_line=None, write_off=None),
+                name="usage_batch_unclaimed",
             ),
         ]
 
