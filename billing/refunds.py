@@ -15,7 +15,7 @@ from billing.amounts import MICROS_PER_CENT, dollars
 from billing.gateway import client as gateway
 from billing.gateway import customers
 from billing.gateway.errors import GatewayError, StripeRefused
-from billing.ledger import holds
+from billing.ledger import entries, holds
 from billing.mails import notices
 from billing.models import Credit, Hold, LedgerEntry, LedgerQuerySet, Refund
 
@@ -104,7 +104,7 @@ def _refund(
         most = dollars(max(left.values()))
         raise NotRefundable(f"Of what was charged, at most {most} can be given back at once.")
     before = _sum(_given_back_to_subscriptions(organization))
-    entry = LedgerEntry.objects.create(
+    entry = entries.post(
         organization=organization,
         kind=LedgerEntry.Kind.REFUND,
         debit=LedgerEntry.Account.REVENUE,
@@ -113,6 +113,7 @@ def _refund(
         hold=hold,
         reason=reason,
     )
+    assert entry, "an amount above zero, without a reference"
     cents = 0
     if account == LedgerEntry.Account.CUSTOMER_CREDIT:
         Credit.objects.filter(organization=organization).update(

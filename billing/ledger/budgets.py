@@ -17,7 +17,7 @@ from django.utils import timezone
 from accounts.http.refusals import Refusal
 from accounts.limits.plans import limits_of, limits_of_key
 from accounts.models import ApiKey, Organization
-from billing.models import Budget, Hold
+from billing.models import Budget, Hold, LedgerEntry
 
 if TYPE_CHECKING:
     from billing.models import BudgetQuerySet, HoldQuerySet
@@ -73,13 +73,15 @@ class TooManyInFlight(Refusal):
 class Reservation:
     """What a hold keeps of the budgets that admitted it.
 
-    `spent_micros` is what the organization has spent and held, this image included; `caps` are pairs of
-    such a sum and the most that it may be, for each cap that there is.
+    `spent_micros` is what the organization has spent and held, this image included, and `owed_micros` what it
+    owes and its subscription will owe; `caps` are pairs of such a sum and the most that it may be, for each cap
+    that there is.
     """
 
     month: date
     key_budget: Budget | None
     spent_micros: int
+    owed_micros: int
     caps: list[tuple[int, int]]
 
 
@@ -89,7 +91,11 @@ def this_month() -> date:
 
 
 def reserve(
-    *, organization: Organization, api_key: ApiKey | None, amount_micros: int
+    *,
+    organization: Organization,
+    api_key: ApiKey | None,
+    amount_micros: int,
+    payer: Hold.Payer,
 ) -> Reservation:
     """Count one more image in flight in both budgets. Call it inside a transaction.
 
@@ -107,6 +113,7 @@ def reserve(
             amount_micros=amount_micros,
             cap_micros=organization.monthly_cap_micros,
             in_flight=limits_of(organization).images_in_flight,
+            owed_micros=amount_micros if payer == Hold.Payer.SUBSCRIPTION else 0,
         )
     ]
     caps = [organization.monthly_cap_micros]
@@ -129,6 +136,7 @@ def reserve(
         month=month,
         key_budget=rows[1] if api_key else None,
         spent_micros=rows[0].reserved_micros,
+        owed_micros=rows[0].owed_micros + rows[0].owed_pending_micros,
         caps=[
             (budget.reserved_micros, cap)
             for budget, cap in zip(rows, caps, strict=True)
@@ -146,6 +154,7 @@ def _reserve(
     amount_micros: int,
     cap_micros: int | None,
     in_flight: int | None,
+    owed_micros: int = 0,
 ) -> Budget:
     fits = rows.filter(month__gte=month)
     if cap_micros is not None:
@@ -156,6 +165,8 @@ def _reserve(
         "pending_micros": F("pending_micros") + amount_micros,
         "in_flight": F("in_flight") + 1,
     }
+    if owed_micros:
+        more["owed_pending_micros"] = F("owed_pending_micros") + owed_micros
     while not fits.update(**more):
         budget = rows.filter(month__gte=month).first()
         if budget is None:
@@ -193,7 +204,12 @@ def _create_organization_budget(*, organization: int, month: date) -> None:
     holds = Hold.objects.filter(organization=organization)
     # A hold that ended meanwhile would find no row to count in, so none may end until ours is there.
     list(holds.pending().order_by("pk").select_for_update(no_key=True).values_list("pk"))
-    Budget.objects.create(organization_id=organization, month=month, **sums_of(holds, month))
+    Budget.objects.create(
+        organization_id=organization,
+        month=month,
+        **sums_of(holds, month),
+        **debts_of(organization),
+    )
 
 
 def _create_key_budget(*, organization: int, family_id: int, month: date) -> None:
@@ -223,8 +239,25 @@ def sums_of(holds: HoldQuerySet, month: date) -> dict[str, int]:
     return {name: value or 0 for name, value in sums.items()}
 
 
+def debts_of(organization: int) -> dict[str, int]:
+    """What the organization with that id owes by the ledger, and what is held to be owed, by the budget's field."""
+    receivable = LedgerEntry.Account.RECEIVABLE
+    owed = LedgerEntry.objects.filter(organization=organization).aggregate(
+        charged=Sum("amount_micros", filter=Q(debit=receivable)),
+        settled=Sum("amount_micros", filter=Q(credit=receivable)),
+    )
+    held = Hold.objects.pending().filter(organization=organization, payer=Hold.Payer.SUBSCRIPTION)
+    return {
+        "owed_micros": (owed["charged"] or 0) - (owed["settled"] or 0),
+        "owed_pending_micros": held.aggregate(sum=Sum("amount_micros"))["sum"] or 0,
+    }
+
+
 def settle(hold: Hold, *, captured: bool) -> None:
-    """Count one image less in flight; a captured one is spent in the month that it was admitted in."""
+    """Count one image less in flight; a captured one is spent in the month that it was admitted in.
+
+    One that the subscription pays is owed from then on: its ledger entry is written in the same transaction.
+    """
     amount = hold.amount_micros
     of_this_month = {"pending_micros": F("pending_micros") - amount}
     if captured:
@@ -235,11 +268,27 @@ def settle(hold: Hold, *, captured: bool) -> None:
         )
         for name, value in of_this_month.items()
     }
+    owed = {}
+    if hold.payer == Hold.Payer.SUBSCRIPTION:
+        owed["owed_pending_micros"] = F("owed_pending_micros") - amount
+        if captured:
+            owed["owed_micros"] = F("owed_micros") + amount
     of_organization = Budget.objects.filter(organization=hold.organization_id, api_key=None)
     # As the row says now: a key's budget that was created after this hold was read has taken it over.
     of_family = Budget.objects.filter(pk__in=Hold.objects.filter(pk=hold.pk).values("key_budget"))
-    for rows in (of_organization, of_family):
-        rows.update(in_flight=F("in_flight") - 1, **changes)
+    of_organization.update(in_flight=F("in_flight") - 1, **changes, **owed)
+    of_family.update(in_flight=F("in_flight") - 1, **changes)
+
+
+def owe(*, organization: int, micros: int) -> None:
+    """Count what the organization with that id owes more, or less where it is below zero.
+
+    In the transaction of the ledger entry that says so: `ledger/entries.py` is the door.
+    """
+    rows = Budget.objects.filter(organization=organization, api_key=None)
+    if not rows.update(owed_micros=F("owed_micros") + micros):
+        # The row sums up the ledger, and with it the entry that was just written.
+        _create_organization_budget(organization=organization, month=this_month())
 
 
 def note_exhausted(budget: Budget) -> None:

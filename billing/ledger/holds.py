@@ -53,7 +53,9 @@ def _credit_covering(organization: Organization, amount_micros: int) -> QuerySet
 
 def _place_on_credit(organization: Organization, api_key: ApiKey | None, price: Price) -> Hold:
     amount = price.amount_micros
-    reserved = budgets.reserve(organization=organization, api_key=api_key, amount_micros=amount)
+    reserved = budgets.reserve(
+        organization=organization, api_key=api_key, amount_micros=amount, payer=Hold.Payer.CREDIT
+    )
     if not _credit_covering(organization, amount).update(
         pending_micros=F("pending_micros") + amount
     ):
@@ -78,7 +80,12 @@ def _place_on_subscription(
 ) -> Hold:
     price = payers.subscribed_price(subscription, price)
     amount = price.amount_micros
-    reserved = budgets.reserve(organization=organization, api_key=api_key, amount_micros=amount)
+    reserved = budgets.reserve(
+        organization=organization,
+        api_key=api_key,
+        amount_micros=amount,
+        payer=Hold.Payer.SUBSCRIPTION,
+    )
     grace = payers.grace_cap(organization.subscription, reserved)
     return _create_hold(
         organization=organization,

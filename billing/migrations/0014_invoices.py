@@ -1,9 +1,10 @@
 """Invoices and what they claim, debts, sums by hour, and the record of checks of the books."""
 
+import uuid
+
 import django.db.models.deletion
 import django.db.models.functions.datetime
 import django.utils.timezone
-import uuid
 from django.db import migrations, models
 
 

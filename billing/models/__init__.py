@@ -1,5 +1,6 @@
 """The tables of billing: spending (`money`), trial credit (`trial`), payment (`payment`), use (`usage`),
-invoices (`invoices`), sums and checks of the books (`books`), mails (`mail`)."""
+invoices (`invoices`), sums and checks of the books (`books`), mails (`mail`).
+"""
 
 from billing.models.books import BooksCheck, ClosedMonth, UsageHour
 from billing.models.invoices import Invoice, InvoiceLine, InvoiceQuerySet
