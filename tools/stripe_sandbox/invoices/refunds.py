@@ -14,6 +14,7 @@ def create(call: Call) -> Document:
     left = charge["amount_captured"] - charge["amount_refunded"]
     amount = params.get("amount", left)
     _check(charge, amount, left)
+    _check_disputes(call, charge)
     refund = documents.new_object(
         "refund",
         "re",
@@ -54,17 +55,11 @@ def _check(charge: Document, amount: int, left: int) -> None:
     """Whether so much can go back.
 
     Raises:
-        Refused: nothing was paid, it is disputed, all of it went back, or less than that is left.
+        Refused: nothing was paid, all of it went back, or less than that is left.
     """
     key = charge["id"]
     if charge["status"] != "succeeded":
         raise Refused(f"Charge {key} was not paid.", param="charge")
-    if charge["disputed"]:
-        raise Refused(
-            f"Charge {key} has been charged back; cannot issue a refund.",
-            code="charge_disputed",
-            param="charge",
-        )
     if left == 0:
         raise Refused(f"Charge {key} has already been refunded.", code="charge_already_refunded")
     if not 0 < amount <= left:
@@ -72,6 +67,20 @@ def _check(charge: Document, amount: int, left: int) -> None:
             f"Refund amount (${amount / 100:,.2f}) must be greater than nothing, and no greater than the "
             f"unrefunded amount on the charge (${left / 100:,.2f}).",
             param="amount",
+        )
+
+
+def _check_disputes(call: Call, charge: Document) -> None:
+    """Whether the cardholder's bank leaves the money to the seller.
+
+    Raises:
+        Refused: a dispute is open or lost.
+    """
+    if any(each["status"] != "won" for each in call.db.find("dispute", charge=charge["id"])):
+        raise Refused(
+            f"Charge {charge['id']} has been charged back; cannot issue a refund.",
+            code="charge_disputed",
+            param="charge",
         )
 
 

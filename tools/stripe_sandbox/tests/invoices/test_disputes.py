@@ -50,6 +50,8 @@ def test_what_was_refunded_is_not_disputed_and_the_other_way_round(shop: Shop, c
     assert dispute["amount"] == 150
     with refusal(code="charge_disputed"):
         shop.api.refunds.create({"charge": charge})
+    shop.sandbox.close_dispute(dispute["id"], "won")
+    assert shop.api.refunds.create({"charge": charge}).amount == 150
 
 
 def test_a_bank_warns(shop: Shop, charge: str) -> None:
