@@ -164,6 +164,8 @@ def pytest_collection_finish() -> None:
     """What is loaded by now stays: the garbage collector need not look through it again and again."""
     gc.collect()
     gc.freeze()
+    # Hypothesis times each collection, and a test makes objects enough for dozens.
+    gc.set_threshold(50_000, 10, 10)
 
 
 # See tests/attacks/conftest.py; the two platforms have about as much to do.

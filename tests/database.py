@@ -1,7 +1,7 @@
 """The database of a test process: migrated once in a run and copied, and emptied of what a test left.
 
-Django's own ways take seconds for each process of a parallel run, and for each test with real
-transactions as long as the test.
+Django's own ways take seconds for each process of a parallel run, and after each test with
+real transactions as long as the test itself.
 """
 
 import fcntl
@@ -17,6 +17,8 @@ from django.conf import settings
 from django.core.management.color import no_style
 from django.db import connection
 from django.test import TransactionTestCase
+
+from billing.ledger import pricing
 
 # What only migrations fill.
 KEPT = {"django_migrations", "django_content_type", "auth_permission"}
@@ -60,6 +62,8 @@ def empty(_case: Any = None) -> None:
         cascade = connection.vendor == "postgresql"
         statements = connection.ops.sql_flush(no_style(), filled, allow_cascade=cascade)
         connection.ops.execute_sql_flush(statements)
+        # The tests that follow begin as after the migrations.
+        pricing.set_default_prices()
 
 
 def empty_quickly() -> None:
