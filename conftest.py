@@ -175,6 +175,7 @@ ATTACKS_ON_THE_SLOW_PLATFORM = {
 }
 
 
+@pytest.hookimpl(optionalhook=True)  # without xdist there is no such hook
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """In a parallel run a file stays in one process, and all that draws with torch in the same one.
 
