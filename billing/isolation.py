@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from billing.gateway.client import time_limit
 from billing.gateway.errors import GatewayError, StripeAway, StripeKeyRefused
 from billing.mails import notices
 
@@ -13,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 # So many in a row, and Stripe is away for everybody: each more costs as long as a call may take.
 AWAY_IN_A_ROW = 3
+# For the calls of one row, so that the last one ends before the worker's time limit for the task.
+ROW_SECONDS = 20.0
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
@@ -36,7 +39,7 @@ def for_each(
         action: May raise; staff get one mail a day of an organization for which it was refused or broke.
         what: Names the action in that mail: "The prices of the subscription could not be changed".
         organization_of: The primary key of the row's organization.
-        seconds: No row is begun after that time.
+        seconds: No row is begun after that time; the calls of one take up to `ROW_SECONDS`.
     """
     waiting = list(rows)
     random.shuffle(waiting)
@@ -48,7 +51,8 @@ def for_each(
             break
         organization = organization_of(row)
         try:
-            results.append(action(row))
+            with time_limit(ROW_SECONDS):
+                results.append(action(row))
         except StripeAway as error:
             away += 1
             _log(what, organization, error)

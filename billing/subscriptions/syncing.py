@@ -31,8 +31,8 @@ from billing.subscriptions import catalog, items
 logger = logging.getLogger(__name__)
 
 TRIES = 5
-# Of the minute after which each begins again, or of five: the worker's other tasks need the rest.
-REFRESH_SECONDS = 40.0
+# With isolation.ROW_SECONDS within the worker's time limit for a task; the next run goes on.
+REFRESH_SECONDS = 35.0
 LOOK_SECONDS = 20.0
 LOOK_EACH = timedelta(days=1)
 LOOK_ALARM = timedelta(days=3)
