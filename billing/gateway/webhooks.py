@@ -49,7 +49,8 @@ def verify(body: bytes, signature: str) -> Event:
     if not secrets:
         raise Unverified("STRIPE_WEBHOOK_SECRET is not set.")
     if not any(_signed_with(secret, body, signature) for secret in sorted(secrets)):
-        raise WrongSignature("The signature does not match, or is too old.")
+        refused = WrongSignature if "v1=" in signature else Unverified
+        raise refused("The signature does not match, or is too old.")
     try:
         return _kept(_event_of(json.loads(body)))
     # RecursionError: nested too deeply. OverflowError, OSError: a time that no calendar has.
@@ -105,10 +106,13 @@ def listed(*, types: Sequence[str], start: datetime, end: datetime) -> Iterator[
     Thin events are in no list of Stripe's that can be asked for a time.
     """
     for first in range(0, len(types), MOST_TYPES):
-        created = {"gte": int(start.timestamp()), "lt": int(end.timestamp())}
         with calling() as client:
             page = client.v1.events.list(
-                {"types": list(types[first : first + MOST_TYPES]), "created": created, "limit": 100}
+                {
+                    "types": list(types[first : first + MOST_TYPES]),
+                    "created": {"gte": int(start.timestamp()), "lt": int(end.timestamp())},
+                    "limit": 100,
+                }
             )
             for event in page.auto_paging_iter():
                 yield _kept(_event_of(event.to_dict()))

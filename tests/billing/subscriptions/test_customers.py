@@ -8,7 +8,7 @@ from django.utils import timezone
 from billing.gateway.errors import StripeAway
 from billing.models import Notice, Subscription, UsageBatch
 from billing.reporting import batching, sending
-from billing.subscriptions import checkout, syncing
+from billing.subscriptions import catalog, checkout, syncing
 from tests.at_once import at_once
 from tests.cast import Person
 from tests.payment import buy, deliver, due_now, subscribe
@@ -42,7 +42,7 @@ def test_two_members_who_begin_at_once_get_one_customer_and_one_open_checkout(
     unfunded: Person, stripe_here: StripeSandbox
 ) -> None:
     syncing.get_or_create(unfunded.organization)
-    checkout.catalog.complete()
+    catalog.complete()
 
     def begin(email: str) -> str:
         return checkout.begin(organization=unfunded.organization, email=email)

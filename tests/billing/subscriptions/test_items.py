@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from billing.gateway import subscriptions as at_stripe
 from billing.ledger import pricing
 from billing.models import (
     Invoice,
@@ -152,13 +153,13 @@ def test_room_is_made_first_where_a_newer_price_is_confirmed(
     change_prices(21_000, ["1024x1024"])
     monkeypatch.setattr(items, "MOST_ITEMS", 6)
     removed_first = []
-    remove = items.at_stripe.remove_item
+    remove = at_stripe.remove_item
 
     def note(item_id: str) -> None:
         removed_first.append(SubscriptionItem.objects.get(item_id=item_id).price)
         remove(item_id)
 
-    monkeypatch.setattr(items.at_stripe, "remove_item", note)
+    monkeypatch.setattr(at_stripe, "remove_item", note)
     syncing.refresh_subscriptions()
     assert [(price.size, price.version) for price in removed_first] == [("512x512", 1)]
     assert versions(subscriber, "1024x1024") == [1, 2]
