@@ -14,9 +14,10 @@ from django.utils import timezone
 from billing import missed_events, refunds, webhook_events
 from billing.gateway import client as gateway
 from billing.gateway.errors import GatewayError
+from billing.invoicing import comparing, own, settling, writing_off
 from billing.mails import notices, outgoing, spend_alerts
 from billing.models import WebhookEvent
-from billing.reporting import batching, comparing, confirming, sending
+from billing.reporting import batching, confirming, sending
 from billing.subscriptions import syncing
 
 logger = logging.getLogger(__name__)
@@ -111,6 +112,20 @@ def keep() -> None:
 def look_at_subscriptions() -> None:
     """Sync each subscription that was not synced for a day."""
     _run_if_configured(syncing.look_at_subscriptions)
+
+
+@shared_task(name="billing.stripe.settle")
+def settle() -> None:
+    """Make drafts say what the ledger says, and then final."""
+    settling.work()
+
+
+@shared_task(name="billing.stripe.invoices")
+def look_after_invoices() -> None:
+    """Find drafts that no webhook told of, and bill or write off what no subscription's invoice will bill."""
+    _run_if_configured(settling.look_for_drafts)
+    own.make_leftovers()
+    writing_off.write_off_old()
 
 
 @shared_task(name="billing.stripe.compare")

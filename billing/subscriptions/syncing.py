@@ -6,7 +6,7 @@ the order and number of webhooks mean nothing, and neither does what they carry.
 
 import logging
 import uuid
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import Count, F, Q, Sum
@@ -107,11 +107,6 @@ def _write(row: Subscription, state: at_stripe.SubscriptionState | None) -> bool
         "synced_at": timezone.now(),
         **_past_due_changes(row, state.status),
     }
-    if state.id != row.subscription_id and state.period_start:
-        # It counts nothing from before it began.
-        changes["invoiced_until"] = max(
-            filter(None, [row.invoiced_until, state.period_start]), default=None
-        )
     with transaction.atomic():
         if not Subscription.objects.filter(pk=row.pk, version=row.version).update(**changes):
             return False
@@ -177,6 +172,8 @@ def forget_customer(row: Subscription) -> Subscription:
     """
     gone = row.customer_id
     with transaction.atomic():
+        # As whoever claims use for an invoice: one at a time.
+        Organization.objects.select_for_update(no_key=True).get(pk=row.pk)
         mine = Subscription.objects.select_for_update(no_key=True).filter(
             pk=row.pk, customer_id=gone
         )
@@ -237,12 +234,6 @@ def _tell_of_unbilled(row: Subscription) -> None:
             images=images,
             micros=micros,
         )
-
-
-def record_invoiced_until(row: Subscription, until: datetime) -> None:
-    """Record that an invoice over use before that moment is closed: later reports belong to the next one."""
-    later = Subscription.objects.filter(pk=row.pk).exclude(invoiced_until__gte=until)
-    later.update(invoiced_until=until)
 
 
 def refresh_subscriptions(seconds: float = REFRESH_SECONDS) -> list[bool]:
