@@ -128,7 +128,7 @@ def test_forgetting_twice_forgets_no_new_customer(
 ) -> None:
     old = row_of(subscriber)
     stripe_here.client().v1.customers.delete(str(old.customer_id))
-    syncing.forget_customer(old)
+    syncing.forget_customer(row_of(subscriber))
     new = subscribe(subscriber, stripe_here)
     assert syncing.forget_customer(old).customer_id == new.customer_id
     assert row_of(subscriber).status == "active"
