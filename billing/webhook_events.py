@@ -5,13 +5,16 @@ neither the order nor the number of deliveries matters.
 """
 
 import logging
+import time
 from collections.abc import Callable
+from enum import Enum, auto
 
 from billing.gateway import checkout, customers, disputes, invoices
 from billing.gateway import subscriptions as at_stripe
-from billing.gateway.errors import GatewayError, StripeRefused
+from billing.gateway.errors import GatewayError, StripeAway, StripeRefused
 from billing.gateway.webhooks import Event
 from billing.invoicing import settling
+from billing.isolation import AWAY_IN_A_ROW
 from billing.mails import notices
 from billing.models import Subscription, WebhookEvent
 from billing.models.payment import GRACE_ALLOWANCE_MICROS
@@ -36,16 +39,40 @@ def receive(event: Event) -> bool:
     return made
 
 
-def work(limit: int = 50) -> int:
-    """Work on what waits, the oldest first; returns how many events were finished. Safe to run twice at once."""
+def work(limit: int = 50, seconds: float = 30.0) -> int:
+    """Work on what waits, the oldest first; returns how many events were finished. Safe to run twice at once.
+
+    One that fails waits longer each time, so it holds up no other.
+    """
     waiting = WebhookEvent.objects.due().order_by("received_at", "pk")
-    return sum(process(event) for event in waiting[:limit])
+    until = time.monotonic() + seconds
+    finished = away = 0
+    for event in list(waiting[:limit]):
+        if time.monotonic() > until or away >= AWAY_IN_A_ROW:
+            break
+        outcome = _try(event)
+        finished += outcome is Try.DONE
+        away = away + 1 if outcome is Try.AWAY else 0
+    return finished
+
+
+class Try(Enum):
+    """How one attempt at an event has ended."""
+
+    DONE = auto()
+    TAKEN = auto()  # somebody else works on it
+    FAILED = auto()
+    AWAY = auto()  # Stripe did not answer
 
 
 def process(event: WebhookEvent) -> bool:
     """Work on one; False where somebody else does, or where it has to be tried again."""
+    return _try(event) is Try.DONE
+
+
+def _try(event: WebhookEvent) -> Try:
     if not event.claim():
-        return False
+        return Try.TAKEN
     try:
         outcome = handle(event)
     except Exception as error:
@@ -55,10 +82,10 @@ def process(event: WebhookEvent) -> bool:
         event.retry_later(detail)
         if event.tries >= ALARM_AFTER_TRIES:
             notices.note("webhook_stuck", subject=event.event_id, type=event.type, detail=detail)
-        return False
+        return Try.AWAY if isinstance(error, StripeAway) else Try.FAILED
     event.done(outcome)
     logger.info("webhook processed", extra={"event": event.event_id, "type": event.type})
-    return True
+    return Try.DONE
 
 
 def handle(event: WebhookEvent) -> str:
@@ -67,15 +94,15 @@ def handle(event: WebhookEvent) -> str:
     Raises:
         GatewayError
     """
-    for prefix, handler in HANDLERS:
-        if event.type.startswith(prefix):
-            try:
-                return handler(event)
-            except StripeRefused as refusal:
-                if refusal.is_missing:
-                    return "gone at Stripe"
-                raise
-    return "not for us"
+    handler = HANDLERS.get(event.type)
+    if handler is None:
+        return "not for us"
+    try:
+        return handler(event)
+    except StripeRefused as refusal:
+        if refusal.is_missing:
+            return "gone at Stripe"
+        raise
 
 
 def _row_of(customer_id: str | None) -> Subscription | None:
@@ -184,13 +211,35 @@ def on_late_errors(event: WebhookEvent) -> str:
     return confirming.read_error_report(event.event_id)
 
 
-HANDLERS: tuple[tuple[str, Callable[[WebhookEvent], str]], ...] = (
-    ("checkout.session.", on_checkout),
-    ("customer.subscription.", on_subscription),
-    ("invoice.", on_invoice),
-    ("charge.dispute.", on_dispute),
-    ("radar.early_fraud_warning.", on_fraud_warning),
-    ("charge.refunded", on_refund),
-    ("customer.deleted", on_customer_deleted),
-    ("v1.billing.meter.", on_late_errors),
-)
+# By the exact type: what Stripe adds under a prefix may be about something else.
+HANDLERS: dict[str, Callable[[WebhookEvent], str]] = {
+    "checkout.session.async_payment_failed": on_checkout,
+    "checkout.session.async_payment_succeeded": on_checkout,
+    "checkout.session.completed": on_checkout,
+    "customer.subscription.created": on_subscription,
+    "customer.subscription.deleted": on_subscription,
+    "customer.subscription.paused": on_subscription,
+    "customer.subscription.resumed": on_subscription,
+    "customer.subscription.updated": on_subscription,
+    "invoice.created": on_invoice,
+    "invoice.deleted": on_invoice,
+    "invoice.finalization_failed": on_invoice,
+    "invoice.finalized": on_invoice,
+    "invoice.marked_uncollectible": on_invoice,
+    "invoice.paid": on_invoice,
+    "invoice.payment_action_required": on_invoice,
+    "invoice.payment_failed": on_invoice,
+    "invoice.updated": on_invoice,
+    "invoice.voided": on_invoice,
+    "charge.dispute.closed": on_dispute,
+    "charge.dispute.created": on_dispute,
+    "charge.dispute.funds_reinstated": on_dispute,
+    "charge.dispute.funds_withdrawn": on_dispute,
+    "charge.dispute.updated": on_dispute,
+    "radar.early_fraud_warning.created": on_fraud_warning,
+    "radar.early_fraud_warning.updated": on_fraud_warning,
+    "charge.refunded": on_refund,
+    "customer.deleted": on_customer_deleted,
+    "v1.billing.meter.error_report_triggered": on_late_errors,
+    "v1.billing.meter.no_meter_found": on_late_errors,
+}

@@ -92,6 +92,8 @@ ROUTES = [
           (*customers.PLAIN, "invoice_settings", "payment_method")),
     listing("/v1/customers", "CustomerListParams", customers.listed, "email"),
     Route("GET", "/v1/customers/{id}", "CustomerRetrieveParams", customers.retrieve),
+    Route("POST", "/v1/customers/{id}", "CustomerUpdateParams", customers.update,
+          (*customers.PLAIN, "invoice_settings")),
     Route("DELETE", "/v1/customers/{id}", "CustomerDeleteParams", customers.delete),
     Route("POST", "/v1/customers/{id}/balance_transactions", "CustomerBalanceTransactionCreateParams",
           customers.change_balance, ("amount", "currency", "description", "metadata")),
