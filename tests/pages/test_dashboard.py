@@ -106,7 +106,7 @@ def test_what_is_no_month_is_no_page(alice_client: Client, month: str) -> None:
 def test_a_month_is_whole_utc_days() -> None:
     period = usage.month(2028, 2)
     assert len(period.days) == 29
-    assert usage.midnight(period.start) == datetime(2028, 2, 1, tzinfo=UTC)
+    assert period.starts_at == datetime(2028, 2, 1, tzinfo=UTC)
     assert period.end == date(2028, 3, 1)
 
 

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import ApiKey
 from billing.models import LedgerEntry
 from images.jobs import leases
+from tests import used
 from tests.calls import call, verdict
 from tests.cast import Person
 from tests.images import make
@@ -53,6 +54,7 @@ def move(entry: LedgerEntry, at: str) -> None:
         )
         if connection.vendor == "postgresql":
             cursor.execute(trigger.format("ENABLE"))
+    used.recount()
 
 
 def test_by_day_with_what_is_empty_left_out(alice: Person) -> None:
