@@ -12,6 +12,7 @@ from billing.models import Hold, LedgerEntry, Refund, Subscription
 
 # A forecast from less time would follow the hour of the day.
 ENOUGH = timedelta(days=1)
+TICK = timedelta.resolution
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class PeriodToDate:
         passed = self.now - self.start
         if not ENOUGH <= passed < self.end - self.start:
             return None
-        whole = self.charged_micros * (self.end - self.start) / passed
+        # As numbers: a time multiplied by these micros overflows, in a month from $33 on.
+        whole = self.charged_micros * ((self.end - self.start) // TICK) / (passed // TICK)
         return max(round(whole) - self.given_back_micros, 0)
 
 
