@@ -13,6 +13,7 @@ from images.jobs import generation, leases
 from images.models import Generation
 from tests.cast import Person
 from tests.images import make
+from tests.pages.paying import subscribed, without_credit
 
 PAGES = [
     "/dashboard",
@@ -91,6 +92,19 @@ def test_usage_adds_up_by_day_size_and_key(alice: Person, alice_client: Client) 
     assert [(day, spend.images) for day, spend in context["days"]] == [(timezone.now().date(), 2)]
     assert [(spend.label, spend.images) for spend in context["sizes"]] == [("512x512", 2)]
     assert [(spend.label, spend.images) for spend in context["keys"]] == [("Laptop", 2)]
+
+
+def test_usage_is_split_by_payer_where_both_paid(alice: Person, alice_client: Client) -> None:
+    make.succeeded(alice)
+    assert "By payer" not in alice_client.get("/dashboard/usage").content.decode()
+    subscribed(alice)
+    without_credit(alice)
+    make.succeeded(alice)
+    make.succeeded(alice)
+    answer = alice_client.get("/dashboard/usage")
+    assert "By payer" in answer.content.decode()
+    payers = [(spend.label, spend.images) for spend in answer.context["payers"]]
+    assert payers == [("Subscription", 2), ("Credit", 1)]
 
 
 def test_usage_of_another_organization_is_not_counted(alice: Person, charlies: Client) -> None:
