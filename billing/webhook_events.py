@@ -7,13 +7,14 @@ neither the order nor the number of deliveries matters.
 import logging
 from collections.abc import Callable
 
-from billing.gateway import checkout, customers, disputes, invoices
+from billing.gateway import checkout, customers, disputes, invoices, payments
 from billing.gateway import subscriptions as at_stripe
 from billing.gateway.errors import GatewayError, StripeRefused
 from billing.gateway.webhooks import Event
 from billing.mails import notices
 from billing.models import Subscription, WebhookEvent
 from billing.models.payment import GRACE_ALLOWANCE_MICROS
+from billing.payments import disputed, refunded
 from billing.reporting import batching, confirming, sending
 from billing.subscriptions import freezing, syncing
 
@@ -141,9 +142,10 @@ def _tell(event: WebhookEvent, invoice: invoices.Invoice, row: Subscription) -> 
 def on_dispute(event: WebhookEvent) -> str:
     """A contested payment stops new work until it is won."""
     dispute = disputes.find(event.object_id)
-    row = _row_of(disputes.customer_of_charge(dispute.charge_id))
+    row = refunded.row_of_charge(dispute.charge_id)
     if row is None:
         return "no customer of ours"
+    disputed.record(row.organization, dispute)
     because = f"dispute {dispute.id}"
     if dispute.status in {"won", "warning_closed"}:
         freezing.unfreeze(row, because=because)
@@ -163,9 +165,13 @@ def on_fraud_warning(event: WebhookEvent) -> str:
 
 
 def on_refund(event: WebhookEvent) -> str:
-    """A refund made at Stripe is not in our ledger; those made here are credits and come by no such event."""
-    notices.note("refund_at_stripe", subject=event.object_id)
-    return "told staff"
+    """Money went back to a card, by us or at Stripe by hand, or came back from it."""
+    of_refund = event.type.startswith("refund.")
+    charge_id = payments.charge_of_refund(event.object_id) if of_refund else event.object_id
+    row = refunded.row_of_charge(charge_id) if charge_id else None
+    if row is None or charge_id is None:
+        return "no customer of ours"
+    return f"{refunded.record(row.organization, charge_id)} new"
 
 
 def on_customer_deleted(event: WebhookEvent) -> str:
@@ -191,6 +197,7 @@ HANDLERS: tuple[tuple[str, Callable[[WebhookEvent], str]], ...] = (
     ("charge.dispute.", on_dispute),
     ("radar.early_fraud_warning.", on_fraud_warning),
     ("charge.refunded", on_refund),
+    ("refund.failed", on_refund),
     ("customer.deleted", on_customer_deleted),
     ("v1.billing.meter.", on_late_errors),
 )
