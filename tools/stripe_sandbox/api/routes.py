@@ -7,7 +7,14 @@ from functools import cached_property
 from typing import Any
 
 from tools.stripe_sandbox.catalog import meters, prices, usage
-from tools.stripe_sandbox.invoices import cards, disputes, invoice_items, invoices, payments
+from tools.stripe_sandbox.invoices import (
+    cards,
+    disputes,
+    invoice_items,
+    invoice_states,
+    invoices,
+    payments,
+)
 from tools.stripe_sandbox.state import events
 from tools.stripe_sandbox.state.call import Call
 from tools.stripe_sandbox.state.errors import Refused
@@ -124,9 +131,18 @@ ROUTES = [
     # Invoices.
     Route("POST", "/v1/invoices", "InvoiceCreateParams", invoices.create,
           ("customer", "auto_advance", "pending_invoice_items_behavior", "description", "metadata",
-           "currency", "default_payment_method")),
+           "currency", "default_payment_method", "automatic_tax")),
     listing("/v1/invoices", "InvoiceListParams", invoices.listed, "customer", "subscription", "status"),
     Route("GET", "/v1/invoices/{id}", "InvoiceRetrieveParams", invoices.retrieve),
+    Route("POST", "/v1/invoices/{id}", "InvoiceUpdateParams", invoice_states.update,
+          ("auto_advance", "automatic_tax", "automatically_finalizes_at", "default_payment_method",
+           "description", "metadata")),
+    Route("DELETE", "/v1/invoices/{id}", "InvoiceDeleteParams", invoice_states.delete),
+    Route("POST", "/v1/invoices/{id}/finalize", "InvoiceFinalizeInvoiceParams",
+          invoice_states.finalize, ("auto_advance",)),
+    Route("POST", "/v1/invoices/{id}/void", "InvoiceVoidInvoiceParams", invoice_states.void),
+    Route("POST", "/v1/invoices/{id}/mark_uncollectible", "InvoiceMarkUncollectibleParams",
+          invoice_states.mark_uncollectible),
     Route("POST", "/v1/invoices/{id}/pay", "InvoicePayParams", invoices.pay,
           ("payment_method", "off_session")),
     listing("/v1/invoices/{id}/lines", "InvoiceListLinesParams", invoices.list_lines),

@@ -39,6 +39,8 @@ def create(call: Call) -> Document:
         quantity=count,
         tax_rates=[],
         _pending=True,
+        # Whether it had no invoice at first.
+        _waited=False,
     )
     documents.update(item, params, "description", "metadata")
     if key := params.get("invoice"):

@@ -30,7 +30,8 @@ def attempt(
         charge = _charge(db, invoice, card, "")
         _mark_paid(db, invoice, charge)
         return ""
-    invoice["next_payment_attempt"] = clock.now() + RETRY_SECONDS
+    again = clock.now() + RETRY_SECONDS if invoice["auto_advance"] else None
+    invoice["next_payment_attempt"] = again
     if conduct == "asks":
         code = "authentication_required"
         events.emit(db, "invoice.payment_action_required", db.save(invoice))

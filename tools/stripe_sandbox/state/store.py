@@ -99,6 +99,10 @@ class Transaction:
         )
         return body
 
+    def remove(self, body: Document) -> None:
+        """The object is no more."""
+        self.change("DELETE FROM documents WHERE kind = ? AND id = ?", body["object"], body["id"])
+
     def get_or_none(self, kind: str, key: object) -> Document | None:
         """The object of that id, if there is one."""
         found = self.rows("SELECT body FROM documents WHERE kind = ? AND id = ?", kind, key)
