@@ -151,6 +151,10 @@ ROUTES = [
            "quantity", "unit_amount_decimal", "period")),
     listing("/v1/invoiceitems", "InvoiceItemListParams", invoice_items.listed,
             "customer", "invoice", "pending"),
+    Route("GET", "/v1/invoiceitems/{id}", "InvoiceItemRetrieveParams", invoice_items.retrieve),
+    Route("POST", "/v1/invoiceitems/{id}", "InvoiceItemUpdateParams", invoice_items.update,
+          invoice_items.CHANGEABLE),
+    Route("DELETE", "/v1/invoiceitems/{id}", "InvoiceItemDeleteParams", invoice_items.delete),
     # Money.
     listing("/v1/charges", "ChargeListParams", payments.list_charges, "customer", "payment_intent"),
     Route("GET", "/v1/charges/{id}", "ChargeRetrieveParams", payments.retrieve_charge),

@@ -51,20 +51,13 @@ def update(call: Call) -> Document:
         invoices.advance_by_itself(invoice, wanted=params["auto_advance"])
     if "automatically_finalizes_at" in params:
         invoices.schedule(invoice, params["automatically_finalizes_at"])
-    return tell(call, invoice, "invoice.updated")
-
-
-def tell(call: Call, invoice: Document, kind: str) -> Document:
-    """Keep the invoice as it is now, and tell of it."""
-    call.db.save(invoices.current(call.db, invoice))
-    events.emit(call.db, kind, invoice)
-    return invoice
+    return invoices.tell(call.db, invoice, "invoice.updated")
 
 
 def finalize(call: Call) -> Document:
     """`auto_advance`, or else that of the invoice, tells whether it is collected at once."""
     invoice = _addressed(call)
-    collects: bool = call.params.get("auto_advance", invoice["auto_advance"])
+    collects = bool(call.params.get("auto_advance", invoice["auto_advance"]))
     invoice["auto_advance"] = collects
     return invoices.finalize(call.db, invoice, collect=collects)
 
@@ -84,7 +77,7 @@ def void(call: Call) -> Document:
             invoice=invoice["id"],
         )
     _stop(invoice, "void", "voided_at")
-    return tell(call, invoice, "invoice.voided")
+    return invoices.tell(call.db, invoice, "invoice.voided")
 
 
 def mark_uncollectible(call: Call) -> Document:
@@ -92,7 +85,7 @@ def mark_uncollectible(call: Call) -> Document:
     invoice = _addressed(call)
     _check_status(invoice, "open")
     _stop(invoice, "uncollectible", "marked_uncollectible_at")
-    return tell(call, invoice, "invoice.marked_uncollectible")
+    return invoices.tell(call.db, invoice, "invoice.marked_uncollectible")
 
 
 def _stop(invoice: Document, status: str, transition: str) -> None:
@@ -111,7 +104,7 @@ def delete(call: Call) -> Document:
         )
     for item in db.find("invoiceitem", invoice=invoice["id"]):
         if item["_waited"]:
-            db.save(item | {"invoice": None, "_pending": True})
+            db.save(item | {"invoice": None, "_pending": True, "_waited": False})
         else:
             db.remove(item)
     db.remove(invoice)

@@ -146,6 +146,13 @@ def current(db: Transaction, invoice: Document) -> Document:
     return invoice
 
 
+def tell(db: Transaction, invoice: Document, kind: str) -> Document:
+    """Keep the invoice as it is now, and tell of it."""
+    db.save(current(db, invoice))
+    events.emit(db, kind, invoice)
+    return invoice
+
+
 def finalize(db: Transaction, invoice: Document, *, collect: bool) -> Document:
     """From here on nothing in it changes, and usage that comes later for its period is in no invoice.
 
