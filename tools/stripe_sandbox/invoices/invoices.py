@@ -2,7 +2,7 @@
 
 from tools.stripe_sandbox import settings
 from tools.stripe_sandbox.invoices import balances, cards, lines, payments
-from tools.stripe_sandbox.state import clock, documents, events
+from tools.stripe_sandbox.state import clock, documents, events, options
 from tools.stripe_sandbox.state.call import Call
 from tools.stripe_sandbox.state.errors import Refused, absent
 from tools.stripe_sandbox.state.store import Document, Transaction
@@ -68,7 +68,7 @@ def advance_by_itself(invoice: Document, *, wanted: bool) -> None:
     """Whether a draft becomes final, and an open invoice is charged again, without being told to."""
     invoice |= {"auto_advance": wanted}
     if invoice["status"] == "draft":
-        seconds = settings.STRIPE_SANDBOX_DRAFT_SECONDS
+        seconds = options.current().draft_seconds
         schedule(invoice, clock.exact() + seconds if wanted else None)
     else:
         pause = payments.RETRY_SECONDS if invoice["attempted"] else 0

@@ -118,7 +118,7 @@ def deliver_due() -> bool:
         due = db.rows(
             "SELECT event FROM deliveries WHERE delivered IS NULL AND attempts < ? AND due <= ? "
             "ORDER BY number LIMIT 100",
-            *(MOST_ATTEMPTS, clock.exact()),
+            *(MOST_ATTEMPTS, clock.machine()),
         )
     keys = [row["event"] for row in due]
     if how.shuffle:
@@ -151,7 +151,7 @@ def _note(
     db.change(
         "UPDATE deliveries SET attempts = ?, copies = ?, due = ?, answer = ?, delivered = ? "
         "WHERE event = ?",
-        *(attempts, copies, clock.exact() + (0 if accepted else pause), answer),
+        *(attempts, copies, clock.machine() + (0 if accepted else pause), answer),
         *(clock.now() if done else None, key),
     )
 
