@@ -162,6 +162,8 @@ ROUTES = [
     Route("GET", "/v1/radar/early_fraud_warnings/{id}", "radar.EarlyFraudWarningRetrieveParams",
           disputes.retrieve_warning),
     # Events.
+    listing("/v1/events", "EventListParams", events.listed, "type", "types", "delivery_success"),
+    Route("GET", "/v1/events/{id}", "EventRetrieveParams", events.retrieve),
     Route("GET", "/v2/core/events/{id}", "v2.core.EventRetrieveParams", events.retrieve_thin),
 ]  # fmt: skip
 

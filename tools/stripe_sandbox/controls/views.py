@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from tools.stripe_sandbox.catalog import usage
 from tools.stripe_sandbox.controls import actions, due
-from tools.stripe_sandbox.state import clock, delivery, faults, options
+from tools.stripe_sandbox.state import clock, delivery, events, faults, options
 from tools.stripe_sandbox.state.counts import counts
 from tools.stripe_sandbox.state.documents import shown
 from tools.stripe_sandbox.state.errors import Refused
@@ -136,6 +136,7 @@ def event_delivered(_request: HttpRequest, key: str) -> dict[str, Any]:
             "UPDATE deliveries SET delivered = ?, answer = 'by hand' WHERE event = ?",
             *(clock.now(), key),
         )
+        events.mark_delivered(db, key)
     return {"delivered": key}
 
 

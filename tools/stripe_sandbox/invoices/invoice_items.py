@@ -16,7 +16,7 @@ def create(call: Call) -> Document:
     db, params, now = call.db, call.params, clock.now()
     if "customer" not in params:
         raise absent("customer")
-    customer = db.get("customer", params["customer"], "customer")
+    customer = documents.existing(db, "customer", params["customer"], "customer")
     item = documents.new_object(
         "invoiceitem",
         "ii",

@@ -215,7 +215,7 @@ def create(call: Call) -> Document:
     params = call.params
     if "customer" not in params:
         raise absent("customer")
-    customer = call.db.get("customer", params["customer"], "customer")
+    customer = documents.existing(call.db, "customer", params["customer"], "customer")
     now = clock.now()
     invoice = new_draft(
         customer,

@@ -45,8 +45,10 @@ def attempt(
 
 
 def card_on_file(db: Transaction, invoice: Document) -> Document | None:
-    """The default card of the invoice, else of its subscription, else of the customer."""
+    """The default card of the invoice, else of its subscription, else of the customer, unless deleted."""
     customer = db.get("customer", invoice["customer"])
+    if customer["_deleted"]:
+        return None
     keys = [invoice["default_payment_method"]]
     if parent := invoice["parent"]:
         key = parent["subscription_details"]["subscription"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tools.stripe_sandbox import settings
-from tools.stripe_sandbox.state import clock, documents
+from tools.stripe_sandbox.state import clock, documents, events
 from tools.stripe_sandbox.state.store import Document, Transaction, store
 
 logger = logging.getLogger(__name__)
@@ -154,6 +154,8 @@ def _note(
         *(attempts, copies, clock.machine() + (0 if accepted else pause), answer),
         *(clock.now() if done else None, key),
     )
+    if done:
+        events.mark_delivered(db, key)
 
 
 def _post(url: str, text: str) -> str:
