@@ -8,12 +8,14 @@ from typing import Any
 
 from tools.stripe_sandbox.catalog import meters, prices, usage
 from tools.stripe_sandbox.invoices import (
+    balance_transactions,
     cards,
     disputes,
     invoice_items,
     invoice_states,
     invoices,
     payments,
+    refunds,
 )
 from tools.stripe_sandbox.state import events
 from tools.stripe_sandbox.state.call import Call
@@ -158,6 +160,19 @@ ROUTES = [
     # Money.
     listing("/v1/charges", "ChargeListParams", payments.list_charges, "customer", "payment_intent"),
     Route("GET", "/v1/charges/{id}", "ChargeRetrieveParams", payments.retrieve_charge),
+    Route("GET", "/v1/payment_intents/{id}", "PaymentIntentRetrieveParams",
+          payments.retrieve_intent),
+    listing("/v1/invoice_payments", "InvoicePaymentListParams", payments.list_of_invoice,
+            "invoice", "payment", "status"),
+    listing("/v1/balance_transactions", "BalanceTransactionListParams", balance_transactions.listed,
+            "currency", "source", "type"),
+    Route("GET", "/v1/balance_transactions/{id}", "BalanceTransactionRetrieveParams",
+          balance_transactions.retrieve),
+    Route("POST", "/v1/refunds", "RefundCreateParams", refunds.create,
+          ("charge", "payment_intent", "amount", "reason", "metadata")),
+    listing("/v1/refunds", "RefundListParams", refunds.listed, "charge", "payment_intent"),
+    Route("GET", "/v1/refunds/{id}", "RefundRetrieveParams", refunds.retrieve),
+    listing("/v1/disputes", "DisputeListParams", disputes.listed, "charge", "payment_intent"),
     Route("GET", "/v1/disputes/{id}", "DisputeRetrieveParams", disputes.retrieve),
     Route("GET", "/v1/radar/early_fraud_warnings/{id}", "radar.EarlyFraudWarningRetrieveParams",
           disputes.retrieve_warning),

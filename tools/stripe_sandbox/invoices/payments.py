@@ -1,6 +1,6 @@
 """How an invoice is charged; charges, payment intents and refunds."""
 
-from tools.stripe_sandbox.invoices import subscription_status
+from tools.stripe_sandbox.invoices import balance_transactions, subscription_status
 from tools.stripe_sandbox.state import clock, documents, events
 from tools.stripe_sandbox.state.call import Call
 from tools.stripe_sandbox.state.store import Document, Transaction
@@ -81,7 +81,7 @@ def _mark_paid(db: Transaction, invoice: Document, charge: Document | None) -> N
             status="paid",
             status_transitions={"canceled_at": None, "paid_at": clock.now()},
         )
-        invoice["payments"]["data"].append(payment)
+        invoice["payments"]["data"].append(db.add(payment, payment["created"]))
     db.save(invoice)
     events.emit(db, "invoice.paid", invoice)
     subscription_status.payment_succeeded(db, invoice)
@@ -125,6 +125,10 @@ def _charge(db: Transaction, invoice: Document, card: Document, failure: str) ->
         _invoice=invoice["id"],
     )
     intent["latest_charge"] = charge["id"]
+    if not failure:
+        fee = balance_transactions.charge_fee(amount)
+        booked = balance_transactions.book(db, charge, "charge", amount, fee=fee)
+        charge["balance_transaction"] = booked["id"]
     db.add(intent, intent["created"])
     db.add(charge, charge["created"])
     events.emit(db, f"charge.{charge['status']}", charge)
@@ -139,3 +143,18 @@ def list_charges(call: Call) -> Document:
     names = ("customer", "payment_intent")
     where = {name: call.params.get(name) for name in names}
     return documents.page(call.db, "charge", call.params, "/v1/charges", **where)
+
+
+def retrieve_intent(call: Call) -> Document:
+    return call.db.get("payment_intent", call.args["id"])
+
+
+def list_of_invoice(call: Call) -> Document:
+    """What paid which invoice."""
+    params = call.params
+    where = {
+        "invoice": params.get("invoice"),
+        "payment.payment_intent": params.get("payment", {}).get("payment_intent"),
+        "status": params.get("status"),
+    }
+    return documents.page(call.db, "invoice_payment", params, "/v1/invoice_payments", **where)

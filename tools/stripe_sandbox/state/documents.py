@@ -13,6 +13,7 @@ LETTERS = string.ascii_letters + string.digits
 SHOWN_PARTS = 10
 # Members that hold an id, and the kind of object that `expand` puts in its place.
 EXPANDABLE = {
+    "balance_transaction": "balance_transaction",
     "charge": "charge",
     "configuration": "billing_portal.configuration",
     "customer": "customer",
