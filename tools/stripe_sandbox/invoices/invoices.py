@@ -9,6 +9,8 @@ from tools.stripe_sandbox.state.store import Document, Transaction
 
 # Stripe charges no less: a smaller sum is carried over to the next invoice.
 LEAST_CHARGE_CENTS = 50
+# Final, and still to be paid by whoever wants to.
+UNPAID = frozenset({"open", "uncollectible"})
 # Members of a draft that are null, and that are 0, until something sets them.
 UNSET = (
     *("default_payment_method", "description", "due_date", "effective_at", "ending_balance"),
@@ -243,7 +245,7 @@ def pay(call: Call) -> Document:
     invoice = retrieve(call)
     if invoice["status"] == "paid":
         raise Refused("Invoice is already paid", code="invoice_already_paid")
-    if invoice["status"] not in {"open", "draft", "uncollectible"}:
+    if invoice["status"] not in {"draft", *UNPAID}:
         raise Refused(f"This invoice is {invoice['status']}.", code="invoice_not_editable")
     if invoice["status"] == "draft":
         invoice = finalize(call.db, invoice, collect=False)
