@@ -130,7 +130,8 @@ def _refund(
         hold=hold,
         reason=reason,
     )
-    assert entry, "an amount above zero, without a reference"
+    if entry is None:
+        raise NotRefundable("The amount must be above zero.")
     refund = Refund(organization=organization, entry=entry, by=by)
     if account == LedgerEntry.Account.CUSTOMER_CREDIT:
         refund.to = Refund.To.CREDIT
@@ -247,7 +248,7 @@ def _give(refund: Refund) -> str:
     _note_way(refund, sending_back.way_of(refund.organization, cents))
     if refund.to == Refund.To.BALANCE:
         return customers.give_credit(
-            customer_id=refund.organization.subscription.customer_id,
+            customer_id=str(refund.organization.subscription.customer_id),
             cents=cents,
             description=refund.entry.reason,
             reference=str(refund.reference),
