@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db import transaction
 from django.db.models import Sum
@@ -18,7 +19,8 @@ from billing.models import (
     UsageBatch,
 )
 from billing.payments import invoices
-from tests.stripe_sandbox import StripeSandbox
+from tests.payment import GOOD_CARD
+from tests.stripe_sandbox import StripeSandbox, straight
 
 
 def at(seconds: int | None) -> datetime | None:
@@ -108,3 +110,15 @@ def kinds() -> list[tuple[str, str, str, int]]:
     """The ledger but for captures, the oldest first."""
     rows = LedgerEntry.objects.exclude(kind__in=["capture", "grant"]).order_by("pk")
     return [(row.kind, row.debit, row.credit, row.amount_micros) for row in rows]
+
+
+def pay(sandbox: StripeSandbox, invoice: Invoice, card: str = GOOD_CARD) -> None:
+    """What the customer does on the invoice's page at Stripe."""
+    page = sandbox.client().v1.invoices.retrieve(str(invoice.stripe_id)).hosted_invoice_url
+    straight.open(str(page), urlencode({"card": card}).encode()).close()
+
+
+def charge_of(invoice: Invoice) -> str:
+    """The id of the charge that paid it."""
+    payment = LedgerEntry.objects.get(invoice=invoice, kind="payment", debit="stripe")
+    return str(payment.reference)
