@@ -7,7 +7,7 @@ neither the order nor the number of deliveries matters.
 import logging
 from collections.abc import Callable
 
-from billing.gateway import checkout, customers, disputes, invoices, payments
+from billing.gateway import checkout, customers, invoices, payments
 from billing.gateway import subscriptions as at_stripe
 from billing.gateway.errors import GatewayError, StripeRefused
 from billing.gateway.webhooks import Event
@@ -141,23 +141,23 @@ def _tell(event: WebhookEvent, invoice: invoices.Invoice, row: Subscription) -> 
 
 def on_dispute(event: WebhookEvent) -> str:
     """A contested payment stops new work until it is won."""
-    dispute = disputes.find(event.object_id)
+    dispute = payments.find_dispute(event.object_id)
     row = refunded.row_of_charge(dispute.charge_id)
     if row is None:
         return "no customer of ours"
-    disputed.record(row.organization, dispute)
     because = f"dispute {dispute.id}"
     if dispute.status in {"won", "warning_closed"}:
         freezing.unfreeze(row, because=because)
     else:
         freezing.freeze(row, because=because)
+    disputed.record(row.organization, dispute)
     return f"dispute {dispute.status}"
 
 
 def on_fraud_warning(event: WebhookEvent) -> str:
     """The card's bank reports fraud; staff look and unfreeze."""
-    charge_id = disputes.charge_of_warning(event.object_id)
-    row = _row_of(disputes.customer_of_charge(charge_id) if charge_id else None)
+    charge_id = payments.charge_of_warning(event.object_id)
+    row = refunded.row_of_charge(charge_id) if charge_id else None
     if row is None:
         return "no customer of ours"
     freezing.freeze(row, because=f"fraud warning {event.object_id}")

@@ -1,4 +1,4 @@
-"""Money that cards paid on invoices: charges, what Stripe kept of them, and what was sent back to them."""
+"""Money that cards paid on invoices: charges, what Stripe kept of them, what was sent back, what their banks contest."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,6 +43,28 @@ class CardRefund:
     def came_back(self) -> bool:
         """Whether the card's bank did not take it, or it was stopped: the money is at Stripe again."""
         return self.status in {"failed", "canceled"}
+
+
+@dataclass(frozen=True)
+class Dispute:
+    """A charge that its payer contests; `status` is Stripe's (`won`, `lost`, `needs_response` ...).
+
+    `fees_micros` are Stripe's fees for it by the id of their balance transaction; below zero: given back.
+    """
+
+    id: str
+    status: str
+    charge_id: str
+    cents: int
+    fees_micros: dict[str, int]
+
+    @property
+    def took_money(self) -> bool:
+        """Whether the bank has taken the money, if only for a time; an inquiry takes none.
+
+        https://docs.stripe.com/disputes/how-disputes-work#inquiries
+        """
+        return not self.status.startswith("warning_") and self.status != "prevented"
 
 
 def of_invoice(invoice_id: str) -> list[Charge]:
@@ -155,3 +177,24 @@ def _refund(refund: stripe.Refund) -> CardRefund:
         status=refund.status or "succeeded",
         reference=metadata_of(refund.metadata).get(OURS, ""),
     )
+
+
+def find_dispute(dispute_id: str) -> Dispute:
+    """The dispute as it is now."""
+    with calling() as client:
+        dispute = client.v1.disputes.retrieve(dispute_id)
+    return Dispute(
+        id=dispute.id,
+        status=dispute.status,
+        charge_id=id_of(dispute.charge) or "",
+        cents=dispute.amount,
+        fees_micros={
+            movement.id: fee_micros_of(movement) or 0 for movement in dispute.balance_transactions
+        },
+    )
+
+
+def charge_of_warning(warning_id: str) -> str | None:
+    """The charge that an early fraud warning is about."""
+    with calling() as client:
+        return id_of(client.v1.radar.early_fraud_warnings.retrieve(warning_id).charge)

@@ -59,7 +59,6 @@ def book_fee(
         credit=Account.STRIPE,
         amount_micros=micros or 0,
         reference=reference,
-        reason="Fee of Stripe",
         invoice=invoice,
     )
 

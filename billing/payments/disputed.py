@@ -13,7 +13,7 @@ from django.db import transaction
 
 from accounts.models import Organization
 from billing.amounts import MICROS_PER_CENT
-from billing.gateway.disputes import Dispute
+from billing.gateway.payments import Dispute
 from billing.models import LedgerEntry
 from billing.payments.booking import Account, Kind, book, book_fee, payment_of
 
@@ -67,7 +67,6 @@ def _move(
         credit=credit,
         amount_micros=dispute.cents * MICROS_PER_CENT,
         reference=f"{dispute.id}:{WORDS[kind]}",
-        reason=f"Dispute of a payment, {WORDS[kind]}",
         invoice=payment.invoice_id if payment else None,
     )
 

@@ -94,7 +94,6 @@ def _book_charge(invoice: Invoice, charge: at_stripe.Charge) -> None:
         credit=Account.RECEIVABLE,
         amount_micros=charge.cents * MICROS_PER_CENT,
         reference=charge.id,
-        reason=f"Invoice {invoice}",
         invoice=invoice,
     )
     book_fee(
@@ -116,7 +115,7 @@ def _book_paid_elsewhere(invoice: Invoice) -> None:
         credit=Account.RECEIVABLE,
         amount_micros=max(invoice.due_cents * MICROS_PER_CENT - _paid_micros(invoice), 0),
         reference=f"{invoice.stripe_id}:elsewhere",
-        reason=f"Invoice {invoice}, paid outside Stripe",
+        reason="paid outside Stripe",
         invoice=invoice,
     )
 
@@ -170,7 +169,7 @@ def _book_written_off(invoice: Invoice) -> None:
         credit=Account.RECEIVABLE,
         amount_micros=more,
         reference=f"{invoice.stripe_id}:{kind.value}" + (f":{again + 1}" if again else ""),
-        reason=f"Invoice {invoice}, {invoice.get_status_display()}",
+        reason=invoice.get_status_display(),
         invoice=invoice,
     )
     if entry and kind == Kind.WRITE_OFF:
