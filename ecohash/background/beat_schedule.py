@@ -31,6 +31,7 @@ def schedule(*, seal_seconds: int) -> dict[str, Any]:
         "send usage": every(2, "billing.stripe.send"),
         "read the webhooks' inbox": every(2, "billing.stripe.inbox"),
         "send refunds": every(10, "billing.stripe.refund"),
+        "book late fees": every(24 * 3600, "billing.stripe.fees"),
         "prove usage": every(60, "billing.stripe.prove"),
         "keep subscriptions": every(300, "billing.stripe.keep"),
         "clear expired sessions": every(3600, "ecohash.clear_sessions"),

@@ -1,43 +1,20 @@
 """What is paid on an invoice stands in the ledger once, and so does what is given up."""
 
+import sqlite3
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from billing.gateway.errors import CallInsideTransaction, StripeAway
 from billing.models import Invoice, InvoiceLine, LedgerEntry, Notice, Price, Subscription
 from billing.payments import invoices
 from tests.at_once import at_once
-from tests.billing.payments.books import balances, check_sums, kinds, look, pay
-from tests.cast import Person, make_owner
-from tests.payment import bill, buy, subscribe
+from tests.billing.payments.books import balances, charge_of, kinds, look, pay
+from tests.cast import Person
+from tests.payment import bill, buy
 from tests.stripe_sandbox import StripeSandbox
-
-DECLINED = "4000000000000341"
-
-
-@pytest.fixture(autouse=True)
-def _sums_are_right(db: None) -> Any:
-    """Whatever a test does."""
-    yield
-    check_sums()
-
-
-@pytest.fixture
-def paid(subscriber: Person, stripe_here: StripeSandbox) -> Invoice:
-    """An invoice of a dollar, paid by card."""
-    buy(subscriber, "1024x1024", 50)
-    return look(stripe_here, bill(stripe_here, Subscription.objects.get()))
-
-
-@pytest.fixture
-def unpaid(stripe_here: StripeSandbox, db: None) -> Invoice:
-    """An invoice of a dollar, whose card was declined."""
-    bob = make_owner("Bob", credit_micros=0)
-    row = subscribe(bob, stripe_here, card=DECLINED)
-    buy(bob, "1024x1024", 50)
-    return look(stripe_here, bill(stripe_here, row))
 
 
 def at_stripe(sandbox: StripeSandbox) -> Any:
@@ -89,26 +66,36 @@ def test_what_is_paid_outside_stripe_is_no_money_of_a_card(
     assert Subscription.objects.get().paid_micros == 0
 
 
-def test_a_fee_that_stripe_tells_later_is_written_later(paid: Invoice, monkeypatch: Any) -> None:
-    other = Invoice.objects.create(
-        organization=paid.organization,
-        kind="period",
-        stripe_id="in_other",
-        customer_id=paid.customer_id,
-        status="paid",
-        finalized_at=timezone.now(),
-    )
+def test_a_fee_that_stripe_tells_later_is_written_later(
+    subscriber: Person, stripe_here: StripeSandbox
+) -> None:
+    buy(subscriber, "1024x1024", 50)
+    invoice_id = bill(stripe_here, Subscription.objects.get())
+    [transaction_id] = forget_fees(stripe_here)
+    invoice = look(stripe_here, invoice_id)
     assert invoices.book_missing_fees() == 0
-    untold = invoices.at_stripe.Charge("ch_untold", None, 100, 0, None)
-    monkeypatch.setattr(invoices.at_stripe, "of_invoice", lambda _: [untold])
-    Invoice.objects.filter(pk=other.pk).update(due_cents=100)
-    other.refresh_from_db()
-    invoices.record(other)
-    told = invoices.at_stripe.Charge("ch_untold", None, 100, 0, 590_000)
-    monkeypatch.setattr(invoices.at_stripe, "find", lambda _: told)
+    assert [kind for kind, *_ in kinds()] == ["payment"]
+    edit_charges(stripe_here, transaction_id)
     assert [invoices.book_missing_fees() for _ in range(2)] == [1, 0]
-    entry = LedgerEntry.objects.get(reference="ch_untold:fee")
-    assert (entry.amount_micros, entry.invoice) == (590_000, other)
+    fee = LedgerEntry.objects.get(kind="fee")
+    assert (fee.reference, fee.invoice) == (f"{charge_of(invoice)}:fee", invoice)
+
+
+def forget_fees(sandbox: StripeSandbox) -> list[str]:
+    """As for a way to pay whose fee Stripe tells days later; returns where they stand."""
+    charges = sandbox.client().v1.charges.list().data
+    edit_charges(sandbox, None)
+    return [str(charge.balance_transaction) for charge in charges]
+
+
+def edit_charges(sandbox: StripeSandbox, transaction_id: str | None) -> None:
+    [state] = sandbox.folder.rglob("*.sqlite3")
+    with sqlite3.connect(state, timeout=10) as connection:
+        connection.execute(
+            "UPDATE documents SET body = json_set(body, '$.balance_transaction', ?) WHERE kind = 'charge'",
+            [transaction_id],
+        )
+    connection.close()
 
 
 def test_an_invoice_of_nothing_is_not_asked_about(
@@ -138,8 +125,6 @@ def test_while_stripe_is_away_nothing_is_written(
 def test_stripe_is_not_asked_inside_a_transaction(
     subscriber: Person, stripe_here: StripeSandbox
 ) -> None:
-    from django.db import transaction
-
     buy(subscriber, "1024x1024", 50)
     invoice = look(stripe_here, bill(stripe_here, Subscription.objects.get()))
     with pytest.raises(CallInsideTransaction), transaction.atomic():
