@@ -64,14 +64,14 @@ def test_a_debt_is_split_by_where_it_stands(subscriber: Person, stripe_here: Str
         [debt] = debts.debts()
     assert len(queries) == 5
     assert debt.organization == subscriber.organization
-    assert debt.not_invoiced_micros == 3 * 5_000
+    assert debt.not_invoiced_micros == 3 * 10_000
     assert debt.on_drafts_micros == 20_000
     assert debt.open_30_micros == (100 + 10 + 30) * 10_000
     assert debt.open_60_micros == 2_000_000
     assert debt.open_older_micros == 14_000_000
     assert debt.uncollectible_micros == 70_000_000
     assert debt.other_micros == -20_000
-    assert debt.owed_micros == 15_000 + 20_000 + 17_400_000 - 20_000
+    assert debt.owed_micros == 30_000 + 20_000 + 17_400_000 - 20_000
 
 
 def test_who_owes_most_comes_first_and_who_owes_nothing_is_left_out(
@@ -96,10 +96,10 @@ def test_the_command_lists_them_and_their_sum(
     call_command("debts")
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [line[-8:-6] for line in lines[1:]] == [
+        ["$0.020", "$0.020"],
         ["$0.010", "$0.010"],
-        ["$0.005", "$0.005"],
-        ["$0.015", "$0.015"],
+        ["$0.030", "$0.030"],
     ]
     call_command("debts", "--json")
     [first, _] = json.loads(capsys.readouterr().out)
-    assert (first["organization"], first["owed_micros"]) == (tom.organization.pk, 10_000)
+    assert (first["organization"], first["owed_micros"]) == (tom.organization.pk, 20_000)
