@@ -6,6 +6,7 @@ One query for each sum, over all organizations.
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import F, Q, Sum
 from django.utils import timezone
@@ -46,7 +47,7 @@ class Debt:
 def debts() -> list[Debt]:
     """Of each organization that owes or is owed something, or whose invoice is uncollectible; the most first."""
     sums: defaultdict[int, dict[str, int]] = defaultdict(dict)
-    for found in (_owed(), _not_in_batches(), _in_batches(), _invoiced()):
+    for found in (_owed(), _not_in_batches(), _in_batches(), _on_drafts(), _invoiced()):
         for organization, amounts in found.items():
             for name, micros in amounts.items():
                 sums[organization][name] = sums[organization].get(name, 0) + micros
@@ -76,23 +77,19 @@ def _not_in_batches() -> Sums:
 
 
 def _in_batches() -> Sums:
-    """Batches that no invoice claims yet, and those that a draft claims."""
-    unclaimed = Q(invoice_line=None, write_off=None)
-    drafted = Q(invoice_line__invoice__status=Invoice.Status.DRAFT)
-    micros = F("quantity") * F("price__amount_micros")
-    rows = (
-        UsageBatch.objects.filter(unclaimed | drafted)
-        .order_by()
-        .values("organization")
-        .annotate(free=Sum(micros, filter=unclaimed), drafted=Sum(micros, filter=drafted))
-    )
-    return {
-        row["organization"]: {
-            "not_invoiced_micros": row["free"] or 0,
-            "on_drafts_micros": row["drafted"] or 0,
-        }
-        for row in rows
-    }
+    """Batches that no invoice claims yet."""
+    return _batches("not_invoiced_micros", invoice_line=None, write_off=None)
+
+
+def _on_drafts() -> Sums:
+    """Batches that a draft claims."""
+    return _batches("on_drafts_micros", invoice_line__invoice__status=Invoice.Status.DRAFT)
+
+
+def _batches(name: str, **which: Any) -> Sums:
+    micros = Sum(F("quantity") * F("price__amount_micros"))
+    rows = UsageBatch.objects.filter(**which).order_by().values("organization")
+    return {row["organization"]: {name: row["micros"]} for row in rows.annotate(micros=micros)}
 
 
 def _invoiced() -> Sums:

@@ -62,7 +62,7 @@ def test_a_debt_is_split_by_where_it_stands(subscriber: Person, stripe_here: Str
     refunds.refund_image(hold=drafted, reason="Black", by="staff")
     with CaptureQueriesContext(connection) as queries:
         [debt] = debts.debts()
-    assert len(queries) == 5
+    assert len(queries) == 6
     assert debt.organization == subscriber.organization
     assert debt.not_invoiced_micros == 3 * 10_000
     assert debt.on_drafts_micros == 20_000
