@@ -17,6 +17,17 @@ from billing.models import Budget, Hold, Invoice, UsageBatch
 
 # Days since an invoice became final.
 AGES = (30, 60)
+# What a list calls each sum.
+COLUMNS = {
+    "owed": "owed_micros",
+    "not invoiced": "not_invoiced_micros",
+    "on drafts": "on_drafts_micros",
+    "open, 0-30 days": "open_30_micros",
+    "31-60 days": "open_60_micros",
+    "61+ days": "open_older_micros",
+    "rest": "other_micros",
+    "uncollectible": "uncollectible_micros",
+}
 
 
 @dataclass
@@ -42,6 +53,18 @@ class Debt:
             + self.open_60_micros
             + self.open_older_micros
         )
+
+    @property
+    def amounts(self) -> list[int]:
+        """The sums in the order of `COLUMNS`."""
+        return [getattr(self, name) for name in COLUMNS.values()]
+
+
+def sums_of(found: list[Debt]) -> list[int]:
+    """The sums over all of them in the order of `COLUMNS`."""
+    return [sum(column) for column in zip(*(debt.amounts for debt in found), strict=True)] or [
+        0 for _ in COLUMNS
+    ]
 
 
 def debts() -> list[Debt]:

@@ -63,8 +63,9 @@ def to_come_micros(organization: Organization) -> int:
 
 def card_payments(organization: Organization) -> LedgerQuerySet:
     """Entries of what cards have paid, the newest first."""
+    # By invoice: an organization's own entries are mostly images.
     return LedgerEntry.objects.filter(
-        organization=organization, kind=Kind.PAYMENT, debit=Account.STRIPE
+        invoice__organization=organization, kind=Kind.PAYMENT, debit=Account.STRIPE
     ).order_by("-created_at", "-pk")
 
 

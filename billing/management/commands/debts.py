@@ -1,26 +1,13 @@
 """`manage.py debts`: what each customer owes us, and where it stands."""
 
 import json
-from dataclasses import fields
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
 from billing.amounts import dollars
 from billing.payments import debts
-from billing.payments.debts import Debt
-
-# Heading → what stands under it.
-COLUMNS = {
-    "owed": "owed_micros",
-    "not invoiced": "not_invoiced_micros",
-    "on drafts": "on_drafts_micros",
-    "open, 0-30 days": "open_30_micros",
-    "31-60 days": "open_60_micros",
-    "61+ days": "open_older_micros",
-    "rest": "other_micros",
-    "uncollectible": "uncollectible_micros",
-}
+from billing.payments.debts import COLUMNS, Debt
 
 
 class Command(BaseCommand):
@@ -38,22 +25,15 @@ class Command(BaseCommand):
             return
         self.stdout.write(_line("organization", list(COLUMNS)))
         for debt in found:
-            amounts = [getattr(debt, name) for name in COLUMNS.values()]
-            self.stdout.write(
-                _line(f"{debt.organization.pk} {debt.organization}", _dollars(amounts))
-            )
-        sums = [sum(getattr(debt, name) for debt in found) for name in COLUMNS.values()]
-        self.stdout.write(_line("all", _dollars(sums)))
+            name = f"{debt.organization.pk} {debt.organization}"
+            self.stdout.write(_line(name, _dollars(debt.amounts)))
+        self.stdout.write(_line("all", _dollars(debts.sums_of(found))))
 
 
 def as_json(debt: Debt) -> dict[str, Any]:
     """The figures in micro-dollars, and whose they are."""
-    amounts = [field.name for field in fields(debt) if field.name.endswith("_micros")]
-    return {
-        "organization": debt.organization.pk,
-        "name": debt.organization.name,
-        **{name: getattr(debt, name) for name in (*amounts, "other_micros")},
-    }
+    amounts = dict(zip(COLUMNS.values(), debt.amounts, strict=True))
+    return {"organization": debt.organization.pk, "name": debt.organization.name, **amounts}
 
 
 def _dollars(amounts: list[int]) -> list[str]:

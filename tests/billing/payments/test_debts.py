@@ -4,9 +4,12 @@ import json
 from datetime import timedelta
 from typing import Any
 
+from django.contrib.auth.models import Permission
 from django.core.management import call_command
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 
 from billing import refunds
@@ -103,3 +106,19 @@ def test_the_command_lists_them_and_their_sum(
     call_command("debts", "--json")
     [first, _] = json.loads(capsys.readouterr().out)
     assert (first["organization"], first["owed_micros"]) == (tom.organization.pk, 20_000)
+
+
+def test_the_admin_lists_them_to_staff_who_may_see_budgets(
+    subscriber: Person, client: Client
+) -> None:
+    buy(subscriber)
+    subscriber.user.is_staff = True
+    subscriber.user.save()
+    client.force_login(subscriber.user)
+    address = reverse("admin:billing_debts")
+    assert client.get(address).status_code == 403
+    subscriber.user.user_permissions.add(Permission.objects.get(codename="view_budget"))
+    assert address in client.get(reverse("admin:billing_budget_changelist")).content.decode()
+    page = client.get(address).content.decode()
+    assert subscriber.organization.name.replace("'", "&#x27;") in page
+    assert page.count("<td>$0.010</td>") == 4
