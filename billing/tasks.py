@@ -17,6 +17,7 @@ from billing.gateway.errors import GatewayError
 from billing.invoicing import comparing, own, settling, writing_off
 from billing.mails import notices, outgoing, spend_alerts
 from billing.models import WebhookEvent
+from billing.payments import invoices
 from billing.reporting import batching, confirming, sending
 from billing.subscriptions import syncing
 
@@ -78,8 +79,14 @@ def prove() -> None:
 
 @shared_task(name="billing.stripe.refund")
 def refund() -> None:
-    """Put refunds on customers' balances."""
+    """Send refunds to customers' balances and cards."""
     refunds.send_due()
+
+
+@shared_task(name="billing.stripe.fees")
+def book_fees() -> None:
+    """Ask for fees that Stripe had not told when a payment came."""
+    _run_if_configured(invoices.book_missing_fees)
 
 
 @shared_task(name="billing.stripe.inbox")

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable
 from enum import Enum, auto
 
-from billing.gateway import checkout, customers, disputes, invoices
+from django.utils import timezone
+
+from billing.gateway import checkout, customers, invoices, payments
 from billing.gateway import subscriptions as at_stripe
 from billing.gateway.errors import GatewayError, StripeAway, StripeRefused
 from billing.gateway.webhooks import Event
@@ -18,6 +20,7 @@ from billing.isolation import AWAY_IN_A_ROW
 from billing.mails import notices
 from billing.models import Subscription, WebhookEvent
 from billing.models.payment import GRACE_ALLOWANCE_MICROS
+from billing.payments import disputed, refunded
 from billing.reporting import batching, confirming, sending
 from billing.subscriptions import freezing, syncing
 
@@ -129,15 +132,18 @@ def on_subscription(event: WebhookEvent) -> str:
 
 def on_invoice(event: WebhookEvent) -> str:
     """A draft takes in the last use of its period, and is held; a payment failed or came."""
+    asked_at = timezone.now()
     invoice = invoices.find(event.object_id)
     row = _row_of(invoice.customer_id)
     if row is None:
-        return "no customer of ours"
+        # Of a customer that is deleted at Stripe, it may still be known.
+        known = settling.take_note(invoice, asked_at)
+        return f"invoice {invoice.status}" if known else "no customer of ours"
     row = syncing.sync(row)
     if invoice.status == "draft":
         batching.seal(row.organization)
         sending.send_due()
-    settling.take_note(invoice)
+    settling.take_note(invoice, asked_at)
     _tell(event, invoice, row)
     return f"invoice {invoice.status}, subscription {row.status}"
 
@@ -167,8 +173,8 @@ def _tell(event: WebhookEvent, invoice: invoices.StripeInvoice, row: Subscriptio
 
 def on_dispute(event: WebhookEvent) -> str:
     """A contested payment stops new work until it is won."""
-    dispute = disputes.find(event.object_id)
-    row = _row_of(disputes.customer_of_charge(dispute.charge_id))
+    dispute = payments.find_dispute(event.object_id)
+    row = refunded.row_of_charge(dispute.charge_id)
     if row is None:
         return "no customer of ours"
     because = f"dispute {dispute.id}"
@@ -176,13 +182,14 @@ def on_dispute(event: WebhookEvent) -> str:
         freezing.unfreeze(row, because=because)
     else:
         freezing.freeze(row, because=because)
+    disputed.record(row.organization, dispute)
     return f"dispute {dispute.status}"
 
 
 def on_fraud_warning(event: WebhookEvent) -> str:
     """The card's bank reports fraud; staff look and unfreeze."""
-    charge_id = disputes.charge_of_warning(event.object_id)
-    row = _row_of(disputes.customer_of_charge(charge_id) if charge_id else None)
+    charge_id = payments.charge_of_warning(event.object_id)
+    row = refunded.row_of_charge(charge_id) if charge_id else None
     if row is None:
         return "no customer of ours"
     freezing.freeze(row, because=f"fraud warning {event.object_id}")
@@ -190,9 +197,13 @@ def on_fraud_warning(event: WebhookEvent) -> str:
 
 
 def on_refund(event: WebhookEvent) -> str:
-    """A refund made at Stripe is not in our ledger; those made here are credits and come by no such event."""
-    notices.note("refund_at_stripe", subject=event.object_id)
-    return "told staff"
+    """Money went back to a card, by us or at Stripe by hand, or came back from it."""
+    of_refund = event.type.startswith("refund.")
+    charge_id = payments.charge_of_refund(event.object_id) if of_refund else event.object_id
+    row = refunded.row_of_charge(charge_id) if charge_id else None
+    if row is None or charge_id is None:
+        return "no customer of ours"
+    return f"{refunded.record(row.organization, charge_id)} new"
 
 
 def on_customer_deleted(event: WebhookEvent) -> str:
@@ -239,6 +250,7 @@ HANDLERS: dict[str, Callable[[WebhookEvent], str]] = {
     "radar.early_fraud_warning.created": on_fraud_warning,
     "radar.early_fraud_warning.updated": on_fraud_warning,
     "charge.refunded": on_refund,
+    "refund.failed": on_refund,
     "customer.deleted": on_customer_deleted,
     "v1.billing.meter.error_report_triggered": on_late_errors,
     "v1.billing.meter.no_meter_found": on_late_errors,

@@ -81,19 +81,29 @@ def exists(customer_id: str) -> bool:
     return find(customer_id) is not None
 
 
+def find_credit(customer_id: str, reference: str) -> str | None:
+    """The id of the credit on the customer's balance that was given for the reference.
+
+    Raises:
+        StripeRefused: the customer does not exist (any more).
+    """
+    entry = _credit(customer_id, reference)
+    return entry.id if entry else None
+
+
+def _credit(customer_id: str, reference: str) -> stripe.CustomerBalanceTransaction | None:
+    with calling() as client:
+        page = client.v1.customers.balance_transactions.list(customer_id, {"limit": 100})
+        entries = page.auto_paging_iter()
+        ours = (e for e in entries if metadata_of(e.metadata).get("refund") == reference)
+        return next(ours, None)
+
+
 def give_credit(*, customer_id: str, cents: int, description: str, reference: str) -> str:
     """Lower the customer's next invoice by that much, once for a reference. Returns the entry's id."""
-
-    def find() -> stripe.CustomerBalanceTransaction | None:
-        with calling() as client:
-            page = client.v1.customers.balance_transactions.list(customer_id, {"limit": 100})
-            entries = page.auto_paging_iter()
-            ours = (e for e in entries if metadata_of(e.metadata).get("refund") == reference)
-            return next(ours, None)
-
     entry, _ = find_or_create(
         f"refund:{reference}",
-        find=find,
+        find=lambda: _credit(customer_id, reference),
         create=lambda client, options: client.v1.customers.balance_transactions.create(
             customer_id,
             {

@@ -33,6 +33,7 @@ def schedule(*, seal_seconds: int) -> dict[str, Any]:
         "settle invoices": every(10, "billing.stripe.settle"),
         "look after invoices": every(300, "billing.stripe.invoices"),
         "send refunds": every(10, "billing.stripe.refund"),
+        "book late fees": every(24 * 3600, "billing.stripe.fees"),
         "prove usage": every(60, "billing.stripe.prove"),
         "keep subscriptions": every(60, "billing.stripe.keep"),
         "look at subscriptions": every(300, "billing.stripe.look"),

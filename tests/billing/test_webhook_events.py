@@ -133,9 +133,3 @@ def test_one_worker_at_a_time_has_an_event(db: None, stripe_here: StripeSandbox)
     assert not webhook_events.process(kept)
     WebhookEvent.objects.update(claimed_until=timezone.now())
     assert webhook_events.process(kept)
-
-
-def test_a_refund_made_at_stripe_is_told_to_staff(db: None, stripe_here: StripeSandbox) -> None:
-    event("charge.refunded", "ch_1")
-    work()
-    assert Notice.objects.get().kind == "refund_at_stripe"

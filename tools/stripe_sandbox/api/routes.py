@@ -148,7 +148,7 @@ ROUTES = [
     Route("POST", "/v1/invoices/{id}/mark_uncollectible", "InvoiceMarkUncollectibleParams",
           invoice_states.mark_uncollectible),
     Route("POST", "/v1/invoices/{id}/pay", "InvoicePayParams", invoices.pay,
-          ("payment_method", "off_session")),
+          ("payment_method", "off_session", "paid_out_of_band")),
     listing("/v1/invoices/{id}/lines", "InvoiceListLinesParams", invoices.list_lines),
     Route("POST", "/v1/invoiceitems", "InvoiceItemCreateParams", invoice_items.create,
           ("customer", "amount", "currency", "description", "invoice", "metadata", "price_data",
