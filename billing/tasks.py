@@ -26,8 +26,9 @@ LINES_TOLD = 50
 
 @shared_task(name="billing.alert")
 def alert() -> None:
-    """Write mails to organizations that come near their spend limit, and note those about ended trials."""
+    """Write mails to organizations that come near a limit, and note those about ended trials."""
     spend_alerts.alert()
+    spend_alerts.note_unpaid()
     notices.note_ended_trials()
 
 

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db.models import F, Q, Sum
 
-from billing.ledger import budgets
+from billing.ledger import budgets, pricing
 from billing.models import Budget, Hold, Invoice, Subscription, UsageBatch, payment
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from accounts.models import Organization
+
+# Stripe charges no card for less: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
+LEAST_CHARGE_MICROS = 500_000
 
 
 def ceiling_micros(row: Subscription) -> int | None:
@@ -69,6 +72,12 @@ class UnpaidUse:
         if self.ceiling_micros is None:
             return None
         return max(self.ceiling_micros - self.owed_micros - self.held_micros, 0)
+
+    @property
+    def ceiling_reached(self) -> bool:
+        """Whether not even the cheapest image on offer fits under the ceiling any more."""
+        left = self.left_micros
+        return left is not None and left < pricing.least_price_micros()
 
     @property
     def percent(self) -> int:
@@ -132,8 +141,11 @@ def interim_due() -> list[int]:
     drafts = Invoice.objects.drafts().filter(kind__in=Invoice.OWN, organization__in=ceilings)
     for organization in drafts.values_list("organization", flat=True):
         del ceilings[organization]
-    unbilled = unbilled_micros(ceilings)
-    return [pk for pk in ceilings if _reaches(unbilled.get(pk, 0), percent, ceilings[pk])]
+    return [
+        pk
+        for pk, micros in unbilled_micros(ceilings).items()
+        if micros >= LEAST_CHARGE_MICROS and _reaches(micros, percent, ceilings[pk])
+    ]
 
 
 def unbilled_micros(organizations: Collection[int]) -> Counter[int]:

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from billing import refunds
+from billing import refunds, tasks
 from billing.ledger import budgets, ceilings, entries, holds, payers
 from billing.models import (
     Budget,
@@ -26,6 +26,7 @@ from billing.reporting import batching
 from tests.at_once import at_once
 from tests.billing.ledger.test_budgets import PRICE, end, hold_for, limit_organization
 from tests.cast import Person, make_owner
+from tests.mails import sent
 from tests.pages.paying import subscribed, without_credit
 
 Account = LedgerEntry.Account
@@ -228,6 +229,12 @@ def test_the_ceiling_costs_no_statement(alice: Person) -> None:
 # --- when an interim invoice is due ---------------------------------------------------------------
 
 
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invoices of cents, so that few images make one due."""
+    monkeypatch.setattr(ceilings, "LEAST_CHARGE_MICROS", 1)
+
+
 def claim(person: Person, batch: UsageBatch, **fields: Any) -> None:
     """As an invoice claims the batch."""
     invoice = Invoice.objects.create(
@@ -241,6 +248,7 @@ def claim(person: Person, batch: UsageBatch, **fields: Any) -> None:
     UsageBatch.objects.filter(pk=batch.pk).update(invoice_line=line)
 
 
+@pytest.mark.usefixtures("small")
 def test_an_interim_invoice_is_due_at_half_of_the_ceiling(alice: Person, charlie: Person) -> None:
     owing(alice, unpaid_limit_micros=10 * PRICE)
     owing(charlie, unpaid_limit_micros=10 * PRICE)
@@ -265,6 +273,7 @@ def test_an_interim_invoice_is_due_at_half_of_the_ceiling(alice: Person, charlie
         {"status": "past_due", "past_due_since": timezone.now()},
     ],
 )
+@pytest.mark.usefixtures("small")
 def test_no_interim_invoice_is_due_of_others(alice: Person, fields: dict[str, Any]) -> None:
     owing(alice, unpaid_limit_micros=PRICE)
     use(alice, 1)
@@ -273,6 +282,7 @@ def test_no_interim_invoice_is_due_of_others(alice: Person, fields: dict[str, An
     assert ceilings.interim_due() == []
 
 
+@pytest.mark.usefixtures("small")
 def test_none_is_due_while_one_is_a_draft_or_the_use_is_paid(alice: Person) -> None:
     owing(alice, unpaid_limit_micros=2 * PRICE)
     use(alice, 2)
@@ -286,6 +296,7 @@ def test_none_is_due_while_one_is_a_draft_or_the_use_is_paid(alice: Person) -> N
     assert ceilings.interim_due() == []
 
 
+@pytest.mark.usefixtures("small")
 def test_a_look_at_many_is_few_queries(
     alice: Person, charlie: Person, django_assert_max_num_queries: Any
 ) -> None:
@@ -294,3 +305,37 @@ def test_a_look_at_many_is_few_queries(
         use(person, 2)
     with django_assert_max_num_queries(4):
         assert len(ceilings.interim_due()) == 2
+
+
+def test_none_is_due_for_less_than_stripe_charges(alice: Person) -> None:
+    owing(alice, unpaid_limit_micros=60 * PRICE)
+    use(alice, 49)
+    assert ceilings.interim_due() == []
+    use(alice, 1)
+    assert ceilings.interim_due() == [alice.organization.pk]
+
+
+# --- who is told ----------------------------------------------------------------------------------
+
+
+def test_near_the_ceiling_a_mail_goes_once_for_each_ceiling(alice: Person, charlie: Person) -> None:
+    owing(alice, unpaid_limit_micros=10 * PRICE)
+    owing(charlie, unpaid_limit_micros=20 * PRICE)
+    use(charlie, 8)
+    use(alice, 7)
+    tasks.alert()
+    tasks.notify()
+    assert sent() == []
+    use(alice, 1)
+    for _ in range(2):
+        tasks.alert()
+        tasks.notify()
+    [mail] = sent()
+    assert mail.to == [alice.user.email]
+    assert mail.subject.startswith("80 % of the ceiling of unpaid use is reached")
+    assert "$0.08 of unpaid use" in mail.body
+    assert "each payment raises" not in mail.body
+    change(alice, unpaid_limit_micros=9 * PRICE)
+    tasks.alert()
+    tasks.notify()
+    assert len(sent()) == 2
