@@ -45,12 +45,11 @@ def alert() -> int:
 def note_unpaid() -> None:
     """Note the mails to organizations that come near their ceiling of unpaid use: one for each month and ceiling."""
     for organization, unpaid in ceilings.past_percent(NEAR_CEILING_PERCENT):
-        kind = "unpaid_near_limit"
         subject = f"{budgets.this_month():%Y-%m}, {unpaid.ceiling_micros}"
-        if organization.notices.filter(kind=kind, subject=subject).exists():
+        if organization.notices.filter(kind="unpaid_near_limit", subject=subject).exists():
             continue
         notices.note(
-            kind,
+            "unpaid_near_limit",
             organization=organization,
             subject=subject,
             micros=unpaid.micros,
