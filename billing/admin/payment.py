@@ -80,7 +80,7 @@ class SubscriptionAdmin(ActionsAdmin):
     ordering = ("-synced_at", "pk")
     fields = (
         *("organization", "status", "customer", "subscription"),
-        *("period_start", "period_end", "ends_at", "invoiced_until"),
+        *("period_start", "period_end", "ends_at"),
         *("unpaid", "ceiling", "paid", "own_ceiling", "invoices_read_at"),
         *("past_due_since", "past_due_owed", "frozen_at", "stopped_because"),
         *("reference", "checkout_id", "version", "synced_at"),
