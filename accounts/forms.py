@@ -62,7 +62,7 @@ class DollarField(forms.DecimalField):
             error_messages={
                 "invalid": "The spend limit must be an amount in dollars, such as 50 or 12.50.",
                 "min_value": "The spend limit cannot be below zero.",
-                "max_value": "The spend limit can be at most $1,000,000. Leave it empty for none.",
+                "max_value": "The spend limit can be at most $1,000,000.",
                 "max_decimal_places": "The spend limit goes down to tenths of a cent, such as 0.005.",
             },
             **options,

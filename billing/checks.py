@@ -6,6 +6,9 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
 
+from billing.amounts import MICROS_PER_TENTH_OF_A_CENT, dollars
+from billing.ledger.ceilings import LEAST_CHARGE_MICROS
+
 SECRET_PREFIXES = ("sk_", "rk_")
 TEST_PREFIXES = ("sk_test_", "rk_test_")
 
@@ -110,6 +113,41 @@ def _server() -> list[CheckMessage]:
                 "STRIPE_API_BASE has no https, so the secret key would travel in the open.",
                 hint="Unset it to reach Stripe itself; the sandbox is for development machines.",
                 id="billing.E006",
+            )
+        )
+    return found
+
+
+@register()
+def spending(**_kwargs: Any) -> list[CheckMessage]:
+    """billing.E007 to E009: ceilings of unpaid use, and the spend limit that is proposed with a card."""
+    chosen = settings.SPENDING
+    found: list[CheckMessage] = []
+    if chosen.unpaid_most_micros < chosen.unpaid_micros:
+        found.append(
+            Error(
+                "UNPAID_LIMIT_MOST_MICROS is below UNPAID_LIMIT_MICROS, so payments would lower the ceiling.",
+                hint="Set UNPAID_LIMIT_MOST_MICROS to at least UNPAID_LIMIT_MICROS.",
+                id="billing.E007",
+            )
+        )
+    interim = chosen.unpaid_micros * chosen.interim_percent // 100
+    if interim < LEAST_CHARGE_MICROS:
+        found.append(
+            Error(
+                f"INTERIM_INVOICE_PERCENT of UNPAID_LIMIT_MICROS is {dollars(interim)}, and Stripe charges no card "
+                f"for less than {dollars(LEAST_CHARGE_MICROS)}: new cards would be stopped until the month is over.",
+                hint="Raise UNPAID_LIMIT_MICROS or INTERIM_INVOICE_PERCENT.",
+                id="billing.E008",
+            )
+        )
+    if chosen.cap_micros % MICROS_PER_TENTH_OF_A_CENT:
+        found.append(
+            Error(
+                "DEFAULT_SPEND_LIMIT_MICROS is no whole number of tenths of a cent, so the form that proposes it "
+                "would refuse it.",
+                hint="Round it to thousands of micro-dollars, such as 50000000 for $50.",
+                id="billing.E009",
             )
         )
     return found

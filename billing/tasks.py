@@ -28,8 +28,9 @@ LINES_TOLD = 50
 
 @shared_task(name="billing.alert")
 def alert() -> None:
-    """Write mails to organizations that come near their spend limit, and note those about ended trials."""
+    """Write mails to organizations that come near a limit, and note those about ended trials."""
     spend_alerts.alert()
+    spend_alerts.note_unpaid()
     notices.note_ended_trials()
 
 
@@ -131,7 +132,7 @@ def settle() -> None:
 def look_after_invoices() -> None:
     """Find drafts that no webhook told of, and bill or write off what no subscription's invoice will bill."""
     _run_if_configured(settling.look_for_drafts)
-    own.make_leftovers()
+    own.make_due()
     writing_off.write_off_old()
 
 

@@ -18,6 +18,7 @@ from ecohash.configuration import (
     object_store,
     production,
     retention,
+    spending,
 )
 from ecohash.configuration.environment import (
     HIGHEST_PORT,
@@ -342,6 +343,7 @@ TRIAL_CREDIT_MICROS = number("TRIAL_CREDIT_MICROS", 25 * 20_000, least=0, most=1
 TRIAL_ONE_PER_MAILBOX = switch("TRIAL_ONE_PER_MAILBOX", default="true")
 TRIAL_CREDITS_PER_ADDRESS_PER_DAY = number("TRIAL_CREDITS_PER_ADDRESS_PER_DAY", 10, least=0)
 TRIAL_CREDITS_PER_NETWORK_PER_DAY = number("TRIAL_CREDITS_PER_NETWORK_PER_DAY", 40, least=0)
+SPENDING = spending.read()
 
 # --- the API --------------------------------------------------------------------------------------
 

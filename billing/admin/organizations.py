@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from accounts.models import Organization
 from billing import refunds
 from billing.admin.actions import ActionRefused, AdminAction, AmountForm, ReasonForm
+from billing.admin.ceilings import SET_CEILING, unpaid
 from billing.admin.links import NOTHING, at_stripe, list_of, page_of
 from billing.amounts import dollars
 from billing.ledger import grants, month_to_date, period_to_date
@@ -147,6 +148,7 @@ ADMIN_ACTIONS = (
         run=_unfreeze,
         unavailable_because=_not_frozen,
     ),
+    SET_CEILING,
 )
 
 
@@ -255,4 +257,7 @@ def more(organization: Organization) -> str:
 
 
 # Any: mypy does not take functions for fields of an admin.
-FACTS: tuple[Any, ...] = (subscription, ids, period, trouble, month, given_back, unsent, more)
+FACTS: tuple[Any, ...] = (
+    *(subscription, ids, period, trouble, month, unpaid),
+    *(given_back, unsent, more),
+)

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts.admin import ReadOnlyAdmin, ReadOnlyInline
@@ -12,7 +15,9 @@ from billing.admin.actions import ActionRefused, ActionsAdmin, AdminAction
 from billing.admin.links import NOTHING, at_stripe
 from billing.amounts import dollars, dollars_of_cents
 from billing.gateway.errors import StripeAway
+from billing.ledger import ceilings
 from billing.models import (
+    Budget,
     MeteredPrice,
     Notice,
     Refund,
@@ -54,6 +59,8 @@ class SubscriptionAdmin(ActionsAdmin):
         "status",
         "customer",
         "period_end",
+        "unpaid",
+        "ceiling",
         "past_due_since",
         "stopped_because",
         "synced_at",
@@ -74,10 +81,14 @@ class SubscriptionAdmin(ActionsAdmin):
     fields = (
         *("organization", "status", "customer", "subscription"),
         *("period_start", "period_end", "ends_at"),
-        *("past_due_since", "past_due_reserved", "frozen_at", "stopped_because"),
+        *("unpaid", "ceiling", "paid", "own_ceiling", "invoices_read_at"),
+        *("past_due_since", "past_due_owed", "frozen_at", "stopped_because"),
         *("reference", "checkout_id", "version", "synced_at"),
     )
-    readonly_fields = ("customer", "subscription", "past_due_reserved", "stopped_because")
+    readonly_fields = (
+        *("customer", "subscription", "stopped_because"),
+        *("unpaid", "ceiling", "paid", "own_ceiling", "past_due_owed"),
+    )
     inlines = (SubscriptionItemInline,)
     admin_actions = (SYNC,)
 
@@ -91,9 +102,35 @@ class SubscriptionAdmin(ActionsAdmin):
         """The id, linked to Stripe."""
         return at_stripe("subscriptions", row.subscription_id)
 
-    @admin.display(description="Spent and held when it became past due")
-    def past_due_reserved(self, row: Subscription) -> str:
-        return dollars(row.past_due_reserved_micros if row.past_due_since else None)
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
+        """With what each owes and holds, to sort by."""
+        budget = Budget.objects.filter(organization=OuterRef("pk"), api_key=None)
+        unpaid = budget.values(sum=F("owed_micros") + F("owed_pending_micros"))
+        rows: QuerySet[Subscription] = super().get_queryset(request)
+        return rows.annotate(unpaid_micros=Coalesce(Subquery(unpaid), 0))
+
+    @admin.display(description="Unpaid use", ordering="unpaid_micros")
+    def unpaid(self, row: Any) -> str:
+        return dollars(row.unpaid_micros)
+
+    @admin.display(description="Its ceiling")
+    def ceiling(self, row: Any) -> str:
+        """The ceiling that holds now, and how much of it is taken."""
+        ceiling = ceilings.ceiling_micros(row)
+        use = ceilings.UnpaidUse(row.unpaid_micros, 0, ceiling)
+        return NOTHING if ceiling is None else f"{dollars(ceiling)} ({use.percent} %)"
+
+    @admin.display(description="Paid in all", ordering="paid_micros")
+    def paid(self, row: Subscription) -> str:
+        return dollars(row.paid_micros)
+
+    @admin.display(description="Ceiling of its own", ordering="unpaid_limit_micros")
+    def own_ceiling(self, row: Subscription) -> str:
+        return dollars(row.unpaid_limit_micros)
+
+    @admin.display(description="Owed and held when it became past due")
+    def past_due_owed(self, row: Subscription) -> str:
+        return dollars(row.past_due_owed_micros if row.past_due_since else None)
 
     @admin.display(description="Stopped because", ordering="frozen_at")
     def stopped_because(self, row: Subscription) -> str:

@@ -82,8 +82,8 @@ def repair() -> Iterator[str]:
     if not gateway.is_configured():
         return
     settling.look_for_drafts()
-    for invoice in own.make_leftovers():
-        yield f"organization {invoice.organization_id}: an invoice of its own for what no subscription bills"
+    for invoice in own.make_due():
+        yield f"organization {invoice.organization_id}: an {invoice.kind} invoice of its own"
     for entry in writing_off.write_off_old():
         yield f"organization {entry.organization_id}: {entry.amount_micros} micro-dollars written off"
     before = set(Invoice.objects.filter(done_at=None).values_list("pk", flat=True))

@@ -10,14 +10,14 @@ from django.db.models import F, Max, Min, Sum
 from django.utils import timezone
 
 from accounts.models import Organization
+from billing.amounts import MICROS_PER_CENT
 from billing.invoicing import claiming
+from billing.ledger import ceilings
 from billing.models import Hold, Invoice, Subscription, UsageBatch, UsageBatchQuerySet
 from billing.reporting import batching
 
 # Images in flight when a subscription ends are delivered by then.
 QUIET = timedelta(minutes=10)
-# Stripe charges no less, and keeps less as a debt that is charged with a next invoice, which there may never be.
-LEAST_CENTS = 50
 
 
 def make(organization: Organization, kind: Invoice.Kind) -> Invoice | None:
@@ -35,7 +35,8 @@ def make(organization: Organization, kind: Invoice.Kind) -> Invoice | None:
             first=Min("first_captured_at"), last=Max("last_captured_at")
         )
         cents = unbilled_cents(organization.pk)
-        if 0 <= cents < LEAST_CENTS:
+        # Stripe keeps less as a debt that is charged with a next invoice, which there may never be.
+        if 0 <= cents * MICROS_PER_CENT < ceilings.LEAST_CHARGE_MICROS:
             return None
         invoice = Invoice.objects.create(
             organization=organization,
@@ -91,8 +92,15 @@ def leftovers() -> list[int]:
     return sorted(found - busy)
 
 
-def make_leftovers() -> list[Invoice]:
-    """One invoice for each of those."""
-    organizations = Organization.objects.filter(pk__in=leftovers())
-    made = [make(organization, Invoice.Kind.LEFTOVER) for organization in organizations]
+def make_due() -> list[Invoice]:
+    """One invoice for each of those, and for each whose unbilled use has come near its ceiling."""
+    wanted = {
+        Invoice.Kind.LEFTOVER: leftovers(),
+        Invoice.Kind.INTERIM: ceilings.interim_due(),
+    }
+    made = [
+        make(organization, kind)
+        for kind, pks in wanted.items()
+        for organization in Organization.objects.filter(pk__in=pks)
+    ]
     return [invoice for invoice in made if invoice]

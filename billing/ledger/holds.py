@@ -87,14 +87,14 @@ def _place_on_subscription(
         amount_micros=amount,
         payer=Hold.Payer.SUBSCRIPTION,
     )
-    grace = payers.grace_cap(organization.subscription, reserved)
+    unpaid = payers.unpaid_cap(organization.subscription, reserved, amount)
     return _create_hold(
         organization=organization,
         api_key=api_key,
         price=price,
         reserved=reserved,
         payer=Hold.Payer.SUBSCRIPTION,
-        payers_caps=[grace] if grace else [],
+        payers_caps=[unpaid] if unpaid else [],
     )
 
 

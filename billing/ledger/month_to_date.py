@@ -45,10 +45,7 @@ class MonthToDate:
     def cap_reached(self) -> bool:
         """Whether not even the cheapest image on offer fits under the cap any more."""
         left = self.remaining_micros
-        if left is None:
-            return False
-        prices = pricing.prices_in_force(pricing.DEFAULT_MODEL).values()
-        return left < min((price.amount_micros for price in prices), default=0)
+        return left is not None and left < pricing.least_price_micros()
 
 
 def of(organization: Organization) -> MonthToDate:

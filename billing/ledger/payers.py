@@ -7,6 +7,7 @@ and goes on within the caps while Stripe is away.
 from django.conf import settings
 
 from billing.amounts import dollars
+from billing.ledger import ceilings
 from billing.ledger.budgets import InsufficientQuota, Reservation
 from billing.models import Price, Subscription
 
@@ -67,14 +68,26 @@ class PaymentOverdue(InsufficientQuota):
     )
 
 
-class GraceLimitReached(InsufficientQuota):
-    """A payment failed, and the lower limit that holds until it is paid is reached."""
+class UnpaidLimitReached(InsufficientQuota):
+    """As much is unpaid as may be."""
 
-    def __init__(self, cap_micros: int) -> None:
+    def __init__(self, unpaid_micros: int, ceiling_micros: int) -> None:
         super().__init__(
-            "A payment of your organization failed, and the lower spend limit that holds until it is paid "
-            f"({dollars(cap_micros)} this month) is reached. Nothing was charged. Pay the open invoice or change "
-            f"the card on {BILLING_PAGE}."
+            f"Your organization has {dollars(unpaid_micros)} of unpaid use, images in progress included, and may have "
+            f"at most {dollars(ceiling_micros)}. Nothing was charged for this image. Use is invoiced and charged to "
+            f"your card by itself, and new images are accepted once it is paid. Pay an open invoice on {BILLING_PAGE}, "
+            "or write to whoever runs this service for a higher limit."
+        )
+
+
+class GraceLimitReached(InsufficientQuota):
+    """A payment failed, and the lower ceiling that holds until it is paid is reached."""
+
+    def __init__(self, unpaid_micros: int, ceiling_micros: int) -> None:
+        super().__init__(
+            f"A payment of your organization failed. Until it is paid, at most {dollars(ceiling_micros)} may be unpaid, "
+            f"and {dollars(unpaid_micros)} is, images in progress included. Nothing was charged for this image. Pay the "
+            f"open invoice or change the card on {BILLING_PAGE}."
         )
 
 
@@ -127,18 +140,21 @@ def subscribed_price(subscription: Subscription | None, price: Price) -> Price:
     return item.price
 
 
-def grace_cap(subscription: Subscription, reserved: Reservation) -> tuple[int, int] | None:
-    """(spent and held, the most allowed) while a payment is past due; None while none is.
+def unpaid_cap(
+    subscription: Subscription, reserved: Reservation, amount_micros: int
+) -> tuple[int, int] | None:
+    """(owed and held, the most allowed) with an image of that amount; None where there is no ceiling.
 
     Call it in the transaction that reserved: it holds the organization's budget row, so nobody else can
     spend in between.
 
     Raises:
-        GraceLimitReached
+        UnpaidLimitReached, GraceLimitReached
     """
-    if not subscription.past_due_since:
+    ceiling = ceilings.ceiling_micros(subscription)
+    if ceiling is None:
         return None
-    cap = subscription.grace_cap_micros(reserved.month)
-    if reserved.spent_micros > cap:
-        raise GraceLimitReached(cap)
-    return reserved.spent_micros, cap
+    if reserved.owed_micros > ceiling:
+        refusal = GraceLimitReached if subscription.past_due_since else UnpaidLimitReached
+        raise refusal(reserved.owed_micros - amount_micros, ceiling)
+    return reserved.owed_micros, ceiling

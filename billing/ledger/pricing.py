@@ -49,6 +49,12 @@ def prices_in_force(model: str) -> dict[str, Price]:
     return {price.size: price for price in prices.order_by("version")}
 
 
+def least_price_micros() -> int:
+    """What the cheapest image of the default model costs now; 0 where there is no price."""
+    prices = prices_in_force(DEFAULT_MODEL).values()
+    return min((price.amount_micros for price in prices), default=0)
+
+
 def set_price(
     *, model: str, size: str, amount_micros: int, effective_from: datetime | None = None
 ) -> Price:

@@ -1,4 +1,5 @@
-"""Mails before and when a monthly cap is reached: one for each month, cap and share of it.
+"""Mails before and when a monthly cap is reached: one for each month, cap and share of it; and near the ceiling of
+unpaid use.
 
 What is due is one query, so a look that finds nothing costs next to nothing. A row is claimed, and then its mails
 are written with its mark: two who look at once write them once, and one that died half-way is taken up again.
@@ -27,17 +28,35 @@ from django.urls import reverse
 
 from accounts.models import ApiKey, User
 from accounts.permissions import Permission, roles_with
-from billing.ledger import budgets
-from billing.mails import outgoing
+from billing.ledger import budgets, ceilings
+from billing.mails import notices, outgoing
 from billing.models import Budget, Price, SpendAlert
 
 # Per cent of the cap that is spent; the highest that was passed is mailed.
 SHARES = (100, 80, 50)
+NEAR_CEILING_PERCENT = 80
 
 
 def alert() -> int:
     """Write what is due; returns of how many budgets. Safe to run twice at once."""
     return sum(warn(budget) for budget in due())
+
+
+def note_unpaid() -> None:
+    """Note the mails to organizations that come near their ceiling of unpaid use: one for each month and ceiling."""
+    for organization, unpaid in ceilings.past_percent(NEAR_CEILING_PERCENT):
+        subject = f"{budgets.this_month():%Y-%m}, {unpaid.ceiling_micros}"
+        if organization.notices.filter(kind="unpaid_near_limit", subject=subject).exists():
+            continue
+        notices.note(
+            "unpaid_near_limit",
+            organization=organization,
+            subject=subject,
+            micros=unpaid.micros,
+            ceiling_micros=unpaid.ceiling_micros,
+            percent=unpaid.percent,
+            by_payments=organization.subscription.unpaid_limit_micros is None,
+        )
 
 
 def due() -> QuerySet[Budget]:

@@ -33,8 +33,9 @@ TRIGGER = """CREATE TRIGGER billing_usagebatch_claimed BEFORE UPDATE OF invoice_
 
 def sum_up_debts(apps: Any, _schema_editor: Any) -> None:
     """What each organization owes: what its subscription was charged, less what was given back."""
-    budget, entry, hold = (
-        apps.get_model("billing", name) for name in ("Budget", "LedgerEntry", "Hold")
+    budget, entry, hold, subscription = (
+        apps.get_model("billing", name)
+        for name in ("Budget", "LedgerEntry", "Hold", "Subscription")
     )
     for row in budget.objects.filter(api_key=None).iterator():
         sums = entry.objects.filter(organization=row.organization_id).aggregate(
@@ -44,9 +45,12 @@ def sum_up_debts(apps: Any, _schema_editor: Any) -> None:
         pending = hold.objects.filter(
             organization=row.organization_id, state="pending", payer="subscription"
         ).aggregate(sum=Sum("amount_micros"))["sum"]
-        budget.objects.filter(pk=row.pk).update(
-            owed_micros=(sums["charged"] or 0) - (sums["given_back"] or 0),
-            owed_pending_micros=pending or 0,
+        owed = (sums["charged"] or 0) - (sums["given_back"] or 0)
+        pending = pending or 0
+        budget.objects.filter(pk=row.pk).update(owed_micros=owed, owed_pending_micros=pending)
+        # Where a payment has failed already, the allowance begins anew with what is owed now.
+        subscription.objects.filter(organization=row.organization_id, status="past_due").update(
+            past_due_owed_micros=max(owed + pending, 0)
         )
 
 

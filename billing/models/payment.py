@@ -19,8 +19,6 @@ from billing.models.money import Price
 from billing.outbox import LONGEST_NOTE, STRIPE_ID_LENGTH, Mail, OutboxRow
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from django_stubs_ext.db.models import TypedModelMeta
 else:
     TypedModelMeta = object
@@ -192,12 +190,6 @@ class Subscription(models.Model):
     def grace_ends_at(self) -> datetime | None:
         """The moment from which a failed payment stops new work; None while no payment has failed."""
         return self.past_due_since + GRACE if self.past_due_since else None
-
-    def grace_cap_micros(self, month: date) -> int:
-        """The most that may be spent and held in that calendar month while a payment is past due."""
-        since = self.past_due_since or timezone.now()
-        same_month = (since.year, since.month) == (month.year, month.month)
-        return GRACE_ALLOWANCE_MICROS + (self.past_due_reserved_micros if same_month else 0)
 
     @property
     def serves(self) -> bool:

@@ -89,8 +89,9 @@ def billing_page(
         "entries": entries,
         "older": older,
         "first_page": "before" not in request.GET,
-        "so_far": month_to_date.of(organization),
+        "so_far": payment.so_far,
         "grace": {"days": GRACE.days, "micros": GRACE_ALLOWANCE_MICROS},
+        "spending": settings.SPENDING,
     }
     return render(request, "dashboard/billing.html", context, status=status)
 

@@ -3,23 +3,34 @@
 from typing import Any
 
 from django import forms
+from django.conf import settings
 
 from accounts.forms import DollarField
 from accounts.models import Organization
 
-# What a new subscriber begins with, unless they choose otherwise.
-FIRST_CAP_MICROS = 50_000_000
-
 
 class SpendLimitForm(forms.Form):
-    """The organization's monthly cap: dollars as text, micro-dollars once it is valid, None for no cap."""
+    """The organization's monthly cap: dollars as text, micro-dollars once it is valid, None for no cap.
+
+    No cap is a choice of its own, which a button sends as `no_limit`: an empty field is a mistake.
+    """
 
     limit = DollarField(
         label="Monthly spend limit",
         required=False,
         placeholder="no limit",
-        help_text="Empty means no limit; 0 stops all pictures.",
+        help_text="0 stops all pictures.",
     )
+    no_limit = forms.BooleanField(required=False, widget=forms.HiddenInput)
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if data.get("no_limit"):
+            self.errors.pop("limit", None)
+            data["limit"] = None
+        elif data.get("limit") is None and "limit" not in self.errors:
+            self.add_error("limit", "Enter the spend limit in dollars, such as 50.")
+        return data
 
 
 class SubscribeForm(SpendLimitForm):
@@ -31,5 +42,5 @@ class SubscribeForm(SpendLimitForm):
         super().__init__(
             data,
             auto_id="subscribe_%s",
-            initial={"limit": FIRST_CAP_MICROS if cap is None else cap},
+            initial={"limit": settings.SPENDING.cap_micros if cap is None else cap},
         )

@@ -7,7 +7,9 @@ from functools import cached_property
 
 from accounts.models import Membership, Organization
 from billing.amounts import dollars
-from billing.ledger import month_to_date, pricing
+from billing.ledger import ceilings, month_to_date, pricing
+from billing.ledger.ceilings import UnpaidUse
+from billing.ledger.month_to_date import MonthToDate
 from billing.models import Credit, Subscription, Trial
 
 
@@ -82,9 +84,7 @@ class PaymentState:
         """Whether the credit covers at least the cheapest image."""
         if self.credit is None or self.credit.remaining_micros <= 0:
             return False
-        prices = pricing.prices_in_force(pricing.DEFAULT_MODEL).values()
-        cheapest = min((price.amount_micros for price in prices), default=0)
-        return self.credit.remaining_micros >= cheapest
+        return self.credit.remaining_micros >= pricing.least_price_micros()
 
     @cached_property
     def trial_refusal(self) -> str:
@@ -165,9 +165,17 @@ class PaymentState:
         return WORDS[self.state]
 
     @cached_property
+    def unpaid(self) -> UnpaidUse:
+        """What the organization owes now, and its ceiling."""
+        return ceilings.unpaid_use(self.organization, self.subscription)
+
+    @cached_property
+    def so_far(self) -> MonthToDate:
+        """The calendar month so far."""
+        return month_to_date.of(self.organization)
+
+    @property
     def grace_left_micros(self) -> int:
-        """What may still be spent while a payment is past due: the tighter of its cap and the organization's."""
-        now = month_to_date.of(self.organization)
-        cap = self.subscription.grace_cap_micros(now.month) if self.subscription else 0
-        left = max(cap - now.reserved_micros, 0)
-        return left if now.remaining_micros is None else min(left, now.remaining_micros)
+        """What may still be spent while a payment is past due: the tighter of the ceiling and the monthly cap."""
+        left = [self.unpaid.left_micros, self.so_far.remaining_micros]
+        return min((micros for micros in left if micros is not None), default=0)

@@ -16,9 +16,9 @@ from accounts.models import Organization
 from billing import isolation
 from billing.gateway import subscriptions as at_stripe
 from billing.gateway.errors import StripeAway, StripeRefused
+from billing.ledger import ceilings
 from billing.mails import notices
 from billing.models import (
-    Budget,
     Hold,
     MeteredPrice,
     Subscription,
@@ -106,6 +106,7 @@ def _write(row: Subscription, state: at_stripe.SubscriptionState | None) -> bool
         "version": row.version + 1,
         "synced_at": timezone.now(),
         **_past_due_changes(row, state.status),
+        **_first_subscription_changes(row),
     }
     with transaction.atomic():
         if not Subscription.objects.filter(pk=row.pk, version=row.version).update(**changes):
@@ -116,20 +117,21 @@ def _write(row: Subscription, state: at_stripe.SubscriptionState | None) -> bool
 
 
 def _past_due_changes(row: Subscription, status: str) -> dict[str, object]:
-    """Changes of the row: when the grace of a failed payment began, and what the month's budget had reserved then."""
+    """Changes of the row: when the grace of a failed payment began, and what was owed and held then."""
     if status != Subscription.Status.PAST_DUE:
-        return {"past_due_since": None, "past_due_reserved_micros": 0}
+        return {"past_due_since": None, "past_due_owed_micros": 0}
     if row.past_due_since:
         return {}
-    now = timezone.now()
-    budget = Budget.objects.of_organization(row.organization).filter(
-        month__gte=now.date().replace(day=1)
-    )
-    reserved = budget.first()
-    return {
-        "past_due_since": now,
-        "past_due_reserved_micros": reserved.reserved_micros if reserved else 0,
-    }
+    unpaid = ceilings.unpaid_use(row.organization, row)
+    return {"past_due_since": timezone.now(), "past_due_owed_micros": unpaid.micros}
+
+
+def _first_subscription_changes(row: Subscription) -> dict[str, object]:
+    """Changes of the row: an organization that owes nothing has no older invoices to read, so its ceiling holds at once."""
+    if row.subscription_id or row.invoices_read_at:
+        return {}
+    is_new = ceilings.unpaid_use(row.organization, row).micros == 0
+    return {"invoices_read_at": timezone.now()} if is_new else {}
 
 
 def _write_items(row: Subscription, state: at_stripe.SubscriptionState) -> None:
@@ -199,7 +201,6 @@ def _forget(row: Subscription) -> None:
         period_end=None,
         ends_at=None,
         past_due_since=None,
-        past_due_reserved_micros=0,
         past_due_owed_micros=0,
         reference=uuid.uuid4(),
         version=F("version") + 1,

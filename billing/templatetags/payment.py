@@ -19,8 +19,9 @@ STATUS_WORDS = {
 
 @register.simple_tag(takes_context=True)
 def payment_state(context: dict[str, Any]) -> PaymentState:
-    """The payment state of the organization whose member reads the page."""
-    return PaymentState(context["request"].membership)
+    """The payment state of the organization whose member reads the page: the view's own, where it has read one."""
+    found = context.get("payment")
+    return found if isinstance(found, PaymentState) else PaymentState(context["request"].membership)
 
 
 @register.filter

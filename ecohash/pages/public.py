@@ -59,6 +59,7 @@ def docs(request: HttpRequest) -> HttpResponse:
             "images_in_flight": settings.IMAGES_IN_FLIGHT,
         },
         "link_hours": settings.IMAGE_LIFETIME_SECONDS // 3600,
+        "spending": settings.SPENDING,
     }
     return render(request, "public/docs.html", context)
 

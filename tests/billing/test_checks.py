@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from billing import checks
 from billing.checks import stripe_settings
 from tests import servers
 
@@ -95,3 +97,20 @@ def test_the_sandbox_is_refused_in_production(settings: Any) -> None:
     settings.PRODUCTION = True
     with pytest.raises(CommandError, match="production"):
         call_command("stripe_sandbox")
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({}, None),
+        ({"unpaid_most_micros": 49_999_999}, "billing.E007"),
+        ({"unpaid_micros": 999_999, "unpaid_most_micros": 10**9}, "billing.E008"),
+        ({"interim_percent": 1, "unpaid_micros": 49_999_999}, "billing.E008"),
+        ({"cap_micros": 50_000_500}, "billing.E009"),
+    ],
+)
+def test_ceilings_that_make_no_sense_are_named(
+    settings: Any, change: dict[str, int], code: str | None
+) -> None:
+    settings.SPENDING = replace(settings.SPENDING, **change)
+    assert [found.id for found in checks.spending()] == ([code] if code else [])

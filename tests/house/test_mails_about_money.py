@@ -23,6 +23,7 @@ FACTS: dict[str, Any] = {
     "page": "https://invoice.example.com/1",
     "until": "3 December 2026",
     "allowance": 5_000_000,
+    "ceiling_micros": 50_000_000,
     "count": 2,
     "known": 1,
     "micros": 5_000_000,

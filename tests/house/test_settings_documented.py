@@ -16,7 +16,8 @@ READ = re.compile(
 
 
 def test_every_setting_is_explained_and_every_explanation_has_a_setting() -> None:
-    files = ("settings.py", "configuration/object_store.py", "configuration/retention.py")
+    configuration = ("object_store", "retention", "spending")
+    files = ["settings.py", *(f"configuration/{name}.py" for name in configuration)]
     source = "".join((servers.ROOT / "ecohash" / file).read_text() for file in files)
     assert servers.names_of_settings() - BOTO3 == set(READ.findall(source))
 

@@ -132,6 +132,26 @@ def test_credit_is_granted_once(alice: Person, staff: Client) -> None:
     assert list(reconcile.differences()) == []
 
 
+def test_a_ceiling_of_its_own_is_set_and_taken_away(subscriber: Person, staff: Client) -> None:
+    organization = subscriber.organization
+    page = action_page(Organization, "ceiling", organization)
+    for amount, words in (("0.50", "At least $1"), ("0", "above zero"), ("x", "in dollars")):
+        assert words in text(staff.post(page, {"amount_micros": amount, "reason": WHY}))
+    assert "of a ceiling of $50.00 (0 %)" in text(staff.get(page))
+    said = do(staff, "ceiling", organization, amount_micros="400", reason=WHY)
+    assert "The ceiling of sue's organization is $400.00" in said
+    assert "$0.00 of a ceiling of $400.00 (0 %)" in text(staff.get(page_of(organization)))
+    row = Subscription.objects.get()
+    assert row.unpaid_limit_micros == 400_000_000
+    assert "$400.00 (0 %)" in text(staff.get(list_page(Subscription)))
+    assert 'value="400.00"' in staff.get(page).content.decode()
+    do(staff, "ceiling", organization, amount_micros="", reason="As others")
+    row.refresh_from_db()
+    assert row.unpaid_limit_micros is None
+    history = LogEntry.objects.filter(object_id=str(organization.pk)).order_by("pk")
+    assert [WHY in entry.change_message for entry in history] == [True, False]
+
+
 def test_new_work_is_stopped_and_goes_on(alice: Person, staff: Client) -> None:
     row = syncing.get_or_create(alice.organization)
     assert "Let work go on" not in text(staff.get(page_of(alice.organization)))

@@ -11,9 +11,8 @@ from billing import refunds
 from billing.amounts import dollars
 from billing.ledger import budgets, period_to_date
 from billing.ledger.usage import Spend
-from billing.models import LedgerEntry
+from billing.models import LedgerEntry, Subscription
 from billing.models.payment import GRACE, GRACE_ALLOWANCE_MICROS
-from billing.pages.forms import FIRST_CAP_MICROS
 from billing.subscriptions import freezing
 from tests import servers
 from tests.cast import Person
@@ -87,6 +86,28 @@ def test_a_subscriber_sees_the_period_its_forecast_and_the_next_invoice(
     assert TO_PORTAL in page
     assert FORM not in page
     assert "Laptop · invoice" in page
+
+
+def test_a_subscriber_sees_what_is_unpaid_its_ceiling_and_what_raises_it(
+    alice: Person, alice_client: Client
+) -> None:
+    without_credit(alice)
+    row = subscribed(alice)
+    make.succeeded(alice)
+    assert "Unpaid use" not in text_of(alice_client)
+    Subscription.objects.update(invoices_read_at=timezone.now())
+    page = text_of(alice_client)
+    assert "<strong>$0.01</strong> of at most $50.00" in page
+    assert "Each payment raises the ceiling, up to $2,000.00" in page
+    assert "At 50 % of the ceiling we make an invoice" in page
+    assert "The ceiling is reached" not in page
+    row.refresh_from_db()
+    row.unpaid_limit_micros = 10_000
+    row.save()
+    page = text_of(alice_client)
+    assert "of at most $0.01" in page
+    assert "The ceiling is reached" in page
+    assert "The operators of this service set your ceiling" in page
 
 
 def test_what_credit_paid_is_on_no_invoice(alice: Person, alice_client: Client) -> None:
@@ -268,12 +289,16 @@ def test_the_page_asks_little_however_much_it_says(
         alice_client.get(BILLING)
 
 
-def test_docs_give_the_figures_that_hold(client: Client, db: None) -> None:
+def test_docs_give_the_figures_that_hold(client: Client, settings: Any, db: None) -> None:
     words = f"{GRACE.days} days, for at most {dollars(GRACE_ALLOWANCE_MICROS)} more"
     page = text_of(client, "/docs")
     assert words in page
-    assert f"${FIRST_CAP_MICROS // 1_000_000} unless you choose otherwise" in page
-    assert words in (servers.ROOT / "docs" / "api.md").read_text()
+    assert f"{dollars(settings.SPENDING.cap_micros)} unless you choose otherwise" in page
+    ceiling = dollars(settings.SPENDING.unpaid_micros)
+    assert f"{ceiling} for a new card" in page
+    text = (servers.ROOT / "docs" / "api.md").read_text()
+    assert words in text
+    assert f"for a new card {ceiling}" in text
 
 
 def test_refunds_are_no_charges(alice: Person) -> None:

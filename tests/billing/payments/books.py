@@ -1,88 +1,23 @@
 """Invoices of the sandbox as rows that claim what they bill, and the sums that must hold after each step."""
 
-from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urlencode
 
-from django.db import transaction
 from django.db.models import Sum
 from django.utils import timezone
 
+from billing.gateway import invoices as gateway
+from billing.invoicing import settling
 from billing.ledger import budgets
-from billing.models import (
-    Budget,
-    Invoice,
-    InvoiceLine,
-    LedgerEntry,
-    MeteredPrice,
-    Subscription,
-    UsageBatch,
-)
-from billing.payments import invoices
+from billing.models import Budget, Invoice, LedgerEntry, Subscription
 from tests.payment import GOOD_CARD
 from tests.stripe_sandbox import StripeSandbox, straight
 
 
-def at(seconds: int | None) -> datetime | None:
-    return datetime.fromtimestamp(seconds, UTC) if seconds else None
-
-
 def look(sandbox: StripeSandbox, invoice_id: str) -> Invoice:
-    """Read an invoice into its row, as the platform does: it claims all batches that are free and of its prices."""
-    found = sandbox.client().v1.invoices.retrieve(invoice_id)
-    row = Subscription.objects.get(customer_id=found.customer)
-    facts = {
-        "organization": row.organization,
-        "kind": Invoice.Kind.PERIOD if found.parent else Invoice.Kind.MANUAL,
-        "customer_id": found.customer,
-        "number": found.number or "",
-        "status": found.status,
-        "total_cents": found.total,
-        "tax_cents": sum(tax.amount for tax in found.total_taxes or []),
-        "due_cents": found.amount_due,
-        "read_at": timezone.now(),
-        "done_at": timezone.now(),
-        "finalized_at": at(found.status_transitions.finalized_at),
-    }
-    before = Invoice.objects.filter(stripe_id=invoice_id).first()
-    with transaction.atomic():
-        if before is None:
-            invoice = Invoice.objects.create(stripe_id=invoice_id, **facts)
-            _claim(invoice, found)
-        else:
-            Invoice.objects.filter(pk=before.pk).update(**facts)
-            invoice = Invoice.objects.get(pk=before.pk)
-        if invoice.is_final and not (before and before.is_final):
-            invoices.book_final(invoice)
-    invoices.record(invoice)
-    invoice.refresh_from_db()
-    return invoice
-
-
-def _claim(invoice: Invoice, found: Any) -> None:
-    """A line for each price on it."""
-    for line in found.lines.data:
-        if not line.pricing or not line.pricing.price_details or not line.quantity:
-            continue
-        metered = MeteredPrice.objects.filter(
-            stripe_price_id=line.pricing.price_details.price
-        ).first()
-        if metered is None:
-            continue
-        free = UsageBatch.objects.filter(
-            organization=invoice.organization, price=metered.price, invoice_line=None
-        )
-        quantity = free.aggregate(sum=Sum("quantity"))["sum"] or 0
-        micros = quantity * metered.price.amount_micros
-        mine = InvoiceLine.objects.create(
-            invoice=invoice,
-            price=metered.price,
-            quantity=quantity,
-            claimed_cents=(micros + 5_000) // 10_000,
-            stripe_quantity=line.quantity,
-            stripe_cents=line.amount,
-        )
-        free.update(invoice_line=mine)
+    """Read an invoice into its row, as after a webhook."""
+    found = settling.take_note(gateway.find(invoice_id), timezone.now())
+    assert found
+    return found
 
 
 def balances() -> dict[str, int]:

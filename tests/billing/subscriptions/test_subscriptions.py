@@ -12,7 +12,7 @@ from billing.ledger import payers, pricing
 from billing.models import MeteredPrice, Notice, Subscription, payment
 from billing.subscriptions import catalog, checkout, freezing, syncing
 from tests.cast import Person
-from tests.payment import bill, buy, deliver, subscribe
+from tests.payment import bill, buy, deliver, make_subscriber, subscribe
 from tests.stripe_sandbox import StripeSandbox
 
 FAILS_LATER = "4000000000000341"
@@ -102,7 +102,7 @@ def test_a_failed_payment_leaves_some_days_and_a_lower_limit(
     assert row.serves
     assert kinds(alice) == ["payment_failed"]
     buy(alice, "1024x1024", 10)
-    with pytest.raises(payers.GraceLimitReached, match=r"\$1\.40 this month"):
+    with pytest.raises(payers.GraceLimitReached, match=r"at most \$0\.900 may be unpaid"):
         buy(alice, "512x512")
     Subscription.objects.update(past_due_since=timezone.now() - timedelta(days=7, minutes=1))
     with pytest.raises(payers.PaymentOverdue):
@@ -186,3 +186,24 @@ def test_no_call_to_stripe_is_made_inside_a_transaction(stripe_here: StripeSandb
     with transaction.atomic(), pytest.raises(CallInsideTransaction):
         at_stripe.find("sub_1")
     assert stripe_here.requests()["requests"] == {}
+
+
+def test_the_ceiling_of_unpaid_use_holds_from_the_first_image(
+    db: None, stripe_here: StripeSandbox
+) -> None:
+    tess = make_subscriber("Tess", stripe_here)
+    Subscription.objects.update(unpaid_limit_micros=20_000)
+    buy(tess, images=2)
+    with pytest.raises(payers.UnpaidLimitReached):
+        buy(tess)
+
+
+def test_who_owes_from_an_earlier_time_has_no_ceiling_before_the_invoices_are_read(
+    subscriber: Person, stripe_here: StripeSandbox
+) -> None:
+    """What they paid for it is not in the ledger yet."""
+    buy(subscriber)
+    Subscription.objects.update(invoices_read_at=None)
+    stripe_here.client().v1.customers.delete(row_of(subscriber).customer_id)
+    deliver(stripe_here)
+    assert subscribe(subscriber, stripe_here).invoices_read_at is None
