@@ -1,6 +1,7 @@
 """A loop over customers: one refusal, mistake or silence ends nothing for the others."""
 
 from collections.abc import Callable
+from itertools import count
 
 import pytest
 
@@ -42,6 +43,18 @@ def test_what_fails_for_some_is_done_for_all_others_and_told_once_a_day(error: E
 def test_two_who_time_out_hold_up_nobody_and_are_not_told_at_once() -> None:
     assert len(run(failing(StripeAway("No answer."), 0, 1))) == 18
     assert not Notice.objects.exists()
+
+
+def test_some_who_are_answered_in_between_keep_it_going() -> None:
+    tried = count()
+
+    def two_of_three_away(row: int) -> int:
+        if next(tried) % 3 < 2:
+            raise StripeAway("No answer.")
+        return row
+
+    assert len(run(two_of_three_away)) == 6
+    assert next(tried) == 20
 
 
 def test_where_nobody_is_answered_it_stops_soon() -> None:
