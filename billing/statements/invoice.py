@@ -23,7 +23,14 @@ from billing.statements.claims import (
     reasons_of,
     start_of,
 )
-from billing.statements.figures import Figure, InvoiceStatement, PriceFigures, Use, name_of
+from billing.statements.figures import (
+    Figure,
+    InvoiceStatement,
+    PriceFigures,
+    Use,
+    name_of,
+    title_of,
+)
 from billing.statements.use import use_of
 from billing.statements.words import words_of
 
@@ -98,7 +105,7 @@ def lines_of(invoice: Invoice) -> list[InvoiceLine]:
 
 def _price_figures(line: InvoiceLine, claims: dict[int, ClaimsOfPrice]) -> PriceFigures:
     return PriceFigures(
-        model=line.price.model,
+        model=title_of(line.price.model),
         size=line.price.size,
         unit_micros=line.price.amount_micros,
         images=line.quantity,

@@ -13,7 +13,7 @@ from billing.amounts import MICROS_PER_CENT
 from billing.models import Hold, Invoice, InvoiceLine, Price, Subscription, UsageBatch
 from billing.statements import balance
 from billing.statements.claims import carried_from, start_of
-from billing.statements.figures import InvoiceStatement, PriceFigures, Use, name_of
+from billing.statements.figures import InvoiceStatement, PriceFigures, Use, name_of, title_of
 from billing.statements.use import use_of
 
 SO_FAR = "so far"
@@ -101,7 +101,7 @@ def _price_figures(price: Price, images: int, carries: list[InvoiceLine]) -> Pri
     # Half up, as the line will be.
     cents = (2 * micros + MICROS_PER_CENT) // (2 * MICROS_PER_CENT)
     return PriceFigures(
-        model=price.model,
+        model=title_of(price.model),
         size=price.size,
         unit_micros=price.amount_micros,
         images=images,
