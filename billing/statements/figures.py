@@ -220,6 +220,18 @@ def name_of(invoice: Invoice | None) -> str:
     return (invoice.number or invoice.stripe_id or "") if invoice else ""
 
 
+def pixels(size: str) -> tuple[int, str]:
+    """How sizes are sorted, the smallest first: `1024x768` → 786432 pixels; what is no size comes before."""
+    width, _, height = size.partition("x")
+    known = width.isdecimal() and height.isdecimal()
+    return int(width) * int(height) if known else 0, size
+
+
+def by_size(price: Price) -> tuple[str, tuple[int, str], int]:
+    """How prices are sorted: by model, size and version."""
+    return price.model, pixels(price.size), price.version
+
+
 def title_of(model: str) -> str:
     """The model as people know it."""
     return pricing.MODEL_TITLES.get(model, model)

@@ -28,6 +28,7 @@ from billing.statements.figures import (
     InvoiceStatement,
     PriceFigures,
     Use,
+    by_size,
     name_of,
     title_of,
 )
@@ -96,11 +97,8 @@ def _use(invoice: Invoice, claims: dict[int, ClaimsOfPrice], start: datetime, en
 
 def lines_of(invoice: Invoice) -> list[InvoiceLine]:
     """Its lines with all that a statement names, by size and price version."""
-    return list(
-        invoice.lines.select_related("price", "invoice", "carried_by__invoice")
-        .prefetch_related("carries__invoice")
-        .order_by("price__model", "price__size", "price__version")
-    )
+    lines = invoice.lines.select_related("price", "invoice", "carried_by__invoice")
+    return sorted(lines.prefetch_related("carries__invoice"), key=lambda line: by_size(line.price))
 
 
 def _price_figures(line: InvoiceLine, claims: dict[int, ClaimsOfPrice]) -> PriceFigures:

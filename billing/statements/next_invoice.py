@@ -13,7 +13,14 @@ from billing.amounts import MICROS_PER_CENT
 from billing.models import Hold, Invoice, InvoiceLine, Price, Subscription, UsageBatch
 from billing.statements import balance
 from billing.statements.claims import carried_from, start_of
-from billing.statements.figures import InvoiceStatement, PriceFigures, Use, name_of, title_of
+from billing.statements.figures import (
+    InvoiceStatement,
+    PriceFigures,
+    Use,
+    by_size,
+    name_of,
+    title_of,
+)
 from billing.statements.use import use_of
 
 SO_FAR = "so far"
@@ -69,9 +76,7 @@ def _statement(
     carried = {} if first else _carried(organization, draft)
     prices = [
         _price_figures(price, images[price.pk], carried.get(price.pk, []))
-        for price in Price.objects.filter(pk__in={*images, *carried}).order_by(
-            "model", "size", "version"
-        )
+        for price in sorted(Price.objects.filter(pk__in={*images, *carried}), key=by_size)
     ]
     other = draft.other_cents * MICROS_PER_CENT if draft else 0
     total = sum(figures.billed_micros for figures in prices) + other

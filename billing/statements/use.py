@@ -16,7 +16,7 @@ from django.db.models.functions import TruncDate
 
 from accounts.models import ApiKey, Organization
 from billing.models import Hold, LedgerEntry, Price, UsageHour
-from billing.statements.figures import DayOfUse, Images, Use
+from billing.statements.figures import DayOfUse, Images, Use, pixels
 
 HOUR = timedelta(hours=1)
 PLAYGROUND = "Playground"
@@ -41,12 +41,7 @@ class Delivered:
     @cached_property
     def sizes(self) -> list[str]:
         """The sizes that were delivered, the smallest first."""
-        return sorted({cell[2] for cell in self.cells}, key=_pixels)
-
-
-def _pixels(size: str) -> tuple[int, str]:
-    width, _, height = size.partition("x")
-    return int(width) * int(height) if width.isdigit() and height.isdigit() else 0, size
+        return sorted({cell[2] for cell in self.cells}, key=pixels)
 
 
 def delivered(organization: Organization, start: datetime, end: datetime) -> Delivered:
