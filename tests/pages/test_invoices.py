@@ -60,7 +60,7 @@ def test_a_statement_says_what_was_billed_and_why(march: Invoice, alice_client: 
     assert "<h1>Invoice ECO-2</h1>" in text_of(alice_client, f"{INVOICES}/in_ECO-2")
     for words in (
         *("<h1>Invoice ECO-2</h1>", "512 × 512", "$1.200", "768 × 768", "$0.045"),
-        *("Rounding to the cent", "+$0.005", "Paid by credit"),
+        *("Rounding to the cent", "+$0.005", "Besides, by credit"),
         *("$0.080 of credit", "<dd>$1.35</dd>", "Corrections of Stripe"),
         *("Not counted by Stripe&#x27;s meter in time", "+3", "2 Mar 2026", "Pay at Stripe"),
     ):
