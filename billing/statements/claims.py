@@ -1,6 +1,6 @@
 """Which images an invoice claims, and how they differ from what Stripe's meter counted: sums over batches of use.
 
-The batches of an invoice, of those in its period and of the one before are read in one query, by the lines that claim them.
+The batches of an invoice and of others in its period are read in one query, by the lines that claim them.
 """
 
 from __future__ import annotations
@@ -45,18 +45,22 @@ def start_of(invoice: Invoice) -> datetime | None:
 
 
 def claims_of(invoice: Invoice, start: datetime, end: datetime) -> dict[int, ClaimsOfPrice]:
-    """Its claims by the price's id, and those of other invoices on use of its period."""
-    lines = {
-        line.pk: line
-        for line in InvoiceLine.objects.filter(
-            Q(invoice=invoice)
-            | Q(
-                invoice__organization=invoice.organization_id,
-                invoice__period_end__gte=start,
-                invoice__period_end__lte=end,
-            )
-        ).select_related("invoice")
-    }
+    """Its claims by the price's id, and those of other invoices on use of its period.
+
+    The invoice before counts only where the meter differs: it may have billed what was reported too late for it.
+    """
+    found = InvoiceLine.objects.filter(
+        Q(invoice=invoice)
+        | Q(
+            invoice__organization=invoice.organization_id,
+            invoice__period_end__gte=start,
+            invoice__period_end__lte=end,
+        )
+    ).select_related("invoice")
+    differ = any(
+        line.quantity != line.stripe_quantity for line in found if line.invoice_id == invoice.pk
+    )
+    lines = {line.pk: line for line in found if differ or line.invoice.period_end != start}
     in_period = Q(last_captured_at__gte=start, last_captured_at__lt=end)
     metered = Q(state__in=UsageBatch.TAKEN, timestamp__gte=start, timestamp__lt=end)
     rows = (

@@ -68,8 +68,7 @@ def _statement(
 
     A draft has claimed some of its use already. What is `first` takes what is carried, and the balance before us.
     """
-    images = _unclaimed(organization, since=since, end=end)
-    inside = _unclaimed(organization, since=max(filter(None, [start, since])), end=end)
+    images, inside = _unclaimed(organization, since=since, start=start, end=end)
     if draft:
         claimed = Counter({line.price_id: line.quantity for line in draft.lines.all()})
         images, inside = images + claimed, inside + claimed
@@ -116,9 +115,9 @@ def _price_figures(price: Price, images: int, carries: list[InvoiceLine]) -> Pri
 
 
 def _unclaimed(
-    organization: Organization, *, since: datetime | None, end: datetime
-) -> Counter[int]:
-    """Images that the subscription pays and no invoice bills yet, in batches or not, by the price's id."""
+    organization: Organization, *, since: datetime | None, start: datetime, end: datetime
+) -> tuple[Counter[int], Counter[int]]:
+    """Images that the subscription pays and no invoice bills yet, by the price's id; and those from `start` on."""
     batches = UsageBatch.objects.filter(
         organization=organization, last_captured_at__lt=end
     ).unclaimed()
@@ -132,12 +131,23 @@ def _unclaimed(
     if since:
         batches = batches.filter(last_captured_at__gte=since)
         open_use = open_use.filter(ended_at__gte=since)
-    found: Counter[int] = Counter()
-    for price, images in (
-        *batches.order_by().values_list("price").annotate(images=Sum("quantity")),
-        *open_use.order_by().values_list("price").annotate(images=Count("pk")),
-    ):
-        found[price] += images
+    in_batches = (
+        batches.order_by()
+        .values_list("price")
+        .annotate(
+            images=Sum("quantity"),
+            inside=Sum("quantity", filter=Q(last_captured_at__gte=start), default=0),
+        )
+    )
+    in_none = (
+        open_use.order_by()
+        .values_list("price")
+        .annotate(images=Count("pk"), inside=Count("pk", filter=Q(ended_at__gte=start)))
+    )
+    found: tuple[Counter[int], Counter[int]] = Counter(), Counter()
+    for price, images, inside in (*in_batches, *in_none):
+        found[0][price] += images
+        found[1][price] += inside
     return found
 
 

@@ -21,7 +21,7 @@ from billing.statements.figures import DayOfUse, Images, Use, pixels
 HOUR = timedelta(hours=1)
 PLAYGROUND = "Playground"
 # More rows are a file and no page.
-MOST_ROWS = 400
+MOST_ROWS = 150
 ALL_KEYS = "All keys"
 # The day, the id of the key (0: the playground), the size and the payer.
 Cell = tuple[date, int, str, str]
