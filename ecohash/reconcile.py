@@ -6,7 +6,7 @@ I3  the running totals of credits and of budgets (an organization's, a key's) ar
     holds: pending and posted of its month, in flight of any; nothing was admitted above its cap
 I4  the ledger agrees with the grants, captures and refunds that it records
 I5  each image that a subscription pays is in one usage batch, and each batch holds what it says
-I6  Stripe has counted and billed what the batches hold (billing/reporting/comparing.py)
+I6  Stripe has counted and billed what the batches hold (billing/invoicing/comparing.py)
 I7  one idempotency key of an organization has at most one job and one capture
 I8  what was given up was not charged; the one refusal after which a job may still be charged is that of a
     deadline which passed while it was drawn, and it says so
@@ -22,8 +22,9 @@ from django.db.models import Count, Exists, F, Min, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from billing.invoicing import comparing
 from billing.models import Budget, Credit, Hold, LedgerEntry, UsageBatch
-from billing.reporting import batching, comparing
+from billing.reporting import batching
 from images.jobs import leases
 from images.models import Generation, Image
 

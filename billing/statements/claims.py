@@ -6,9 +6,9 @@ The batches of an invoice and of others in its period are read in one query, by 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from django.db.models import Min, Q, Sum
+from django.db.models import Max, Min, Q, Sum
 
 from billing.amounts import MICROS_PER_CENT
 from billing.models import Invoice, InvoiceLine, UsageBatch
@@ -35,13 +35,20 @@ class ClaimsOfPrice:
     unmetered_earlier: int = 0
 
 
-def start_of(invoice: Invoice) -> datetime | None:
-    """When its period began; for one that Stripe gave none, when the first of its images was delivered."""
-    if invoice.period_start:
-        return invoice.period_start
-    found = UsageBatch.objects.filter(invoice_line__invoice=invoice)
-    first: datetime | None = found.aggregate(first=Min("first_captured_at"))["first"]
-    return first
+def span_of(invoice: Invoice) -> tuple[datetime, datetime] | None:
+    """Its period; where Stripe gave none, from the first to the last of its images; None where it has none, too.
+
+    The second moment is not part of it.
+    """
+    start, end = invoice.period_start, invoice.period_end
+    if start is None or end is None:
+        batches = UsageBatch.objects.filter(invoice_line__invoice=invoice)
+        found = batches.aggregate(first=Min("first_captured_at"), last=Max("last_captured_at"))
+        if found["first"] is None:
+            return None
+        start = start or found["first"]
+        end = end or found["last"] + timedelta(microseconds=1)
+    return (start, end) if start < end else None
 
 
 def claims_of(invoice: Invoice, start: datetime, end: datetime) -> dict[int, ClaimsOfPrice]:

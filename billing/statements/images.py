@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from billing.models import Hold, Invoice, LedgerEntry, UsageBatch
-from billing.statements.claims import start_of
+from billing.statements.claims import span_of
 from billing.statements.use import PLAYGROUND
 
 # Images of one query.
@@ -43,9 +43,8 @@ def images_of(invoice: Invoice) -> Iterator[BilledImage]:
     """The images that the invoice bills, in the order of time, and then those of its period that credit paid."""
     for batches in _parts(invoice):
         yield from _read(Hold.objects.filter(usage_batch__in=batches))
-    start, end = start_of(invoice), invoice.period_end
-    if start and end:
-        yield from _on_credit(invoice, start, end)
+    if span := span_of(invoice):
+        yield from _on_credit(invoice, *span)
 
 
 def _parts(invoice: Invoice) -> Iterator[list[UUID]]:

@@ -21,7 +21,7 @@ from billing.statements.claims import (
     carried_from,
     claims_of,
     reasons_of,
-    start_of,
+    span_of,
 )
 from billing.statements.figures import (
     Figure,
@@ -57,16 +57,16 @@ def statement_of(invoice: Invoice) -> InvoiceStatement:
     """All figures of the invoice; of a draft, what it will say as far as we know."""
     if not invoice.is_final:
         return next_invoice.of_draft(invoice)
-    start, end = start_of(invoice), invoice.period_end
-    claims = claims_of(invoice, start, end) if start and end else {}
+    span = span_of(invoice)
+    claims = claims_of(invoice, *span) if span else {}
     payments, afterwards = _payments(invoice)
     return InvoiceStatement(
         organization=str(invoice.organization),
         invoice=name_of(invoice),
         kind=invoice.kind,
         status=invoice.status,
-        period_start=start,
-        period_end=end,
+        period_start=span[0] if span else invoice.period_start,
+        period_end=span[1] if span else invoice.period_end,
         finalized_at=invoice.finalized_at,
         prices=[_price_figures(line, claims) for line in lines_of(invoice)],
         other_micros=invoice.other_cents * MICROS_PER_CENT,
@@ -75,7 +75,7 @@ def statement_of(invoice: Invoice) -> InvoiceStatement:
         credits=balance.taken_by(invoice),
         payments=payments,
         afterwards=afterwards,
-        use=_use(invoice, claims, start, end) if start and end else None,
+        use=_use(invoice, claims, *span) if span else None,
     )
 
 

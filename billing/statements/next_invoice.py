@@ -12,7 +12,7 @@ from accounts.models import Organization
 from billing.amounts import MICROS_PER_CENT
 from billing.models import Hold, Invoice, InvoiceLine, Price, Subscription, UsageBatch
 from billing.statements import balance
-from billing.statements.claims import carried_from, start_of
+from billing.statements.claims import carried_from, span_of
 from billing.statements.figures import (
     InvoiceStatement,
     PriceFigures,
@@ -50,8 +50,9 @@ def so_far(organization: Organization) -> InvoiceStatement | None:
 
 def of_draft(draft: Invoice) -> InvoiceStatement:
     """What the draft will say when it becomes final, tax aside: all that was captured before its period's end."""
-    end = draft.period_end or timezone.now()
-    return _statement(draft.organization, start=start_of(draft) or end, end=end, draft=draft)
+    now = timezone.now()
+    start, end = span_of(draft) or (draft.period_start or now, draft.period_end or now)
+    return _statement(draft.organization, start=start, end=end, draft=draft)
 
 
 def _statement(
@@ -161,6 +162,7 @@ def _carried(organization: Organization, draft: Invoice | None) -> dict[int, lis
             invoice__finalized_at__isnull=False,
         )
         .exclude(stripe_cents=target - F("correction_cents"))
+        .exclude(invoice__status=Invoice.Status.VOID)
         .select_related("invoice")
     )
     found: dict[int, list[InvoiceLine]] = {}

@@ -5,7 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing.gateway.errors import GatewayError
-from billing.reporting import batching, comparing
+from billing.invoicing import comparing
+from billing.reporting import batching
 from ecohash import reconcile
 
 
@@ -18,7 +19,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--fix",
             action="store_true",
-            help="first send what is provably missing at Stripe, and take back what it counted twice",
+            help="first settle the invoices that are due, and bill what no subscription bills",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -32,7 +33,7 @@ class Command(BaseCommand):
         self.stdout.write("The books are right.")
 
     def fix(self) -> None:
-        """What is done is said; what it mends is seen at the next run, for Stripe adds up with a lag."""
+        """What is done is said."""
         batching.seal()
         try:
             for line in comparing.repair():
