@@ -3,6 +3,7 @@
 from django.contrib import admin
 
 from accounts.admin import ReadOnlyAdmin
+from billing.admin.invoices import batch_and_invoice
 from billing.admin.links import NOTHING, page_of
 from billing.amounts import dollars
 from billing.models import Budget, Credit, Hold, LedgerEntry, Price, SpendAlert, Trial
@@ -123,6 +124,11 @@ class HoldAdmin(AmountAdmin):
     list_select_related = ("organization", "generation")
     search_fields = ("organization__name", "generation__id")
     ordering = ("-created_at",)
+    readonly_fields = ("billed_on",)
+
+    @admin.display(description="Batch and invoice")
+    def billed_on(self, hold: Hold) -> str:
+        return batch_and_invoice(hold)
 
     @admin.display()
     def image(self, hold: Hold) -> str:
@@ -142,9 +148,10 @@ class LedgerEntryAdmin(AmountAdmin):
         "credit",
         "amount",
         "reason",
+        "invoice",
     )
     list_filter = ("kind", "debit", "credit")
-    list_select_related = ("organization",)
+    list_select_related = ("organization", "invoice")
     search_fields = ("organization__name", "hold__generation__id", "reason")
     ordering = ("-created_at", "-id")
     date_hierarchy = "created_at"

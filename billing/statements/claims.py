@@ -36,11 +36,16 @@ class ClaimsOfPrice:
 
 
 def span_of(invoice: Invoice) -> tuple[datetime, datetime] | None:
-    """Its period; where Stripe gave none, from the first to the last of its images; None where it has none, too.
+    """Its period; where Stripe gave none, from the first to the last of its images; None where it has no images.
 
     The second moment is not part of it.
     """
+    if invoice.kind == Invoice.Kind.MANUAL:
+        return None
     start, end = invoice.period_start, invoice.period_end
+    if end and invoice.kind in Invoice.OWN:
+        # Ours end with their last image.
+        end += timedelta(microseconds=1)
     if start is None or end is None:
         batches = UsageBatch.objects.filter(invoice_line__invoice=invoice)
         found = batches.aggregate(first=Min("first_captured_at"), last=Max("last_captured_at"))
