@@ -71,7 +71,7 @@ class InvoiceLineInline(ReadOnlyInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[InvoiceLine]:
         rows: QuerySet[InvoiceLine] = super().get_queryset(request)
-        return rows.select_related("price", "carried_by__invoice").order_by("price")
+        return rows.select_related("price", "invoice", "carried_by__invoice").order_by("price")
 
     @admin.display()
     def images(self, line: InvoiceLine) -> str:
@@ -139,7 +139,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
     )
     inlines = (InvoiceLineInline,)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Invoice]:
+    def get_queryset(self, request: HttpRequest) -> Any:
         return (
             super().get_queryset(request).annotate(error_cents=Sum(error_of("lines__"), default=0))
         )
