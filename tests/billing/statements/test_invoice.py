@@ -60,7 +60,14 @@ def test_why_was_i_charged_four_dollars_twenty_in_march(alice: Person) -> None:
 
 def test_an_invoice_of_our_own_is_not_compared_with_the_meter(alice: Person) -> None:
     batch = made.batch(made.used(alice, "512x512", 30, MARCH + HOUR))
-    own = made.invoice(alice, "ECO-1", kind=Invoice.Kind.INTERIM, period_start=None)
+    # Ours end with their last image.
+    own = made.invoice(
+        alice,
+        "ECO-1",
+        kind=Invoice.Kind.INTERIM,
+        period_start=None,
+        period_end=batch.last_captured_at,
+    )
     made.claim(own, [batch])
     made.close(own)
     found = statement(own)
