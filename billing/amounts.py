@@ -20,6 +20,11 @@ def dollars(micros: int | None, places: int | None = None) -> str:
     return f"{'-' if micros < 0 else ''}${amount:,.{places}f}"
 
 
+def exact_dollars(micros: int) -> str:
+    """15000000 → `$15.000`, 12345 → `$0.012345`: a tenth of a cent at least, and never rounded."""
+    return dollars(micros, 6 if micros % MICROS_PER_TENTH_OF_A_CENT else 3)
+
+
 def dollars_of_cents(cents: int | None) -> str:
     """1234 → `$12.34`; Stripe's amounts are whole cents."""
     return dollars(None if cents is None else cents * MICROS_PER_CENT, 2)

@@ -7,6 +7,7 @@ from django.contrib import admin
 from accounts.admin import ReadOnlyInline
 from billing import refunds
 from billing.admin.actions import ActionsAdmin, AdminAction, ReasonForm
+from billing.admin.invoices import batch_and_invoice
 from billing.amounts import dollars
 from billing.models import Hold, LedgerEntry
 from images.models import Generation, Image
@@ -81,8 +82,12 @@ class GenerationAdmin(ActionsAdmin):
     date_hierarchy = "created_at"
     ordering = ("-created_at",)
     inlines = (ImageInline,)
-    readonly_fields = ("charge",)
+    readonly_fields = ("charge", "billed_on")
     admin_actions = (REFUND,)
+
+    @admin.display(description="Batch and invoice")
+    def billed_on(self, job: Generation) -> str:
+        return batch_and_invoice(job.hold)
 
     @admin.display()
     def charge(self, job: Generation) -> str:

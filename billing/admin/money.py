@@ -9,6 +9,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from accounts.admin import ReadOnlyAdmin
+from billing.admin.invoices import batch_and_invoice
 from billing.admin.links import NOTHING, page_of
 from billing.amounts import dollars
 from billing.models import Budget, Credit, Hold, LedgerEntry, Price, SpendAlert, Trial
@@ -158,6 +159,11 @@ class HoldAdmin(AmountAdmin):
     list_select_related = ("organization", "generation")
     search_fields = ("organization__name", "generation__id")
     ordering = ("-created_at",)
+    readonly_fields = ("billed_on",)
+
+    @admin.display(description="Batch and invoice")
+    def billed_on(self, hold: Hold) -> str:
+        return batch_and_invoice(hold)
 
     @admin.display()
     def image(self, hold: Hold) -> str:
@@ -177,9 +183,10 @@ class LedgerEntryAdmin(AmountAdmin):
         "credit",
         "amount",
         "reason",
+        "invoice",
     )
     list_filter = ("kind", "debit", "credit")
-    list_select_related = ("organization",)
+    list_select_related = ("organization", "invoice")
     search_fields = ("organization__name", "hold__generation__id", "reason")
     ordering = ("-created_at", "-id")
     date_hierarchy = "created_at"

@@ -10,7 +10,7 @@ from django.db.models import Count, Q, Sum
 from django.template.defaultfilters import pluralize
 from django.utils import timezone
 from django.utils.dateformat import format as date_format
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 
 from accounts.models import Organization
 from billing import refunds
@@ -19,7 +19,7 @@ from billing.admin.ceilings import SET_CEILING, unpaid
 from billing.admin.links import NOTHING, at_stripe, list_of, page_of
 from billing.amounts import dollars
 from billing.ledger import grants, month_to_date, period_to_date
-from billing.models import LedgerEntry, Notice, Refund, Subscription, UsageBatch
+from billing.models import Invoice, LedgerEntry, Notice, Refund, Subscription, UsageBatch
 from billing.reporting import batching
 from billing.subscriptions import freezing, syncing
 
@@ -250,10 +250,12 @@ def unsent(organization: Organization) -> str:
 
 @admin.display(description="More")
 def more(organization: Organization) -> str:
-    """Links to the organization's ledger and mails."""
-    where = {"organization__id__exact": organization.pk}
-    ledger_, mails = list_of(LedgerEntry, "Ledger", **where), list_of(Notice, "Mails", **where)
-    return format_html("{} · {}", ledger_, mails)
+    """Links to the organization's invoices, ledger and mails."""
+    lists = ((Invoice, "Invoices"), (LedgerEntry, "Ledger"), (Notice, "Mails"))
+    links = (
+        (list_of(model, words, organization__id__exact=organization.pk),) for model, words in lists
+    )
+    return format_html_join(" · ", "{}", links)
 
 
 # Any: mypy does not take functions for fields of an admin.

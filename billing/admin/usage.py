@@ -12,6 +12,7 @@ from django.template.defaultfilters import pluralize
 from django.utils import timezone
 
 from accounts.admin import ReadOnlyInline
+from billing.admin import invoices
 from billing.admin.actions import ActionRefused, ActionsAdmin, AdminAction
 from billing.admin.links import list_of
 from billing.invoicing import comparing
@@ -86,20 +87,39 @@ class AttemptInline(ReadOnlyInline):
 
 @admin.register(UsageBatch)
 class UsageBatchAdmin(ActionsAdmin):
-    list_display = ("sealed_at", "state", "quantity", "organization", "price", "tries", "note")
-    list_filter = ("state",)
-    list_select_related = ("organization", "price")
+    list_display = (
+        *("sealed_at", "state", "quantity", "organization", "price", "billed_on", "tries", "note"),
+    )
+    list_filter = (
+        "state",
+        ("invoice_line", admin.EmptyFieldListFilter),
+        ("write_off", admin.EmptyFieldListFilter),
+    )
+    list_select_related = ("organization", "price", "invoice_line__invoice", "write_off")
     search_fields = ("id", "organization__name", "customer_id", "note")
     date_hierarchy = "sealed_at"
     ordering = ("-sealed_at", "pk")
     fields = (
-        *("organization", "price", "images", "first_captured_at", "last_captured_at", "sealed_at"),
+        *(
+            "organization",
+            "price",
+            "images",
+            "billed_on",
+            "first_captured_at",
+            "last_captured_at",
+            "sealed_at",
+        ),
         *("state", "note", "tries", "not_before", "first_tried_at", "claimed_until"),
         *("done_at", "confirmed_at", "identifier", "timestamp", "customer_id", "by_invoice"),
     )
-    readonly_fields = ("images", "identifier")
+    readonly_fields = ("images", "billed_on", "identifier")
     inlines = (AttemptInline,)
     admin_actions = (TRY_NOW, REPAIR)
+
+    @admin.display(ordering="invoice_line")
+    def billed_on(self, batch: UsageBatch) -> str:
+        """The invoice that bills it, or the entry that wrote it off."""
+        return invoices.billed_on(batch)
 
     @admin.display(description="Images", ordering="quantity")
     def images(self, batch: UsageBatch) -> str:

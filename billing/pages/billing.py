@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.contrib import messages
+from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
@@ -98,11 +99,19 @@ def billing_page(
 
 def ledger_page(request: OrganizationRequest) -> tuple[list[LedgerEntry], int | None]:
     """A page of the ledger, and the `before` of the next one; None on the last."""
-    rows = LedgerEntry.objects.for_organization(request.organization).order_by("-pk")
+    # Fees and disputes are between Stripe and us.
+    theirs = [LedgerEntry.Account.RECEIVABLE, LedgerEntry.Account.CUSTOMER_CREDIT]
+    rows = (
+        LedgerEntry.objects.for_organization(request.organization)
+        .filter(Q(debit__in=theirs) | Q(credit__in=theirs))
+        .order_by("-pk")
+    )
     before = request.GET.get("before", "")
     if before.isascii() and before.isdigit():
         rows = rows.filter(pk__lt=int(before[:18]))
-    rows = rows.select_related("refund", "hold__price", "hold__api_key", "hold__generation")
+    rows = rows.select_related(
+        "refund", "invoice", "hold__price", "hold__api_key", "hold__generation"
+    )
     page = list(rows[: LEDGER_PAGE + 1])
     older = page[LEDGER_PAGE - 1].pk if len(page) > LEDGER_PAGE else None
     return page[:LEDGER_PAGE], older

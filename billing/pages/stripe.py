@@ -1,6 +1,6 @@
-"""Pages that wait for Stripe: to checkout and the portal and back, and invoices.
+"""Pages that wait for Stripe: to checkout and the portal and back.
 
-No other page does. While Stripe is away, these say so and change nothing.
+No others do, but those of invoices (invoices.py, statement.py). While Stripe is away, these say so and change nothing.
 """
 
 import logging
@@ -8,21 +8,14 @@ from collections.abc import Callable
 from functools import wraps
 
 from django.contrib import messages
-from django.http import (
-    Http404,
-    HttpResponse,
-    HttpResponseRedirect,
-)
-from django.shortcuts import redirect, render
-from django.views.decorators.cache import never_cache
+from django.http import HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.access import MemberView, OrganizationRequest, members_only
+from accounts.access import MemberView, OrganizationRequest, P, members_only
 from accounts.permissions import Permission, requires
-from billing.gateway import invoices as stripe_invoices
 from billing.gateway.client import time_limit
-from billing.gateway.errors import GatewayError, StripeAway, StripeKeyRefused, StripeRefused
-from billing.gateway.invoices import StripeInvoice
+from billing.gateway.errors import GatewayError, StripeAway, StripeKeyRefused
 from billing.ledger import budgets
 from billing.models import Subscription
 from billing.pages.billing import billing_page
@@ -31,9 +24,6 @@ from billing.subscriptions import checkout, syncing
 from billing.subscriptions.catalog import CatalogConflict
 
 logger = logging.getLogger(__name__)
-
-INVOICES_PAGE = 24
-INVOICES_ON_BILLING = 3
 
 TRY_AGAIN = "Nothing was changed or charged; please try again in a minute."
 # A person waits, and a web thread with them: less than the 15 s after which people give up.
@@ -46,15 +36,17 @@ class SeeOther(HttpResponseRedirect):
     status_code = 303
 
 
-def with_stripe_errors(advice: str) -> Callable[[MemberView[[]]], MemberView[[]]]:
+def with_stripe_errors(advice: str) -> Callable[[MemberView[P]], MemberView[P]]:
     """A view that asks Stripe: where that fails, a message that ends with `advice`, and back to the billing page."""
 
-    def decorator(view: MemberView[[]]) -> MemberView[[]]:
+    def decorator(view: MemberView[P]) -> MemberView[P]:
         @wraps(view)
-        def asked(request: OrganizationRequest) -> HttpResponse:
+        def asked(
+            request: OrganizationRequest, /, *args: P.args, **kwargs: P.kwargs
+        ) -> HttpResponse:
             try:
                 with time_limit(PAGE_SECONDS):
-                    return view(request)
+                    return view(request, *args, **kwargs)
             except (GatewayError, CatalogConflict) as error:
                 messages.error(request, f"{log_and_describe(error)} {advice}")
                 return redirect("billing")
@@ -142,39 +134,3 @@ def back_from_portal(request: OrganizationRequest) -> HttpResponse:
 def subscription_of(request: OrganizationRequest) -> Subscription | None:
     """The organization's row, if it ever began a checkout."""
     return getattr(request.organization, "subscription", None)
-
-
-@require_safe
-@never_cache
-@requires(Permission.MANAGE_BILLING)
-def invoices(request: OrganizationRequest) -> HttpResponse:
-    """The invoices at Stripe as they are now; only the newest for the script of the billing page."""
-    is_part = request.headers.get("HX-Request") == "true"
-    after = request.GET.get("after") or None
-    found, more, problem = invoices_page(
-        subscription_of(request),
-        limit=INVOICES_ON_BILLING if is_part else INVOICES_PAGE,
-        after=after,
-    )
-    context = {"invoices": found, "more": more, "problem": problem, "first_page": after is None}
-    template = "invoices_part" if is_part else "invoices"
-    return render(request, f"dashboard/{template}.html", context)
-
-
-def invoices_page(
-    row: Subscription | None, *, limit: int, after: str | None
-) -> tuple[list[StripeInvoice], bool, str]:
-    """The page's invoices, whether there are more, and why they could not be read (empty where they could).
-
-    Raises:
-        Http404: there is no invoice `after`.
-    """
-    if row is None or not row.customer_id:
-        return [], False, ""
-    try:
-        with time_limit(PAGE_SECONDS):
-            return *stripe_invoices.page_of(row.customer_id, limit=limit, after=after), ""
-    except GatewayError as error:
-        if after and isinstance(error, StripeRefused):
-            raise Http404("There is no such page of invoices.") from None
-        return [], False, log_and_describe(error)

@@ -1,9 +1,12 @@
-"""The payment state of the reader's organization, and the status of invoices: `{% load payment %}`, `{% payment_state as payment %}`."""
+"""The payment state of the reader's organization, and words for invoices and the ledger: `{% load payment %}`."""
 
 from typing import Any
 
 from django import template
 
+from billing.models import LedgerEntry
+from billing.statements.figures import name_of
+from billing.statements.words import words_of
 from billing.subscriptions.payment_state import PaymentState
 
 register = template.Library()
@@ -14,6 +17,7 @@ STATUS_WORDS = {
     "paid": "Paid",
     "void": "Withdrawn",
     "uncollectible": "Not collected",
+    "so far": "So far",
 }
 
 
@@ -28,3 +32,12 @@ def payment_state(context: dict[str, Any]) -> PaymentState:
 def invoice_status(status: str) -> str:
     """Stripe's status of an invoice in the reader's words: `open` → `To be paid`."""
     return STATUS_WORDS.get(status, status)
+
+
+register.filter("invoice_name", name_of)
+
+
+@register.filter
+def entry_words(entry: LedgerEntry) -> str:
+    """What a ledger entry is, in the words of statements."""
+    return words_of(entry)

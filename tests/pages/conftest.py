@@ -10,6 +10,7 @@ from billing.mails import outgoing
 from billing.models import Budget, SpendAlert
 from billing.reporting import batching, sending
 from images.models import Generation
+from tests import statements as made
 from tests.cast import Person, make_user
 from tests.images import make
 from tests.payment import stripe_here
@@ -69,6 +70,7 @@ def world(alice: Person, subscriber: Person, stripe_here: StripeSandbox) -> Gene
     SpendAlert.objects.create(
         budget=budget, month=budget.month, percent=80, cap_micros=12_500, spent_micros=10_000
     )
+    made.invoice(subscriber, "ECO-1")
     trial.note_granted(organization=alice.organization, email=alice.user.email)
     outgoing.write(kind="reset", to=[alice.user.email], subject="Choose", body="A link")
     return job

@@ -105,7 +105,7 @@ def test_the_links_of_an_organizations_page_lead_to_its_lists(
     shown = staff.get(page_of(subscriber.organization)).content.decode()
     links = {unescape(link) for link in re.findall(r'href="(/admin/billing/[^"]+\?[^"]*)"', shown)}
     lists = [link for link in links if "organization__id__exact" in link]
-    assert len(lists) == 4
+    assert len(lists) == 5
     for link in lists:
         assert staff.get(link).status_code == 200
     batch = staff.get(page_of(UsageBatch.objects.get())).content.decode()

@@ -11,7 +11,7 @@ from billing.gateway import client as gateway
 from billing.gateway import invoices
 from billing.gateway.errors import StripeRefused
 from billing.models import Subscription
-from billing.pages import stripe
+from billing.pages import invoices as invoices_pages
 from billing.subscriptions import checkout
 from billing.subscriptions.catalog import CatalogConflict
 from tests import servers
@@ -297,7 +297,7 @@ def test_many_invoices_have_pages(
     subscribe(alice_client, stripe_here)
     row = Subscription.objects.get(organization=alice.organization)
     bill(stripe_here, row, images=60)
-    monkeypatch.setattr(stripe, "INVOICES_PAGE", 1)
+    monkeypatch.setattr(invoices_pages, "INVOICES_PAGE", 1)
     first = alice_client.get(INVOICES)
     [newest] = first.context["invoices"]
     older = f"after={newest.id}"
