@@ -23,7 +23,7 @@ from tests.pages.runs import played
 
 # The command asks for a snapshot, which PostgreSQL gives only to a transaction of its own.
 pytestmark = pytest.mark.django_db(transaction=True)
-QUERIES = 20
+QUERIES = 34
 
 
 def reconcile() -> tuple[int, list[str]]:
