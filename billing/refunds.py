@@ -113,7 +113,8 @@ def _refund(
         hold=hold,
         reason=reason,
     )
-    assert entry, "an amount above zero, without a reference"
+    if entry is None:
+        raise NotRefundable("The amount must be above zero.")
     cents = 0
     if account == LedgerEntry.Account.CUSTOMER_CREDIT:
         Credit.objects.filter(organization=organization).update(

@@ -14,9 +14,10 @@ from django.utils import timezone
 from billing import refunds, webhook_events
 from billing.gateway import client as gateway
 from billing.gateway.errors import GatewayError
+from billing.invoicing import comparing, own, settling, writing_off
 from billing.mails import notices, outgoing, spend_alerts
 from billing.models import WebhookEvent
-from billing.reporting import batching, comparing, confirming, sending
+from billing.reporting import batching, confirming, sending
 from billing.subscriptions import syncing
 
 logger = logging.getLogger(__name__)
@@ -99,6 +100,20 @@ def process_event(event_id: str) -> None:
 def keep() -> None:
     """Bring new prices to subscriptions, and sync those whose period has ended."""
     _run_if_configured(syncing.refresh_subscriptions)
+
+
+@shared_task(name="billing.stripe.settle")
+def settle() -> None:
+    """Make drafts say what the ledger says, and then final."""
+    settling.work()
+
+
+@shared_task(name="billing.stripe.invoices")
+def look_after_invoices() -> None:
+    """Find drafts that no webhook told of, and bill or write off what no subscription's invoice will bill."""
+    _run_if_configured(settling.look_for_drafts)
+    own.make_leftovers()
+    writing_off.write_off_old()
 
 
 @shared_task(name="billing.stripe.compare")

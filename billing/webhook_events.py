@@ -11,6 +11,7 @@ from billing.gateway import checkout, customers, disputes, invoices
 from billing.gateway import subscriptions as at_stripe
 from billing.gateway.errors import GatewayError, StripeRefused
 from billing.gateway.webhooks import Event
+from billing.invoicing import settling
 from billing.mails import notices
 from billing.models import Subscription, WebhookEvent
 from billing.models.payment import GRACE_ALLOWANCE_MICROS
@@ -100,7 +101,7 @@ def on_subscription(event: WebhookEvent) -> str:
 
 
 def on_invoice(event: WebhookEvent) -> str:
-    """A draft takes in the last use of its period; a written one takes no more; a payment failed or came."""
+    """A draft takes in the last use of its period, and is held; a payment failed or came."""
     invoice = invoices.find(event.object_id)
     row = _row_of(invoice.customer_id)
     if row is None:
@@ -109,13 +110,12 @@ def on_invoice(event: WebhookEvent) -> str:
     if invoice.status == "draft":
         batching.seal(row.organization)
         sending.send_due()
-    elif invoice.subscription_id and invoice.period_end:
-        syncing.record_invoiced_until(row, invoice.period_end)
+    settling.take_note(invoice)
     _tell(event, invoice, row)
     return f"invoice {invoice.status}, subscription {row.status}"
 
 
-def _tell(event: WebhookEvent, invoice: invoices.Invoice, row: Subscription) -> None:
+def _tell(event: WebhookEvent, invoice: invoices.StripeInvoice, row: Subscription) -> None:
     """The mails of an invoice: once for each, and only while they are still true."""
     facts = {
         "number": invoice.number,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,8 +12,9 @@ from django.utils import timezone
 from accounts.models import Organization
 from billing import webhook_events
 from billing.gateway import client, webhooks
+from billing.invoicing import settling
 from billing.ledger import holds, pricing
-from billing.models import Credit, Hold, Subscription, UsageBatch, WebhookEvent
+from billing.models import Credit, Hold, Invoice, Subscription, UsageBatch, WebhookEvent
 from billing.reporting import batching, sending
 from billing.subscriptions import checkout, syncing
 from tests.cast import Person, make_owner
@@ -148,4 +149,27 @@ def bill(sandbox: StripeSandbox, row: Subscription) -> str:
     invoice = sandbox.end_period(str(row.subscription_id))["id"]
     deliver(sandbox)
     sandbox.finalize(invoice)
+    return str(invoice)
+
+
+def settle() -> None:
+    """The hour of every draft that we know has come."""
+    earlier = timezone.now() - timedelta(hours=2)
+    Invoice.objects.filter(done_at=None).update(
+        created_at=earlier,
+        finalizes_at=earlier + timedelta(hours=1),
+        not_before=timezone.now(),
+    )
+    settling.work()
+
+
+def end_period(sandbox: StripeSandbox, row: Subscription) -> str:
+    """The period ends, and its draft is settled and paid; returns the invoice's id. What was used is reported before,
+    unless Stripe does not take it.
+    """
+    report()
+    invoice = sandbox.end_period(str(row.subscription_id))["id"]
+    deliver(sandbox)
+    settle()
+    deliver(sandbox)
     return str(invoice)

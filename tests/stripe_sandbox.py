@@ -139,6 +139,23 @@ class StripeSandbox:
     def clear_faults(self) -> None:
         self.call("DELETE", "faults")
 
+    def clock(self) -> float:
+        """Seconds since the epoch, as the sandbox counts them."""
+        return float(self.get("clock")["now"])
+
+    def advance(self, seconds: float) -> float:
+        """Move the clock on; what falls due on the way has happened, in order, when this returns."""
+        return float(self.post("clock", advance_seconds=seconds)["now"])
+
+    def advance_to(self, moment: float) -> float:
+        """Move the clock on to that many seconds since the epoch."""
+        return float(self.post("clock", at=moment)["now"])
+
+    def settings(self, **members: float) -> dict[str, float]:
+        """`draft_seconds` of drafts still to come, `summary_lag_seconds`; until the next reset."""
+        found: dict[str, float] = self.post("settings", **members)
+        return found
+
     def end_period(self, subscription: str) -> Any:
         """The current period ends now; returns its draft invoice, with all usage until now."""
         return self.post(f"subscriptions/{subscription}/end-period")

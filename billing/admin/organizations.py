@@ -19,7 +19,7 @@ from billing.admin.links import NOTHING, at_stripe, list_of, page_of
 from billing.amounts import dollars
 from billing.ledger import grants, month_to_date, period_to_date
 from billing.models import LedgerEntry, Notice, Refund, Subscription, UsageBatch
-from billing.reporting import batching, comparing
+from billing.reporting import batching
 from billing.subscriptions import freezing, syncing
 
 Account = LedgerEntry.Account
@@ -240,8 +240,8 @@ def given_back(organization: Organization) -> str:
 def unsent(organization: Organization) -> str:
     """Images that Stripe has not counted yet, and why."""
     is_open = batching.open_use().filter(organization=organization).count()
-    batches = UsageBatch.objects.for_organization(organization)
-    doubtful = Sum("quantity", filter=Q(state__in=comparing.DOUBTFUL))
+    batches = UsageBatch.objects.for_organization(organization).unclaimed()
+    doubtful = Sum("quantity", filter=Q(state__in=UsageBatch.DOUBTFUL))
     found = {
         "in no batch yet": is_open,
         "waiting to be sent": batches.unsent().aggregate(sum=Sum("quantity"))["sum"],

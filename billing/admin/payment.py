@@ -73,7 +73,7 @@ class SubscriptionAdmin(ActionsAdmin):
     ordering = ("-synced_at", "pk")
     fields = (
         *("organization", "status", "customer", "subscription"),
-        *("period_start", "period_end", "ends_at", "invoiced_until"),
+        *("period_start", "period_end", "ends_at"),
         *("past_due_since", "past_due_reserved", "frozen_at", "stopped_because"),
         *("reference", "checkout_id", "version", "synced_at"),
     )

@@ -14,8 +14,9 @@ from django.utils import timezone
 from accounts.admin import ReadOnlyInline
 from billing.admin.actions import ActionRefused, ActionsAdmin, AdminAction
 from billing.admin.links import list_of
+from billing.invoicing import comparing
 from billing.models import Hold, SendingPause, UsageAttempt, UsageBatch
-from billing.reporting import batching, comparing, sending
+from billing.reporting import batching, sending
 
 
 def _not_sealed(batch: UsageBatch) -> str:
@@ -45,7 +46,7 @@ TRY_NOW = AdminAction(
 
 
 def _not_doubtful(batch: UsageBatch | None) -> str:
-    if batch is None or batch.state in comparing.DOUBTFUL:
+    if batch is None or batch.state in UsageBatch.DOUBTFUL:
         return ""
     return "Only a rejected or unknown batch calls for it."
 
@@ -57,18 +58,17 @@ def _repair(_row: None, **_: Any) -> Iterator[str]:
         done = True
         yield f"{sentence[0].upper()}{sentence[1:]}."
     if not done:
-        yield "Compared. Nothing could be proven wrong, so nothing was changed."
+        yield "Nothing was due, so nothing was changed."
 
 
 REPAIR = AdminAction(
     name="mend",
-    label="Compare with Stripe and mend",
+    label="Settle invoices now",
     explanation=(
-        "Stripe's totals are compared with our batches, for all organizations. What is provably missing there "
-        "is sent again; what it provably counted twice is taken back; a rejected or unknown batch that it "
-        "counted after all is confirmed. Where the figures leave a choice, nothing is changed. Batches of the "
-        "last 15 minutes are left out, for Stripe adds up with a lag. This may take a while, and does the same "
-        "as manage.py reconcile --fix."
+        "Drafts whose time has come are compared with the ledger, corrected and made final, for all "
+        "organizations; use that no subscription bills gets an invoice of its own. The Stripe worker does so by "
+        "itself. A rejected or unknown batch needs nothing else: its next invoice bills what its meter lacks. "
+        "This may take a while, and does the same as manage.py reconcile --fix."
     ),
     run=_repair,
     unavailable_because=_not_doubtful,

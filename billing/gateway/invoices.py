@@ -1,47 +1,77 @@
-"""Invoices of a customer: read, and written for images that no subscription can bill."""
+"""Invoices at Stripe: read with their lines, corrected while they are drafts, and made final."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 
 import stripe
 
 from billing.gateway.client import calling
 from billing.gateway.conversions import datetime_of, id_of, metadata_of
 from billing.gateway.creating import find_or_create
+from billing.gateway.errors import StripeRefused
+
+# The members of metadata by which we find again what we have made.
+OURS = "ecohash_invoice"
+CORRECTS = "ecohash_price"
 
 
 @dataclass(frozen=True)
-class Invoice:
-    """An invoice; `page` and `pdf` are the addresses at Stripe where its customer reads it."""
+class StripeInvoice:
+    """An invoice as it is at Stripe now; `page` and `pdf` are the addresses where its customer reads it.
+
+    `reference` is ours, where we made it. `finalizes_at` is when Stripe makes a draft final by itself; None
+    where it does not. Amounts are whole cents.
+    """
 
     id: str
     number: str
     status: str
     customer_id: str
     subscription_id: str | None
+    reference: str | None
     created: datetime
+    period_start: datetime | None
     period_end: datetime | None
+    finalizes_at: datetime | None
+    finalized_at: datetime | None
     total_cents: int
+    tax_cents: int
+    asked_cents: int
     due_cents: int
+    paid_cents: int
     page: str | None
     pdf: str | None
 
 
 @dataclass(frozen=True)
-class InvoiceLine:
-    """Images on an invoice at one price, used from `start` to before `end`; `price_id` is Stripe's."""
+class StripeLine:
+    """A line of an invoice: images of a metered price, a correction of ours, or something else.
 
-    price_id: str
+    `price_id` is Stripe's, of a line that a subscription's item made; `corrects` names the price that an item
+    of ours corrects.
+    """
+
+    price_id: str | None
+    corrects: str | None
     quantity: int
+    cents: int
     start: datetime
     end: datetime
 
 
+@dataclass(frozen=True)
+class Correction:
+    """What our item of one price on a draft is to say: an amount in cents, below zero too; 0: no item."""
+
+    name: str
+    cents: int
+    description: str
+
+
 def page_of(
     customer_id: str, *, limit: int = 24, after: str | None = None
-) -> tuple[list[Invoice], bool]:
+) -> tuple[list[StripeInvoice], bool]:
     """A page of the customer's invoices, the newest first, and whether there are more."""
     with calling() as client:
         page = client.v1.invoices.list(
@@ -54,7 +84,26 @@ def page_of(
     return [_invoice(invoice) for invoice in page.data], page.has_more
 
 
-def find(invoice_id: str) -> Invoice:
+def all_of(customer_id: str) -> Iterator[StripeInvoice]:
+    """All invoices of the customer, the newest first."""
+    after: str | None = None
+    more = True
+    while more:
+        page, more = page_of(customer_id, limit=100, after=after)
+        yield from page
+        after = page[-1].id if page else None
+        more = more and bool(page)
+
+
+def drafts() -> Iterator[StripeInvoice]:
+    """All drafts of the account, whoever made them, the newest first."""
+    with calling() as client:
+        page = client.v1.invoices.list({"status": "draft", "limit": 100})
+        for invoice in page.auto_paging_iter():
+            yield _invoice(invoice)
+
+
+def find(invoice_id: str) -> StripeInvoice:
     """The invoice as it is now.
 
     Raises:
@@ -64,25 +113,33 @@ def find(invoice_id: str) -> Invoice:
         return _invoice(client.v1.invoices.retrieve(invoice_id))
 
 
-def _invoice(invoice: stripe.Invoice) -> Invoice:
+def _invoice(invoice: stripe.Invoice) -> StripeInvoice:
     details = invoice.parent.subscription_details if invoice.parent else None
-    return Invoice(
+    moments = invoice.status_transitions
+    return StripeInvoice(
         id=invoice.id,
         number=invoice.number or "",
         status=invoice.status or "draft",
         customer_id=id_of(invoice.customer) or "",
         subscription_id=id_of(details.subscription) if details else None,
+        reference=metadata_of(invoice.metadata).get(OURS),
         created=datetime.fromtimestamp(invoice.created, UTC),
+        period_start=datetime_of(invoice.period_start),
         period_end=datetime_of(invoice.period_end),
+        finalizes_at=datetime_of(invoice.automatically_finalizes_at),
+        finalized_at=datetime_of(moments.finalized_at),
         total_cents=invoice.total,
+        tax_cents=sum(tax.amount for tax in invoice.total_taxes or []),
+        asked_cents=invoice.amount_due,
         due_cents=invoice.amount_remaining,
+        paid_cents=invoice.amount_paid,
         page=invoice.hosted_invoice_url,
         pdf=invoice.invoice_pdf,
     )
 
 
-def lines_of(invoice_id: str) -> Iterator[InvoiceLine]:
-    """All lines that bill a price of the catalog."""
+def lines_of(invoice_id: str) -> Iterator[StripeLine]:
+    """All lines; of a draft as its meters count now."""
     after: str | None = None
     while True:
         with calling() as client:
@@ -92,83 +149,128 @@ def lines_of(invoice_id: str) -> Iterator[InvoiceLine]:
         for line in page.data:
             after = line.id
             details = line.pricing.price_details if line.pricing else None
-            if details:
-                yield InvoiceLine(
-                    price_id=id_of(details.price) or "",
-                    quantity=line.quantity or 0,
-                    start=datetime.fromtimestamp(line.period.start, UTC),
-                    end=datetime.fromtimestamp(line.period.end, UTC),
-                )
-        if not page.has_more:
+            yield StripeLine(
+                price_id=id_of(details.price) if details else None,
+                corrects=metadata_of(line.metadata).get(CORRECTS),
+                quantity=line.quantity or 0,
+                cents=line.amount,
+                start=datetime.fromtimestamp(line.period.start, UTC),
+                end=datetime.fromtimestamp(line.period.end, UTC),
+            )
+        if not page.has_more or after is None:
             return
 
 
-def bill_images(
-    *,
-    customer_id: str,
-    subscription_id: str,
-    quantity: int,
-    cents: Decimal,
-    description: str,
-    reference: str,
-) -> None:
-    """Bill images that no subscription can, with an invoice of their own that is collected at once.
+def hold(invoice_id: str) -> StripeInvoice:
+    """Stripe does not make the draft final by itself any more.
 
-    What an earlier call of the same reference has made is found and not made again, for a fault of
-    Stripe's may have come after the work was done.
+    Raises:
+        StripeRefused: it is final.
     """
-    find_or_create(
-        f"batch:{reference}:item",
-        find=lambda: _item_of_batch(customer_id, reference),
-        create=lambda client, options: client.v1.invoice_items.create(
+    with calling() as client:
+        return _invoice(client.v1.invoices.update(invoice_id, {"auto_advance": False}))
+
+
+def finalize(invoice_id: str) -> StripeInvoice:
+    """Make the draft final, and let Stripe collect it as any other.
+
+    Raises:
+        StripeRefused: it is final, or cannot be yet.
+    """
+    with calling() as client:
+        return _invoice(client.v1.invoices.finalize_invoice(invoice_id, {"auto_advance": True}))
+
+
+def create(*, customer_id: str, reference: str, subscription_id: str = "") -> StripeInvoice:
+    """A draft of our own without lines, once for a reference. Its card is that of the subscription."""
+
+    def look() -> stripe.Invoice | None:
+        with calling() as client:
+            page = client.v1.invoices.list({"customer": customer_id, "limit": 100})
+            ours = (
+                each
+                for each in page.auto_paging_iter()
+                if metadata_of(each.metadata).get(OURS) == reference
+            )
+            return next(ours, None)
+
+    card = _card_of(subscription_id) if subscription_id else None
+    made, _ = find_or_create(
+        f"invoice:{reference}",
+        find=look,
+        create=lambda client, options: client.v1.invoices.create(
             {
                 "customer": customer_id,
                 "currency": "usd",
-                "quantity": quantity,
-                "unit_amount_decimal": cents,
-                "description": description,
-                "metadata": {"batch": reference},
+                "auto_advance": False,
+                "pending_invoice_items_behavior": "exclude",
+                "metadata": {OURS: reference},
+                **({"default_payment_method": card} if card else {}),
             },
             options,
         ),
         again=False,
     )
+    return _invoice(made)
 
-    def create_invoice(
-        client: stripe.StripeClient, options: stripe.RequestOptions
-    ) -> stripe.Invoice:
-        # Checkout leaves the card with the subscription, and none with the customer.
-        card = id_of(client.v1.subscriptions.retrieve(subscription_id).default_payment_method)
-        return client.v1.invoices.create(
+
+def _card_of(subscription_id: str) -> str | None:
+    """Checkout leaves the card with the subscription, and none with the customer."""
+    try:
+        with calling() as client:
+            found = client.v1.subscriptions.retrieve(subscription_id)
+    except StripeRefused as refusal:
+        if refusal.is_missing:
+            return None
+        raise
+    return id_of(found.default_payment_method)
+
+
+def correct(invoice_id: str, customer_id: str, corrections: list[Correction]) -> None:
+    """Make our items on the draft say just that; what is right already is left alone.
+
+    Raises:
+        StripeRefused: the invoice is no draft any more.
+    """
+    have = _items_of(invoice_id)
+    for correction in corrections:
+        item = have.get(correction.name)
+        if item is None:
+            if correction.cents:
+                _create_item(invoice_id, customer_id, correction)
+        elif not correction.cents:
+            with calling() as client:
+                client.v1.invoice_items.delete(item.id)
+        elif (item.amount, item.description) != (correction.cents, correction.description):
+            with calling() as client:
+                client.v1.invoice_items.update(
+                    item.id, {"amount": correction.cents, "description": correction.description}
+                )
+
+
+def _items_of(invoice_id: str) -> dict[str, stripe.InvoiceItem]:
+    """Our items on the invoice by the name of their price."""
+    with calling() as client:
+        page = client.v1.invoice_items.list({"invoice": invoice_id, "limit": 100})
+        named = [
+            (metadata_of(item.metadata).get(CORRECTS), item) for item in page.auto_paging_iter()
+        ]
+    return {name: item for name, item in named if name}
+
+
+def _create_item(invoice_id: str, customer_id: str, correction: Correction) -> None:
+    find_or_create(
+        f"correction:{invoice_id}:{correction.name}",
+        find=lambda: _items_of(invoice_id).get(correction.name),
+        create=lambda client, options: client.v1.invoice_items.create(
             {
                 "customer": customer_id,
-                "auto_advance": True,
-                "pending_invoice_items_behavior": "include",
-                **({"default_payment_method": card} if card else {}),
+                "invoice": invoice_id,
+                "currency": "usd",
+                "amount": correction.cents,
+                "description": correction.description,
+                "metadata": {CORRECTS: correction.name},
             },
             options,
-        )
-
-    find_or_create(
-        f"batch:{reference}:invoice",
-        find=lambda: _invoice_of_batch(customer_id, reference),
-        create=create_invoice,
-        again=False,
+        ),
     )
-
-
-def _item_of_batch(customer_id: str, reference: str) -> stripe.InvoiceItem | None:
-    with calling() as client:
-        page = client.v1.invoice_items.list({"customer": customer_id, "limit": 100})
-        items = page.auto_paging_iter()
-        ours = (item for item in items if metadata_of(item.metadata).get("batch") == reference)
-        return next(ours, None)
-
-
-def _invoice_of_batch(customer_id: str, reference: str) -> stripe.Invoice | None:
-    item = _item_of_batch(customer_id, reference)
-    invoice_id = id_of(item.invoice) if item else None
-    if invoice_id is None:
-        return None
-    with calling() as client:
-        return client.v1.invoices.retrieve(invoice_id)

@@ -1,9 +1,10 @@
-"""The tables of billing: spending (`money`), trial credit (`trial`), payment (`payment`), use (`usage`),
+"""The tables of billing: spending (`money`, `ledger`), trial credit (`trial`), payment (`payment`), use (`usage`),
 invoices (`invoices`), sums and checks of the books (`books`), mails (`mail`).
 """
 
 from billing.models.books import BooksCheck, ClosedMonth, UsageHour
 from billing.models.invoices import Invoice, InvoiceLine, InvoiceQuerySet
+from billing.models.ledger import LedgerEntry, LedgerQuerySet
 from billing.models.mail import OutgoingMail
 from billing.models.money import (
     AppendOnly,
@@ -14,8 +15,6 @@ from billing.models.money import (
     Hold,
     HoldQuerySet,
     Immutable,
-    LedgerEntry,
-    LedgerQuerySet,
     Price,
     SpendAlert,
 )

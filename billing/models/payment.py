@@ -14,7 +14,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import Organization
-from billing.models.money import LedgerEntry, Price
+from billing.models.ledger import LedgerEntry
+from billing.models.money import Price
 from billing.outbox import LONGEST_NOTE, STRIPE_ID_LENGTH, Mail, OutboxRow
 
 if TYPE_CHECKING:

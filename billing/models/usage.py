@@ -42,7 +42,9 @@ class UsageBatchQuerySet(OutboxQuerySet["UsageBatch"]):
 
     def unclaimed(self) -> Self:
         """Those that no invoice bills yet and that are not written off."""
-        return self.filter(invoice_line=None, write_off=None)
+        # An earlier release billed leftovers by an invoice each, of which we have no row.
+        billed_before = Q(by_invoice=True, done_at__isnull=False)
+        return self.filter(invoice_line=None, write_off=None).exclude(billed_before)
 
     def unsent(self) -> Self:
         """Those that are still to be sent: neither taken by Stripe, as far as we know, nor billed by now."""
@@ -78,6 +80,8 @@ class UsageBatch(OutboxRow):
     # Longer than a call may take, so that a dead sender's last call is over before the next one begins.
     LEASE = timedelta(seconds=60)
     TAKEN: ClassVar = (State.ACCEPTED, State.CONFIRMED)
+    # No meter may have counted them, as far as we know.
+    DOUBTFUL: ClassVar = (State.REJECTED, State.UNKNOWN)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="usage_batches")

@@ -22,7 +22,7 @@ from accounts.permissions import Permission, requires
 from billing.gateway import invoices as stripe_invoices
 from billing.gateway.client import time_limit
 from billing.gateway.errors import GatewayError, StripeAway, StripeKeyRefused, StripeRefused
-from billing.gateway.invoices import Invoice
+from billing.gateway.invoices import StripeInvoice
 from billing.ledger import budgets
 from billing.models import Subscription
 from billing.pages.billing import billing_page
@@ -163,7 +163,7 @@ def invoices(request: OrganizationRequest) -> HttpResponse:
 
 def invoices_page(
     row: Subscription | None, *, limit: int, after: str | None
-) -> tuple[list[Invoice], bool, str]:
+) -> tuple[list[StripeInvoice], bool, str]:
     """The page's invoices, whether there are more, and why they could not be read (empty where they could).
 
     Raises:

@@ -99,7 +99,7 @@ def count(mine: UsageBatchQuerySet, first: datetime, last: datetime) -> Count:
     at_stripe = usage.total(
         meter_id=one.price.metered.meter_id, customer_id=one.customer_id, start=start, end=end
     )
-    counted = batches.filter(state__in=[*UsageBatch.TAKEN, UsageBatch.State.VOIDED])
+    counted = batches.taken()
     ours = counted.aggregate(sum=Sum("quantity"))["sum"] or 0
     return Count(batches, start, end, at_stripe, ours)
 

@@ -1,22 +1,24 @@
-"""Sends sealed batches to Stripe, and reacts to each kind of answer so that an image is billed once.
+"""Sends sealed batches to Stripe's meters, and reacts to each kind of answer so that an image is counted once.
+
+What a meter counts gets on the next invoice by itself. Before that is final it is compared with the ledger, and
+what a meter has missed or counted twice is corrected there: invoicing/.
 
 | Stripe answers | we |
 |---|---|
-| 200 | take it as accepted; proof.py compares with what Stripe has counted |
+| 200 | take it as accepted; confirming.py compares with what Stripe has counted |
 | 400, the identifier exists | the same if an earlier attempt is on record, else reject it and tell staff |
 | another 400, 404 | reject it: keep the row, tell staff |
 | 401, 403 | pause all sending, tell staff |
 | 409, 429 | wait, longer each time |
 | 5xx | the same identifier under a new idempotency key: Stripe replays a stored 500 for a day |
 | nothing | the same identifier and the same key |
-| the first attempt was 23 hours ago | stop: only a comparison can tell whether it was counted |
+| the first attempt was 23 hours ago | stop: its invoice will tell whether it was counted |
 """
 
 import hashlib
 import logging
 import time
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -24,10 +26,8 @@ from django.db.models import Exists, F, OuterRef
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from billing.amounts import cents_of
 from billing.gateway import client as gateway
-from billing.gateway import invoices, usage
-from billing.gateway.errors import GatewayError
+from billing.gateway import usage
 from billing.gateway.usage import ReportAnswer, ReportOutcome
 from billing.mails import notices
 from billing.models import (
@@ -37,7 +37,6 @@ from billing.models import (
     UsageBatch,
     UsageBatchQuerySet,
 )
-from billing.subscriptions.catalog import title_of
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +44,6 @@ logger = logging.getLogger(__name__)
 REPEATABLE = timedelta(hours=23)
 # Stripe takes events of the last 35 days.
 OLDEST_EVENT = timedelta(days=34)
-# Less than the hour that Stripe leaves.
-LAST_DRAFT = timedelta(minutes=50)
 UNSENT_ALARM = timedelta(minutes=30)
 # More than can be sent in one go.
 AT_ONCE = 500
@@ -107,19 +104,13 @@ def send(batch: UsageBatch) -> ReportOutcome | None:
     if batch.first_tried_at and batch.first_tried_at < now - REPEATABLE:
         _give_up(batch)
         return None
-    if row is None or not row.customer_id:
-        _wait(batch, "no customer at Stripe")
+    if not _can_be_metered(batch, row):
+        _leave_to_invoice(batch)
         return None
-    attempt = _claim(batch, row)
+    attempt = _claim(batch, str(row.customer_id if row else ""))
     if attempt is None:
         return None
-    answer = _bill(batch) if batch.by_invoice else _report(batch, attempt)
-    apply_outcome(batch, attempt, answer)
-    return answer.outcome
-
-
-def _report(batch: UsageBatch, attempt: UsageAttempt) -> ReportAnswer:
-    return usage.send(
+    answer = usage.send(
         event_name=batch.price.metered.event_name,
         customer_id=batch.customer_id,
         quantity=batch.quantity,
@@ -128,69 +119,37 @@ def _report(batch: UsageBatch, attempt: UsageAttempt) -> ReportAnswer:
         timestamp=batch.timestamp or batch.last_captured_at,
         idempotency_key=attempt.idempotency_key,
     )
+    apply_outcome(batch, attempt, answer)
+    return answer.outcome
 
 
-def _bill(batch: UsageBatch) -> ReportAnswer:
-    """Images in flight when the subscription ended: no meter of it would be billed any more.
+def _can_be_metered(batch: UsageBatch, row: Subscription | None) -> bool:
+    """Whether a meter may still bring it on an invoice: a subscription of the same customer lives."""
+    return (
+        row is not None
+        and row.is_live
+        and batch.customer_id in {"", row.customer_id}
+        and batch.last_captured_at > timezone.now() - OLDEST_EVENT
+    )
 
-    The gateway gives the idempotency keys of these creations, and not the attempt.
+
+def _claim(batch: UsageBatch, customer_id: str) -> UsageAttempt | None:
+    """Write down that we are about to send it, before we do; None where another is faster.
+
+    Later attempts repeat customer and time, so that Stripe knows the event again.
     """
-    try:
-        invoices.bill_images(
-            customer_id=batch.customer_id,
-            subscription_id=str(batch.organization.subscription.subscription_id),
-            quantity=batch.quantity,
-            cents=cents_of(batch.price.amount_micros),
-            description=title_of(batch.price.model, batch.price.size),
-            reference=str(batch.pk),
-        )
-    except GatewayError as error:
-        return ReportAnswer(usage.outcome_of(error), str(error))
-    return ReportAnswer(ReportOutcome.ACCEPTED)
-
-
-def fixed_by_first_try(batch: UsageBatch, row: Subscription) -> dict[str, Any]:
-    """What every later attempt repeats: for whom, of when, and on which way."""
-    return {
-        "customer_id": row.customer_id,
-        "timestamp": event_time(batch, row),
-        "by_invoice": not _can_be_metered(batch, row),
+    fixed = {
+        "customer_id": customer_id,
+        # Stripe knows whole seconds.
+        "timestamp": batch.last_captured_at.replace(microsecond=0),
     }
-
-
-def event_time(batch: UsageBatch, row: Subscription) -> datetime:
-    """When its images were captured; or now, where no invoice would hold that moment any more."""
-    now = timezone.now()
-    captured = batch.last_captured_at
-    late = row.invoiced_until is not None and captured < row.invoiced_until
-    if late or captured < now - OLDEST_EVENT:
-        captured = now
-    # Stripe knows whole seconds.
-    return captured.replace(microsecond=0)
-
-
-def _can_be_metered(batch: UsageBatch, row: Subscription) -> bool:
-    """Whether the subscription will bill it: it lives, or its last invoice still takes in its period's use.
-
-    That invoice is a draft for about an hour.
-    """
-    if row.is_live:
-        return True
-    ended = row.period_end
-    if ended is None or batch.last_captured_at >= ended:
-        return False
-    closed = row.invoiced_until is not None and row.invoiced_until > batch.last_captured_at
-    return not closed and timezone.now() < ended + LAST_DRAFT
-
-
-def _claim(batch: UsageBatch, row: Subscription) -> UsageAttempt | None:
-    """Write down that we are about to send it, before we do; None where another is faster."""
-    fixed = {} if batch.tries else fixed_by_first_try(batch, row)
     first_tried_at = Coalesce(F("first_tried_at"), timezone.now())
     try:
         with transaction.atomic():
             if not batch.claim(
-                state=UsageBatch.State.SENDING, first_tried_at=first_tried_at, **fixed
+                state=UsageBatch.State.SENDING,
+                first_tried_at=first_tried_at,
+                **({} if batch.tries else fixed),
             ):
                 return None
             return UsageAttempt.objects.create(batch=batch, idempotency_key=batch.idempotency_key)
@@ -219,13 +178,14 @@ def apply_outcome(batch: UsageBatch, attempt: UsageAttempt, answer: ReportAnswer
         batch.retry_later(answer.detail, state=UsageBatch.State.SEALED, key_number=number)
 
 
-def _wait(batch: UsageBatch, note: str) -> None:
+def _leave_to_invoice(batch: UsageBatch) -> None:
+    """No meter can bring it on an invoice any more: the next one bills it by an item."""
     sealed = UsageBatch.objects.filter(pk=batch.pk, state=UsageBatch.State.SEALED)
-    sealed.update(not_before=timezone.now() + timedelta(minutes=5), note=note)
+    sealed.update(state=UsageBatch.State.UNMETERED, note="no subscription reads its meter")
 
 
 def _give_up(batch: UsageBatch) -> None:
-    """Repeating it now could count it twice; `reconcile --fix` compares and decides."""
+    """Repeating it now could count it twice; its invoice is compared with the ledger, whatever was counted."""
     sealed = UsageBatch.objects.filter(pk=batch.pk, state=UsageBatch.State.SEALED)
     if sealed.update(state=UsageBatch.State.UNKNOWN):
         _tell_staff("usage_unknown", batch, batch.note)

@@ -39,14 +39,10 @@ def remove_old(row: Subscription) -> int:
 
 def _has_unbilled_use(row: Subscription, price: Price) -> bool:
     """Whether an image at that price is in flight, or is on no closed invoice yet."""
-    start = row.period_start
-    if start is None or row.invoiced_until is None or row.invoiced_until < start:
-        return True
     holds = row.organization.holds.filter(price=price, payer="subscription")
     batches = row.organization.usage_batches.filter(price=price)
     return (
         holds.pending().exists()
         or holds.filter(state="captured", usage_batch=None).exists()
-        or batches.unsent().exists()
-        or batches.filter(timestamp__gte=start).exists()
+        or batches.unclaimed().exists()
     )

@@ -6,7 +6,6 @@ the order and number of webhooks mean nothing, and neither does what they carry.
 
 import logging
 import uuid
-from datetime import datetime
 
 from django.db import transaction
 from django.db.models import Count, Q
@@ -84,11 +83,6 @@ def _write(row: Subscription, state: at_stripe.SubscriptionState | None) -> bool
         "synced_at": timezone.now(),
         **_past_due_changes(row, state.status),
     }
-    if state.id != row.subscription_id and state.period_start:
-        # It counts nothing from before it began.
-        changes["invoiced_until"] = max(
-            filter(None, [row.invoiced_until, state.period_start]), default=None
-        )
     with transaction.atomic():
         if not Subscription.objects.filter(pk=row.pk, version=row.version).update(**changes):
             return False
@@ -172,12 +166,6 @@ def forget_customer(row: Subscription) -> Subscription:
             )
     row.refresh_from_db()
     return row
-
-
-def record_invoiced_until(row: Subscription, until: datetime) -> None:
-    """Record that an invoice over use before that moment is closed: later reports belong to the next one."""
-    later = Subscription.objects.filter(pk=row.pk).exclude(invoiced_until__gte=until)
-    later.update(invoiced_until=until)
 
 
 def refresh_subscriptions() -> None:

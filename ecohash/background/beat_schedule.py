@@ -30,6 +30,8 @@ def schedule(*, seal_seconds: int) -> dict[str, Any]:
         "seal what was used": every(seal_seconds, "billing.seal"),
         "send usage": every(2, "billing.stripe.send"),
         "read the webhooks' inbox": every(2, "billing.stripe.inbox"),
+        "settle invoices": every(10, "billing.stripe.settle"),
+        "look after invoices": every(300, "billing.stripe.invoices"),
         "send refunds": every(10, "billing.stripe.refund"),
         "prove usage": every(60, "billing.stripe.prove"),
         "keep subscriptions": every(300, "billing.stripe.keep"),

@@ -7,7 +7,7 @@ I3  the running totals of credits and of budgets (an organization's, a key's) ar
     organization owes is its account in the ledger
 I4  the ledger agrees with the grants, captures and refunds that it records, and the sums by hour with it
 I5  each image that a subscription pays is in one usage batch, and each batch holds what it says
-I6  Stripe has counted and billed what the batches hold (billing/reporting/comparing.py)
+I6  Stripe has counted and billed what the batches hold (billing/invoicing/comparing.py)
 I7  one idempotency key of an organization has at most one job and one capture
 I8  what was given up was not charged; the one refusal after which a job may still be charged is that of a
     deadline which passed while it was drawn, and it says so

@@ -1,6 +1,6 @@
 """I5 and I11: what the subscription pays is in one batch, and each batch is billed once, from our rows alone.
 
-What Stripe says about them is compared in billing/reporting/comparing.py (I6).
+What Stripe says about them is compared in billing/invoicing/comparing.py (I6).
 """
 
 from collections.abc import Iterator
@@ -10,9 +10,10 @@ from django.db.models import Count, F, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from billing.models import Invoice, InvoiceLine, LedgerEntry, UsageBatch
+from billing.invoicing import claiming
+from billing.models import InvoiceLine, LedgerEntry, UsageBatch
 from billing.reporting import batching
-from ecohash.reconcile.spans import Span, midnight, rows_of
+from ecohash.reconcile.spans import AT_ONCE, Span, midnight, rows_of
 
 # Use is sealed each minute.
 LONGEST_OPEN = timedelta(minutes=10)
@@ -20,9 +21,6 @@ LONGEST_OPEN = timedelta(minutes=10)
 BILLED_WITHIN = timedelta(days=40)
 # An invoice may still change after its month is closed: it waits for Stripe, or is carried to a later one.
 INVOICES_BACK = timedelta(days=100)
-
-ERROR = F("stripe_cents") + F("correction_cents") - F("claimed_cents") - F("carried_cents")
-MICROS_PER_CENT = 10_000
 
 
 def use_is_in_batches(_span: Span) -> Iterator[str]:
@@ -69,25 +67,19 @@ def lines_claim_what_they_say(span: Span) -> Iterator[str]:
             yield (
                 f"I11 line {pk} of invoice {invoice} claims {quantity} images, its batches hold {images}"
             )
-        elif cents != rounded_cents(quantity * price):
+        elif cents != claiming.whole_cents(quantity * price):
             yield f"I11 line {pk} of invoice {invoice} claims {cents} cents for {quantity} images at {price}"
-
-
-def rounded_cents(micros: int) -> int:
-    """An amount in whole cents, half a cent up."""
-    return (micros + MICROS_PER_CENT // 2) // MICROS_PER_CENT
 
 
 def errors_are_carried(span: Span) -> Iterator[str]:
     """I11: what a settled, final invoice bills wrongly is carried to a later one, cent by cent."""
-    wrong = InvoiceLine.objects.annotate(error=ERROR).exclude(error=0)
-    left = wrong.filter(
-        carried_by=None,
-        invoice__done_at__isnull=False,
-        invoice__finalized_at__lt=timezone.now() - BILLED_WITHIN,
-    ).exclude(invoice__status=Invoice.Status.VOID)
-    for pk, invoice, error in rows_of(left, "pk", "invoice", "error"):
-        yield f"I11 line {pk} of invoice {invoice} bills {error} cents too much, which no later line carries"
+    settled = claiming.uncarried_lines().filter(invoice__done_at__isnull=False)
+    overlooked = settled.filter(invoice__finalized_at__lt=timezone.now() - BILLED_WITHIN)
+    for line in overlooked.iterator(chunk_size=AT_ONCE):
+        yield (
+            f"I11 line {line.pk} of invoice {line.invoice_id} bills {line.error_cents} cents too much, "
+            "which no later line carries"
+        )
     carried = Sum(
         F("carries__stripe_cents")
         + F("carries__correction_cents")

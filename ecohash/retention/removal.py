@@ -22,7 +22,6 @@ AT_ONCE = 500
 CREATION_KEY_DAYS = 30
 # Whether this mail went is asked for as long as the organization exists.
 ONCE_FOR_GOOD = ("trial_ended",)
-SETTLED = (*UsageBatch.TAKEN, UsageBatch.State.VOIDED)
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,9 @@ RETENTIONS = {
     ),
     "attempts": Retention(
         "USAGE_ATTEMPT_DAYS",
-        lambda day: UsageAttempt.objects.filter(started_at__lt=day, batch__state__in=SETTLED),
+        lambda day: UsageAttempt.objects.filter(started_at__lt=day).exclude(
+            batch__in=UsageBatch.objects.unclaimed().exclude(state__in=UsageBatch.TAKEN)
+        ),
     ),
     "notices": Retention(
         "NOTICE_DAYS",

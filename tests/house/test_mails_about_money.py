@@ -25,6 +25,7 @@ FACTS: dict[str, Any] = {
     "allowance": 5_000_000,
     "count": 2,
     "known": 1,
+    "micros": 5_000_000,
     "lines": ["I6 batch 7 is rejected"],
 }
 OF_AN_INVOICE = ("number", "cents", "page", "until", "allowance")

@@ -15,6 +15,7 @@ from billing.admin.actions import ActionRefused, ActionsAdmin, AdminAction
 from billing.admin.usage import TRY_NOW
 from billing.models import (
     Credit,
+    Invoice,
     LedgerEntry,
     Notice,
     Refund,
@@ -196,16 +197,20 @@ def test_a_batch_that_the_sender_has_just_taken_is_left_to_it(world: Generation)
         list(TRY_NOW.run(batch))
 
 
-def test_comparing_with_stripe_confirms_what_was_counted(subscriber: Person, staff: Client) -> None:
-    Subscription.objects.update(invoiced_until=None)
-    buy(subscriber, at=timezone.now() - timedelta(minutes=20))
-    [batch] = seal_all()
-    sending.send_due()
+def test_invoices_are_settled_at_once(
+    subscriber: Person, staff: Client, stripe_here: StripeSandbox
+) -> None:
+    buy(subscriber, images=60)
+    seal_all()
     UsageBatch.objects.update(state="rejected")
-    said = do(staff, "mend", model=UsageBatch)
-    assert f"Batch {batch.pk}: Stripe's total shows that its 1 images were counted." in said
-    assert UsageBatch.objects.get().state == "confirmed"
-    assert "nothing was changed" in do(staff, "mend", model=UsageBatch)
+    row = Subscription.objects.get(pk=subscriber.organization.pk)
+    stripe_here.end_period(str(row.subscription_id))
+    assert "Nothing was due" in do(staff, "mend", model=UsageBatch)
+    earlier = timezone.now() - timedelta(hours=2)
+    Invoice.objects.filter(done_at=None).update(
+        created_at=earlier, finalizes_at=earlier, not_before=earlier
+    )
+    assert "is settled." in do(staff, "mend", model=UsageBatch)
     assert LogEntry.objects.count() == 2
 
 

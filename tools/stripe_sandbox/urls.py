@@ -20,6 +20,8 @@ urlpatterns = [
     path("sandbox/usage", views.used),
     path("sandbox/requests", views.requests),
     path("sandbox/reset", views.reset),
+    path("sandbox/clock", views.time_of_day),
+    path("sandbox/settings", views.change_options),
     path("sandbox/delivery", views.change_delivery),
     path("sandbox/events", views.event_list),
     path("sandbox/events/<key>/payload", views.event_payload),

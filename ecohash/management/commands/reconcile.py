@@ -6,7 +6,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing.gateway.errors import GatewayError
-from billing.reporting import batching, comparing
+from billing.invoicing import comparing
+from billing.models import Subscription
+from billing.reporting import batching
 from ecohash.reconcile import repairs, running
 
 
@@ -22,8 +24,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--fix",
             action="store_true",
-            help="first send what is provably missing at Stripe, take back what it counted twice, and add up "
-            "again what organizations owe and what was used in each hour of the open months",
+            help="first settle the invoices that are due, bill what no subscription bills, and add up again "
+            "what organizations owe and what was used in each hour of the open months",
         )
         what = parser.add_mutually_exclusive_group()
         what.add_argument("--full", action="store_true", help="prove closed months once more, too")
@@ -41,7 +43,8 @@ class Command(BaseCommand):
             outcome = running.run_month(self.stdout.write, options["month"])
             others = 0
         else:
-            outcome = running.run(self.stdout.write, full=options["full"])
+            customers = Subscription.objects.exclude(customer_id=None).count()
+            outcome = running.run(self.stdout.write, full=options["full"], organizations=customers)
             others = sum(1 for _ in map(self.stdout.write, comparing.compare()))
         self.stdout.flush()
         self.stderr.write(f"Looked at {outcome}.")
@@ -50,7 +53,7 @@ class Command(BaseCommand):
         self.stdout.write("The books are right.")
 
     def fix(self) -> None:
-        """What is done is said; what it mends at Stripe is seen at the next run, for Stripe adds up with a lag."""
+        """What is done is said."""
         batching.seal()
         for line in repairs.repair():
             self.stdout.write(line)

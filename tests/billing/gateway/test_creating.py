@@ -10,6 +10,7 @@ import pytest
 from billing.gateway import catalog, creating, customers, invoices
 from billing.gateway import subscriptions as at_stripe
 from billing.gateway.errors import StripeAway, StripeRefused
+from billing.gateway.invoices import Correction
 from billing.models import CreationKey
 from tests import servers
 from tests.at_once import at_once
@@ -72,14 +73,14 @@ class AtStripe:
     def item(self) -> None:
         at_stripe.add_item(subscription_id=self.subscription, price_id=price().id)
 
-    def leftover(self) -> None:
-        invoices.bill_images(
-            customer_id=self.customer,
-            subscription_id=self.subscription,
-            quantity=3,
-            cents=Decimal("0.5"),
-            description="Test",
-            reference=REFERENCE,
+    def invoice(self) -> str:
+        return invoices.create(
+            customer_id=self.customer, reference=REFERENCE, subscription_id=self.subscription
+        ).id
+
+    def correction(self) -> None:
+        invoices.correct(
+            self.invoice(), self.customer, [Correction(name="test", cents=-3, description="Test")]
         )
 
 
@@ -92,9 +93,9 @@ CREATIONS: dict[str, tuple[str, str, int]] = {
     "customer": ("customers", "customer", 1),
     "credit": ("customers/[^/]+/balance_transactions", "customer_balance_transaction", 1),
     "item": ("subscription_items", "item", 2),
-    "leftover": ("invoiceitems", "invoiceitem", 1),
+    "correction": ("invoiceitems", "invoiceitem", 1),
     # The first one is the subscription's.
-    "leftover's invoice": ("invoices", "invoice", 2),
+    "invoice": ("invoices", "invoice", 2),
 }
 
 
@@ -115,10 +116,8 @@ def creation(name: str, sandbox: StripeSandbox) -> Callable[[], object]:
     """What creates it, when all that it refers to is there."""
     if name == "price":
         product()
-    if name == "item":
-        return AtStripe(sandbox).item
-    if name.startswith("leftover"):
-        return AtStripe(sandbox).leftover
+    if name in {"item", "invoice", "correction"}:
+        return getattr(AtStripe(sandbox), name)
     create: Callable[[], object] = globals()[name]
     return create
 

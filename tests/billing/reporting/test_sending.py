@@ -23,7 +23,6 @@ from tests.payment import (
     at_stripe,
     await_event,
     await_next_second,
-    bill,
     buy,
     deliver,
     due_now,
@@ -289,9 +288,9 @@ def test_one_is_in_flight_for_each_customer_and_meter(subscriber: Person) -> Non
     buy(subscriber)
     first, second = seal_all()
     row = Subscription.objects.get()
-    assert sending._claim(first, row)
+    assert sending._claim(first, str(row.customer_id))
     assert not list(sending.due())
-    assert sending._claim(second, row) is None
+    assert sending._claim(second, str(row.customer_id)) is None
 
 
 def test_two_customers_do_not_wait_for_each_other(
@@ -301,27 +300,8 @@ def test_two_customers_do_not_wait_for_each_other(
     buy(subscriber)
     buy(tom)
     batches = seal_all()
-    assert sending._claim(batches[0], batches[0].organization.subscription)
+    assert sending._claim(batches[0], batches[0].organization.subscription.customer_id)
     assert list(sending.due()) == [batches[1]]
-
-
-def test_use_after_a_closed_invoice_is_billed_with_the_next(
-    subscriber: Person, stripe_here: StripeSandbox
-) -> None:
-    """Its sender was away over the end of the period, and over the hour after it."""
-    row = Subscription.objects.get()
-    buy(subscriber, images=2)
-    batching.seal()
-    await_next_second()
-    invoice = stripe_here.end_period(row.subscription_id)["id"]
-    stripe_here.finalize(invoice)
-    UsageBatch.objects.update(not_before=timezone.now() + timedelta(hours=1))
-    deliver(stripe_here)
-    send_until_quiet()
-    assert billed(stripe_here, invoice) == 0
-    row.refresh_from_db()
-    assert UsageBatch.objects.get().timestamp >= row.period_start
-    assert billed(stripe_here, bill(stripe_here, row)) == 2
 
 
 def test_the_draft_of_an_ended_period_takes_its_last_use_in(
@@ -342,25 +322,15 @@ def billed(sandbox: StripeSandbox, invoice: str) -> int:
     return sum(line.quantity or 0 for line in lines)
 
 
-def test_images_in_work_when_a_subscription_ended_are_billed_by_themselves(
-    subscriber: Person, stripe_here: StripeSandbox
+def test_use_of_a_subscription_that_has_ended_is_left_to_an_invoice(
+    used: Person, stripe_here: StripeSandbox
 ) -> None:
     row = Subscription.objects.get()
-    client = stripe_here.client()
-    # The draft of the last invoice seals what there is: none of it lies before the end.
-    buy(subscriber, "1024x1024", 40, at=timezone.now() + timedelta(seconds=5))
-    client.v1.subscriptions.cancel(row.subscription_id, {"invoice_now": True})
-    deliver(stripe_here)
-    stripe_here.fault("accept_then_drop", path="/v1/invoiceitems$", method="POST", times=1)
-    report()
+    stripe_here.client().v1.subscriptions.cancel(row.subscription_id, {"invoice_now": True})
+    syncing.sync(row)
     send_until_quiet()
-    batch = UsageBatch.objects.get()
-    assert batch.by_invoice and batch.state == "accepted"
-    items = client.v1.invoice_items.list({"customer": row.customer_id}).data
-    assert [(item.amount, item.quantity) for item in items] == [(80, 40)]
-    invoice = stripe_here.finalize(str(items[0].invoice))
-    assert (invoice["status"], invoice["amount_paid"]) == ("paid", 80)
-    assert at_stripe(stripe_here, subscriber) == {}
+    assert states() == ["unmetered"]
+    assert at_stripe(stripe_here, used) == {}
 
 
 def test_late_rejections_are_found_by_their_idempotency_key(
@@ -398,5 +368,5 @@ def test_nothing_is_confirmed_while_something_is_under_way(
     sending.send_due()
     buy(used)
     batch = seal_all()[-1]
-    assert sending._claim(batch, batch.organization.subscription)
+    assert sending._claim(batch, batch.organization.subscription.customer_id)
     assert confirming.confirm() == 0

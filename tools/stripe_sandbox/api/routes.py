@@ -7,7 +7,16 @@ from functools import cached_property
 from typing import Any
 
 from tools.stripe_sandbox.catalog import meters, prices, usage
-from tools.stripe_sandbox.invoices import cards, disputes, invoice_items, invoices, payments
+from tools.stripe_sandbox.invoices import (
+    balance_transactions,
+    cards,
+    disputes,
+    invoice_items,
+    invoice_states,
+    invoices,
+    payments,
+    refunds,
+)
 from tools.stripe_sandbox.state import events
 from tools.stripe_sandbox.state.call import Call
 from tools.stripe_sandbox.state.errors import Refused
@@ -124,9 +133,18 @@ ROUTES = [
     # Invoices.
     Route("POST", "/v1/invoices", "InvoiceCreateParams", invoices.create,
           ("customer", "auto_advance", "pending_invoice_items_behavior", "description", "metadata",
-           "currency", "default_payment_method")),
+           "currency", "default_payment_method", "automatic_tax")),
     listing("/v1/invoices", "InvoiceListParams", invoices.listed, "customer", "subscription", "status"),
     Route("GET", "/v1/invoices/{id}", "InvoiceRetrieveParams", invoices.retrieve),
+    Route("POST", "/v1/invoices/{id}", "InvoiceUpdateParams", invoice_states.update,
+          ("auto_advance", "automatic_tax", "automatically_finalizes_at", "default_payment_method",
+           "description", "metadata")),
+    Route("DELETE", "/v1/invoices/{id}", "InvoiceDeleteParams", invoice_states.delete),
+    Route("POST", "/v1/invoices/{id}/finalize", "InvoiceFinalizeInvoiceParams",
+          invoice_states.finalize, ("auto_advance",)),
+    Route("POST", "/v1/invoices/{id}/void", "InvoiceVoidInvoiceParams", invoice_states.void),
+    Route("POST", "/v1/invoices/{id}/mark_uncollectible", "InvoiceMarkUncollectibleParams",
+          invoice_states.mark_uncollectible),
     Route("POST", "/v1/invoices/{id}/pay", "InvoicePayParams", invoices.pay,
           ("payment_method", "off_session")),
     listing("/v1/invoices/{id}/lines", "InvoiceListLinesParams", invoices.list_lines),
@@ -135,13 +153,32 @@ ROUTES = [
            "quantity", "unit_amount_decimal", "period")),
     listing("/v1/invoiceitems", "InvoiceItemListParams", invoice_items.listed,
             "customer", "invoice", "pending"),
+    Route("GET", "/v1/invoiceitems/{id}", "InvoiceItemRetrieveParams", invoice_items.retrieve),
+    Route("POST", "/v1/invoiceitems/{id}", "InvoiceItemUpdateParams", invoice_items.update,
+          invoice_items.CHANGEABLE),
+    Route("DELETE", "/v1/invoiceitems/{id}", "InvoiceItemDeleteParams", invoice_items.delete),
     # Money.
     listing("/v1/charges", "ChargeListParams", payments.list_charges, "customer", "payment_intent"),
     Route("GET", "/v1/charges/{id}", "ChargeRetrieveParams", payments.retrieve_charge),
+    Route("GET", "/v1/payment_intents/{id}", "PaymentIntentRetrieveParams",
+          payments.retrieve_intent),
+    listing("/v1/invoice_payments", "InvoicePaymentListParams", payments.list_of_invoice,
+            "invoice", "payment", "status"),
+    listing("/v1/balance_transactions", "BalanceTransactionListParams", balance_transactions.listed,
+            "currency", "source", "type"),
+    Route("GET", "/v1/balance_transactions/{id}", "BalanceTransactionRetrieveParams",
+          balance_transactions.retrieve),
+    Route("POST", "/v1/refunds", "RefundCreateParams", refunds.create,
+          ("charge", "payment_intent", "amount", "reason", "metadata")),
+    listing("/v1/refunds", "RefundListParams", refunds.listed, "charge", "payment_intent"),
+    Route("GET", "/v1/refunds/{id}", "RefundRetrieveParams", refunds.retrieve),
+    listing("/v1/disputes", "DisputeListParams", disputes.listed, "charge", "payment_intent"),
     Route("GET", "/v1/disputes/{id}", "DisputeRetrieveParams", disputes.retrieve),
     Route("GET", "/v1/radar/early_fraud_warnings/{id}", "radar.EarlyFraudWarningRetrieveParams",
           disputes.retrieve_warning),
     # Events.
+    listing("/v1/events", "EventListParams", events.listed, "type", "types", "delivery_success"),
+    Route("GET", "/v1/events/{id}", "EventRetrieveParams", events.retrieve),
     Route("GET", "/v2/core/events/{id}", "v2.core.EventRetrieveParams", events.retrieve_thin),
 ]  # fmt: skip
 

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from tools.stripe_sandbox import settings
-from tools.stripe_sandbox.state import clock, documents, faults
+from tools.stripe_sandbox.state import clock, documents, faults, options
 from tools.stripe_sandbox.state.call import Call
 from tools.stripe_sandbox.state.claims import Claims
 from tools.stripe_sandbox.state.errors import Refused, absent
@@ -184,7 +183,7 @@ def summaries(call: Call) -> Document:
         total = quantity(
             call.db,
             *(meter["id"], params["customer"], since, until),
-            lag=settings.STRIPE_SANDBOX_SUMMARY_LAG_SECONDS,
+            lag=options.current().summary_lag_seconds,
         )
         if total or not window:
             data.append(_summary(meter["id"], params["customer"], since, until, total))

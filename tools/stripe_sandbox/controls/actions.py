@@ -32,7 +32,8 @@ def give_up(key: str, _given: Document) -> Document:
         if subscription["status"] != "past_due":
             raise Refused("Only a subscription that is past due can be given up.")
         for invoice in db.find("invoice", customer=subscription["customer"], status="open"):
-            db.save({**invoice, "next_payment_attempt": None, "auto_advance": False})
+            invoices.advance_by_itself(invoice, wanted=False)
+            db.save(invoice)
         subscription_status.set_status(db, subscription, "unpaid")
         return subscription
 
@@ -61,7 +62,8 @@ def fail_to_finalize(key: str, _given: Document) -> Document:
         if invoice["status"] != "draft":
             raise Refused(f"This invoice is {invoice['status']}.")
         error = {"code": "customer_tax_location_invalid", "type": "invalid_request_error"}
-        invoice |= {"last_finalization_error": error, "auto_advance": False}
+        invoice["last_finalization_error"] = error
+        invoices.advance_by_itself(invoice, wanted=False)
         events.emit(db, "invoice.finalization_failed", db.save(invoice))
         return invoice
 

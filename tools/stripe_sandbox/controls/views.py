@@ -1,14 +1,15 @@
 """What tests and the operator's page may do beyond the API: faults, time, banks, and a look at the state."""
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from tools.stripe_sandbox.catalog import usage
-from tools.stripe_sandbox.controls import actions
-from tools.stripe_sandbox.state import clock, delivery, faults
+from tools.stripe_sandbox.controls import actions, due
+from tools.stripe_sandbox.state import clock, delivery, events, faults, options
 from tools.stripe_sandbox.state.counts import counts
 from tools.stripe_sandbox.state.documents import shown
 from tools.stripe_sandbox.state.errors import Refused
@@ -135,6 +136,7 @@ def event_delivered(_request: HttpRequest, key: str) -> dict[str, Any]:
             "UPDATE deliveries SET delivered = ?, answer = 'by hand' WHERE event = ?",
             *(clock.now(), key),
         )
+        events.mark_delivered(db, key)
     return {"delivered": key}
 
 
@@ -151,9 +153,53 @@ def requests(_request: HttpRequest) -> dict[str, Any]:
     return counts.told()
 
 
+@control("GET", "POST")
+def time_of_day(request: HttpRequest) -> dict[str, Any]:
+    """`advance_seconds`, or `at` in seconds since the epoch; what falls due on the way has happened then."""
+    body = given(request) if request.method == "POST" else {}
+    if not body.keys() <= {"advance_seconds", "at"} or len(body) > 1:
+        raise Refused("Give advance_seconds or at.")
+    with store().transaction() as db:
+        seconds = _number(body, "advance_seconds", 0)
+        if "at" in body:
+            seconds = _number(body, "at", 0) - clock.exact()
+        if seconds < 0:
+            raise Refused("The clock goes forward only.")
+        if body:
+            db.set_option("clock_offset_seconds", options.current().clock_offset_seconds + seconds)
+            due.run_due(db)
+        ahead = options.current().clock_offset_seconds
+    return {"now": clock.exact(), "ahead_seconds": ahead}
+
+
+@control("GET", "POST")
+def change_options(request: HttpRequest) -> dict[str, Any]:
+    """`draft_seconds`, for drafts that are still to come, and `summary_lag_seconds`."""
+    body = given(request) if request.method == "POST" else {}
+    names = ("draft_seconds", "summary_lag_seconds")
+    if not body.keys() <= set(names):
+        raise Refused(f"There are {', '.join(names)}.")
+    with store().transaction() as db:
+        for name in body:
+            db.set_option(name, _number(body, name, 0))
+        return {name: getattr(options.current(), name) for name in names}
+
+
+def _number(body: dict[str, Any], name: str, default: float) -> float:
+    """A number of seconds that is not negative.
+
+    Raises:
+        Refused: it is none.
+    """
+    value = body.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise Refused("The number of seconds must be 0 or more.", param=name)
+    return value
+
+
 @control("POST")
 def reset(_request: HttpRequest) -> dict[str, Any]:
-    """An empty state, no faults, no counts, deliveries as at the start."""
+    """An empty state, no faults, no counts, deliveries, clock and options as at the start."""
     faults.faults.clear()
     counts.clear()
     delivery.reset()

@@ -80,7 +80,7 @@ def declined(code: str = "card_declined", *, keeps_work: bool = False) -> Refuse
 def attach(call: Call) -> Document:
     if "customer" not in call.params:
         raise absent("customer")
-    customer = call.db.get("customer", call.params["customer"], "customer")
+    customer = documents.existing(call.db, "customer", call.params["customer"], "customer")
     return attach_to(call.db, call.args["id"], customer["id"], param="id")
 
 

@@ -2,13 +2,15 @@
 
 from tools.stripe_sandbox import settings
 from tools.stripe_sandbox.invoices import balances, cards, lines, payments
-from tools.stripe_sandbox.state import clock, documents, events
+from tools.stripe_sandbox.state import clock, documents, events, options
 from tools.stripe_sandbox.state.call import Call
 from tools.stripe_sandbox.state.errors import Refused, absent
 from tools.stripe_sandbox.state.store import Document, Transaction
 
 # Stripe charges no less: a smaller sum is carried over to the next invoice.
 LEAST_CHARGE_CENTS = 50
+# Final, and still to be paid by whoever wants to.
+UNPAID = frozenset({"open", "uncollectible"})
 # Members of a draft that are null, and that are 0, until something sets them.
 UNSET = (
     *("default_payment_method", "description", "due_date", "effective_at", "ending_balance"),
@@ -31,19 +33,15 @@ def new_draft(
     auto_advance: bool = True,
 ) -> Document:
     """A new draft, not yet kept, without lines."""
-    final_at = clock.exact() + settings.STRIPE_SANDBOX_DRAFT_SECONDS
     invoice = documents.new_object("invoice", "in")
     key = invoice["id"]
-    return invoice | {
+    invoice |= {
         **dict.fromkeys(UNSET),
         **dict.fromkeys(ZERO, 0),
         "account_country": "US",
         "account_name": "EcoHash (sandbox)",
         "attempted": False,
-        "auto_advance": auto_advance,
         "automatic_tax": {"enabled": False, "liability": None, "status": None},
-        "automatically_finalizes_at": int(final_at) if auto_advance else None,
-        "_final_at": final_at,
         "billing_reason": reason,
         "collection_method": "charge_automatically",
         "currency": currency,
@@ -53,7 +51,6 @@ def new_draft(
         "customer_name": customer["name"],
         "discounts": [],
         "lines": documents.listing(f"/v1/invoices/{key}/lines", []),
-        "next_payment_attempt": int(final_at) if auto_advance else None,
         "parent": _parent(subscription) if subscription else None,
         "payments": documents.listing(f"/v1/invoice_payments?invoice={key}", []),
         "period_end": end,
@@ -65,6 +62,31 @@ def new_draft(
         ),
         "total_taxes": [],
     }
+    advance_by_itself(invoice, wanted=auto_advance)
+    return invoice
+
+
+def advance_by_itself(invoice: Document, *, wanted: bool) -> None:
+    """Whether a draft becomes final, and an open invoice is charged again, without being told to."""
+    invoice |= {"auto_advance": wanted}
+    if invoice["status"] == "draft":
+        seconds = options.current().draft_seconds
+        schedule(invoice, clock.exact() + seconds if wanted else None)
+    else:
+        pause = payments.RETRY_SECONDS if invoice["attempted"] else 0
+        invoice["next_payment_attempt"] = clock.now() + pause if wanted else None
+
+
+def schedule(invoice: Document, moment: float | None) -> None:
+    """When a draft becomes final by itself, if ever."""
+    if moment is not None and moment < clock.now():
+        raise Refused(
+            "The time to finalize an invoice cannot be in the past.",
+            param="automatically_finalizes_at",
+        )
+    whole = None if moment is None else int(moment)
+    invoice |= {"automatically_finalizes_at": whole, "next_payment_attempt": whole}
+    invoice |= {"auto_advance": moment is not None, "_final_at": moment}
 
 
 def _parent(subscription: Document) -> Document:
@@ -106,7 +128,7 @@ def draft_for_period(
 def take_pending(db: Transaction, invoice: Document) -> None:
     """Lines of invoice items that belong to no invoice yet."""
     for item in reversed(db.find("invoiceitem", customer=invoice["customer"], _pending=True)):
-        item |= {"invoice": invoice["id"], "_pending": False}
+        item |= {"invoice": invoice["id"], "_pending": False, "_waited": True}
         db.save(item)
         invoice["lines"]["data"].append(lines.of_item(invoice["id"], item))
 
@@ -123,6 +145,13 @@ def current(db: Transaction, invoice: Document) -> Document:
     """The invoice as it is now: what a draft comes to changes with every meter event."""
     if invoice["status"] == "draft":
         lines.measure(db, invoice)
+    return invoice
+
+
+def tell(db: Transaction, invoice: Document, kind: str) -> Document:
+    """Keep the invoice as it is now, and tell of it."""
+    db.save(current(db, invoice))
+    events.emit(db, kind, invoice)
     return invoice
 
 
@@ -145,6 +174,7 @@ def finalize(db: Transaction, invoice: Document, *, collect: bool) -> Document:
     url = f"{settings.BASE_URL}/invoices/{invoice['id']}"
     invoice |= {"status": "open", "effective_at": now, "automatically_finalizes_at": None}
     invoice |= {"hosted_invoice_url": url, "invoice_pdf": f"{url}/pdf"}
+    invoice["next_payment_attempt"] = None
     invoice["status_transitions"]["finalized_at"] = now
     db.save(invoice)
     events.emit(db, "invoice.finalized", invoice)
@@ -187,7 +217,7 @@ def create(call: Call) -> Document:
     params = call.params
     if "customer" not in params:
         raise absent("customer")
-    customer = call.db.get("customer", params["customer"], "customer")
+    customer = documents.existing(call.db, "customer", params["customer"], "customer")
     now = clock.now()
     invoice = new_draft(
         customer,
@@ -197,7 +227,10 @@ def create(call: Call) -> Document:
         currency=params.get("currency", "usd"),
         auto_advance=params.get("auto_advance", False),
     )
+    if key := params.get("default_payment_method"):
+        cards.of_customer(call.db, key, customer["id"], "default_payment_method")
     documents.update(invoice, params, "description", "metadata", "default_payment_method")
+    invoice["automatic_tax"] |= params.get("automatic_tax", {})
     if params.get("pending_invoice_items_behavior") == "include":
         take_pending(call.db, invoice)
     return keep_new(call.db, invoice)
@@ -212,7 +245,7 @@ def pay(call: Call) -> Document:
     invoice = retrieve(call)
     if invoice["status"] == "paid":
         raise Refused("Invoice is already paid", code="invoice_already_paid")
-    if invoice["status"] not in {"open", "draft", "uncollectible"}:
+    if invoice["status"] not in {"draft", *UNPAID}:
         raise Refused(f"This invoice is {invoice['status']}.", code="invoice_not_editable")
     if invoice["status"] == "draft":
         invoice = finalize(call.db, invoice, collect=False)

@@ -106,7 +106,14 @@ def of_item(invoice: str, item: Document) -> Document:
             "subscription_item_details": None,
         },
         pricing=item["pricing"],
+        metadata=item["metadata"],
     )
+
+
+def is_of_item(body: Document, item: str) -> bool:
+    """Whether that line was made of that invoice item."""
+    details = body["parent"]["invoice_item_details"]
+    return bool(details and details["invoice_item"] == item)
 
 
 def _pricing(unit: str, price: str, product: str) -> Document:

@@ -1,6 +1,6 @@
 """How an invoice is charged; charges, payment intents and refunds."""
 
-from tools.stripe_sandbox.invoices import subscription_status
+from tools.stripe_sandbox.invoices import balance_transactions, subscription_status
 from tools.stripe_sandbox.state import clock, documents, events
 from tools.stripe_sandbox.state.call import Call
 from tools.stripe_sandbox.state.store import Document, Transaction
@@ -30,7 +30,8 @@ def attempt(
         charge = _charge(db, invoice, card, "")
         _mark_paid(db, invoice, charge)
         return ""
-    invoice["next_payment_attempt"] = clock.now() + RETRY_SECONDS
+    again = clock.now() + RETRY_SECONDS if invoice["auto_advance"] else None
+    invoice["next_payment_attempt"] = again
     if conduct == "asks":
         code = "authentication_required"
         events.emit(db, "invoice.payment_action_required", db.save(invoice))
@@ -44,8 +45,10 @@ def attempt(
 
 
 def card_on_file(db: Transaction, invoice: Document) -> Document | None:
-    """The default card of the invoice, else of its subscription, else of the customer."""
+    """The default card of the invoice, else of its subscription, else of the customer, unless deleted."""
     customer = db.get("customer", invoice["customer"])
+    if customer["_deleted"]:
+        return None
     keys = [invoice["default_payment_method"]]
     if parent := invoice["parent"]:
         key = parent["subscription_details"]["subscription"]
@@ -78,7 +81,7 @@ def _mark_paid(db: Transaction, invoice: Document, charge: Document | None) -> N
             status="paid",
             status_transitions={"canceled_at": None, "paid_at": clock.now()},
         )
-        invoice["payments"]["data"].append(payment)
+        invoice["payments"]["data"].append(db.add(payment, payment["created"]))
     db.save(invoice)
     events.emit(db, "invoice.paid", invoice)
     subscription_status.payment_succeeded(db, invoice)
@@ -122,6 +125,10 @@ def _charge(db: Transaction, invoice: Document, card: Document, failure: str) ->
         _invoice=invoice["id"],
     )
     intent["latest_charge"] = charge["id"]
+    if not failure:
+        fee = balance_transactions.charge_fee(amount)
+        booked = balance_transactions.book(db, charge, "charge", amount, fee=fee)
+        charge["balance_transaction"] = booked["id"]
     db.add(intent, intent["created"])
     db.add(charge, charge["created"])
     events.emit(db, f"charge.{charge['status']}", charge)
@@ -136,3 +143,18 @@ def list_charges(call: Call) -> Document:
     names = ("customer", "payment_intent")
     where = {name: call.params.get(name) for name in names}
     return documents.page(call.db, "charge", call.params, "/v1/charges", **where)
+
+
+def retrieve_intent(call: Call) -> Document:
+    return call.db.get("payment_intent", call.args["id"])
+
+
+def list_of_invoice(call: Call) -> Document:
+    """What paid which invoice."""
+    params = call.params
+    where = {
+        "invoice": params.get("invoice"),
+        "payment.payment_intent": params.get("payment", {}).get("payment_intent"),
+        "status": params.get("status"),
+    }
+    return documents.page(call.db, "invoice_payment", params, "/v1/invoice_payments", **where)

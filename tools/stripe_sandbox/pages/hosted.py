@@ -173,7 +173,7 @@ def _change(db: Transaction, session: Document, request: HttpRequest) -> None:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def invoice_page(request: HttpRequest, key: str) -> HttpResponse:
-    """What was billed; to be paid here while it is open, with the card's owner present."""
+    """What was billed; to be paid here while nobody has, with the card's owner present."""
     refusal = None
     if request.method == "POST":
         try:
@@ -198,6 +198,7 @@ def invoice_page(request: HttpRequest, key: str) -> HttpResponse:
         "customer": customer,
         "cards": [card for card in cards.TEST_CARDS if card.conduct != "fails"],
         "charge": charges[0] if charges else None,
+        "payable": invoice["status"] in invoices.UNPAID,
         "balance_moved": invoice["amount_due"] - invoice["total"],
         "refusal": refusal,
     }
@@ -206,7 +207,7 @@ def invoice_page(request: HttpRequest, key: str) -> HttpResponse:
 
 def _pay(db: Transaction, invoice: Document, name: str) -> None:
     """Pay with a new card, which later invoices do not use."""
-    if invoice["status"] != "open":
+    if invoice["status"] not in invoices.UNPAID:
         raise Refused(f"This invoice is {invoice['status']}.")
     card = cards.attach_to(db, name, invoice["customer"])
     if code := payments.attempt(db, invoice, card=card, present=True):

@@ -11,7 +11,7 @@ from tools.stripe_sandbox.catalog import usage
 from tools.stripe_sandbox.controls import actions
 from tools.stripe_sandbox.invoices import invoices, lines, subscription_status
 from tools.stripe_sandbox.pages import hosted
-from tools.stripe_sandbox.state import delivery
+from tools.stripe_sandbox.state import clock, delivery, options
 from tools.stripe_sandbox.state.errors import Refused
 from tools.stripe_sandbox.state.store import Document, Transaction, store
 from tools.stripe_sandbox.subscriptions import periods
@@ -58,7 +58,9 @@ def _context(db: Transaction) -> dict[str, Any]:
         "events": _events(db),
         "waiting": db.rows("SELECT COUNT(*) AS n FROM deliveries WHERE delivered IS NULL")[0]["n"],
         "delivery": delivery.current(),
-        "draft_seconds": settings.STRIPE_SANDBOX_DRAFT_SECONDS,
+        "draft_seconds": options.current().draft_seconds,
+        "ahead": options.current().clock_offset_seconds,
+        "now": clock.now(),
         "base_url": settings.BASE_URL,
     }
 

@@ -1,18 +1,41 @@
-"""The time of day, and the calendar of billing periods."""
+"""The time of the sandbox, which a test can move ahead, and the calendar of billing periods."""
 
 import calendar
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
+
+from tools.stripe_sandbox.state import options
+
+_standing: ContextVar[float | None] = ContextVar("standing", default=None)
+
+
+def machine() -> float:
+    """What the machine's clock says, in seconds since the epoch."""
+    return time.time()
 
 
 def now() -> int:
     """Whole seconds since the epoch, as Stripe counts."""
-    return int(time.time())
+    return int(exact())
 
 
 def exact() -> float:
     """Seconds since the epoch, with fractions."""
-    return time.time()
+    moment = _standing.get()
+    return machine() + options.current().clock_offset_seconds if moment is None else moment
+
+
+@contextmanager
+def at(moment: float) -> Iterator[None]:
+    """Inside, the clock stands at that moment: what was due then happens then, however late it is."""
+    token = _standing.set(moment)
+    try:
+        yield
+    finally:
+        _standing.reset(token)
 
 
 def iso(moment: int) -> str:

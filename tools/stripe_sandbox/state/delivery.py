@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tools.stripe_sandbox import settings
-from tools.stripe_sandbox.state import clock, documents
+from tools.stripe_sandbox.state import clock, documents, events
 from tools.stripe_sandbox.state.store import Document, Transaction, store
 
 logger = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def deliver_due() -> bool:
         due = db.rows(
             "SELECT event FROM deliveries WHERE delivered IS NULL AND attempts < ? AND due <= ? "
             "ORDER BY number LIMIT 100",
-            *(MOST_ATTEMPTS, clock.exact()),
+            *(MOST_ATTEMPTS, clock.machine()),
         )
     keys = [row["event"] for row in due]
     if how.shuffle:
@@ -151,9 +151,11 @@ def _note(
     db.change(
         "UPDATE deliveries SET attempts = ?, copies = ?, due = ?, answer = ?, delivered = ? "
         "WHERE event = ?",
-        *(attempts, copies, clock.exact() + (0 if accepted else pause), answer),
+        *(attempts, copies, clock.machine() + (0 if accepted else pause), answer),
         *(clock.now() if done else None, key),
     )
+    if done:
+        events.mark_delivered(db, key)
 
 
 def _post(url: str, text: str) -> str:

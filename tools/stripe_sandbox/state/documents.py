@@ -5,7 +5,7 @@ import string
 from typing import Any
 
 from tools.stripe_sandbox.state import clock
-from tools.stripe_sandbox.state.errors import Refused
+from tools.stripe_sandbox.state.errors import Refused, missing
 from tools.stripe_sandbox.state.store import Document, Transaction
 
 LETTERS = string.ascii_letters + string.digits
@@ -13,6 +13,7 @@ LETTERS = string.ascii_letters + string.digits
 SHOWN_PARTS = 10
 # Members that hold an id, and the kind of object that `expand` puts in its place.
 EXPANDABLE = {
+    "balance_transaction": "balance_transaction",
     "charge": "charge",
     "configuration": "billing_portal.configuration",
     "customer": "customer",
@@ -26,6 +27,7 @@ EXPANDABLE = {
     "product": "product",
     "subscription": "subscription",
 }
+KEPT_SECONDS = {"event": 30 * 86_400}
 # Shown only to those who ask for them by `expand`.
 INCLUDABLE = {"checkout.session.line_items", "invoice.payments"}
 
@@ -67,6 +69,19 @@ def merged_metadata(old: dict[str, str], new: dict[str, str] | str) -> dict[str,
     return {key: value for key, value in {**old, **new}.items() if value != ""}
 
 
+def existing(db: Transaction, kind: str, key: str, param: str) -> Document:
+    """The object that a parameter names; one that was deleted is none."""
+    body = db.get(kind, key, param)
+    if body.get("_deleted"):
+        raise missing(kind, key, param)
+    return body
+
+
+def stump(body: Document) -> Document:
+    """What is left of a deleted object."""
+    return {"id": body["id"], "object": body["object"], "deleted": True}
+
+
 def listing(url: str, data: list[Document], *, has_more: bool = False) -> Document:
     """Stripe's object for a list, which holds one page of it."""
     return {"object": "list", "data": data, "has_more": has_more, "url": url}
@@ -83,10 +98,15 @@ def page(db: Transaction, kind: str, params: Document, url: str, **where: object
         limit=limit_of(params),
         after=anchor(db, kind, params, "starting_after"),
         before=anchor(db, kind, params, "ending_before"),
-        since=max(created.get("gte", 0), created.get("gt", -1) + 1),
+        since=max(oldest(kind), created.get("gte", 0), created.get("gt", -1) + 1),
         until=min(created.get("lt", 2**60), created.get("lte", 2**60) + 1),
     )
     return listing(url, data, has_more=has_more)
+
+
+def oldest(kind: str) -> int:
+    """Objects of this kind that were made before then are not shown any more."""
+    return clock.now() - KEPT_SECONDS[kind] if kind in KEPT_SECONDS else 0
 
 
 def anchor(db: Transaction, kind: str, params: Document, name: str) -> str:
@@ -166,6 +186,7 @@ def _expand(db: Transaction, body: Any, seen: Any, path: str, whole: str) -> Non
     value = body[name]
     if isinstance(value, str) and name in EXPANDABLE:
         value = db.get(EXPANDABLE[name], value)
+        value = stump(value) if value.get("_deleted") else value
         seen[name] = shown(value)
     elif includable:
         seen[name] = shown(value)

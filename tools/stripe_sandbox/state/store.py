@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.stripe_sandbox import settings
+from tools.stripe_sandbox.state import options
 from tools.stripe_sandbox.state.errors import Refused, missing
 
 Document = dict[str, Any]
@@ -54,6 +55,7 @@ CREATE TABLE IF NOT EXISTS deliveries (
     answer TEXT NOT NULL DEFAULT '',
     delivered INTEGER
 );
+CREATE TABLE IF NOT EXISTS options (name TEXT PRIMARY KEY, value REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY,
     fingerprint TEXT NOT NULL,
@@ -83,6 +85,15 @@ class Transaction:
         """Execute it; returns how many rows it changed."""
         return self._connection.execute(sql, values).rowcount
 
+    def load_options(self) -> None:
+        """From here on the options are those of the store."""
+        options.load({row["name"]: row["value"] for row in self.rows("SELECT * FROM options")})
+
+    def set_option(self, name: str, value: float) -> None:
+        """Change an option, for this transaction too."""
+        self.change("INSERT OR REPLACE INTO options (name, value) VALUES (?, ?)", name, value)
+        self.load_options()
+
     def add(self, body: Document, created: int) -> Document:
         """Store a new object."""
         self.change(
@@ -98,6 +109,10 @@ class Transaction:
             *(json.dumps(body), body["object"], body["id"]),
         )
         return body
+
+    def remove(self, body: Document) -> None:
+        """The object is no more."""
+        self.change("DELETE FROM documents WHERE kind = ? AND id = ?", body["object"], body["id"])
 
     def get_or_none(self, kind: str, key: object) -> Document | None:
         """The object of that id, if there is one."""
@@ -172,19 +187,23 @@ class Store:
         """All of it or nothing; while it lasts, everyone else waits."""
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
+            db = Transaction(self._connection, request_id, request_key)
             try:
-                yield Transaction(self._connection, request_id, request_key)
+                db.load_options()
+                yield db
             except BaseException as error:
                 kept = isinstance(error, Refused) and error.keeps_work
                 self._connection.execute("COMMIT" if kept else "ROLLBACK")
+                db.load_options()
                 raise
             self._connection.execute("COMMIT")
 
     def clear(self) -> None:
         """Delete all rows."""
         with self.transaction() as db:
-            for table in ("documents", "usage", "deliveries", "answers"):
+            for table in ("documents", "usage", "deliveries", "answers", "options"):
                 db.change(f"DELETE FROM {table}")  # noqa: S608 - our own names
+            db.load_options()
 
 
 _opening = threading.Lock()

@@ -9,7 +9,7 @@ from tools.stripe_sandbox.state import clock, documents, events
 from tools.stripe_sandbox.state.call import Call
 from tools.stripe_sandbox.state.errors import Refused, absent
 from tools.stripe_sandbox.state.store import Document, Transaction
-from tools.stripe_sandbox.subscriptions import customers, subscriptions
+from tools.stripe_sandbox.subscriptions import subscriptions
 
 LIFETIME_SECONDS = 24 * 3600
 # What the handler acts on, and then what only changes how Stripe's page looks.
@@ -29,7 +29,7 @@ def create(call: Call) -> Document:
     for name in ("customer", "success_url", "line_items"):
         if name not in params:
             raise absent(name)
-    customer = customers.existing(call.db, params["customer"])
+    customer = documents.existing(call.db, "customer", params["customer"], "customer")
     prices = subscriptions.check_prices(call.db, params["line_items"], "line_items")
     _check_customer_update(params, customer)
     return call.db.add(session := _session(call, customer, prices), session["created"])
@@ -156,7 +156,7 @@ def complete(
         Refused: the card was declined; nothing is made then.
     """
     check_open(session)
-    customer = customers.existing(db, session["customer"])
+    customer = documents.existing(db, "customer", session["customer"], "customer")
     attached = cards.attach_to(db, card, customer["id"])
     attached["billing_details"] |= {"name": details.get("name"), "address": details.get("address")}
     db.save(attached)

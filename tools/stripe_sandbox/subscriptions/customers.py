@@ -2,11 +2,10 @@
 
 import secrets
 
-from tools.stripe_sandbox.invoices import balances, cards, subscription_status
+from tools.stripe_sandbox.invoices import balances, cards, invoices, subscription_status
 from tools.stripe_sandbox.state import documents, events
 from tools.stripe_sandbox.state.call import Call
-from tools.stripe_sandbox.state.errors import Refused
-from tools.stripe_sandbox.state.store import Document, Transaction
+from tools.stripe_sandbox.state.store import Document
 from tools.stripe_sandbox.subscriptions import periods
 
 PLAIN = (
@@ -53,24 +52,16 @@ def create(call: Call) -> Document:
     return customer
 
 
-def existing(db: Transaction, key: str, param: str = "customer") -> Document:
-    """The customer whom a parameter names; one who was deleted is none."""
-    customer = db.get("customer", key, param)
-    if customer["_deleted"]:
-        raise Refused(f"No such customer: '{key}'", code="resource_missing", param=param)
-    return customer
-
-
 def retrieve(call: Call) -> Document:
     """The customer; a deleted one has only its id and `deleted`."""
     customer = call.db.get("customer", call.args["id"])
     if customer["_deleted"]:
-        return {"id": customer["id"], "object": "customer", "deleted": True}
+        return documents.stump(customer)
     return customer
 
 
 def _addressed(call: Call) -> Document:
-    return existing(call.db, call.args["id"], "id")
+    return documents.existing(call.db, "customer", call.args["id"], "id")
 
 
 def _take_invoice_settings(call: Call, customer: Document) -> None:
@@ -82,14 +73,17 @@ def _take_invoice_settings(call: Call, customer: Document) -> None:
 
 
 def delete(call: Call) -> Document:
-    """For good; subscriptions end at once and what they have not billed is lost."""
+    """For good; subscriptions end at once, what they have not billed is lost, and nobody is charged again."""
     customer = _addressed(call)
     for subscription in call.db.find("subscription", customer=customer["id"]):
         if subscription["status"] not in subscription_status.ENDED:
             periods.end_subscription(call.db, subscription)
+    for invoice in call.db.find("invoice", customer=customer["id"], status=["draft", "open"]):
+        invoices.advance_by_itself(invoice, wanted=False)
+        call.db.save(invoice)
     events.emit(call.db, "customer.deleted", customer)
     call.db.save({**customer, "_deleted": True})
-    return {"id": customer["id"], "object": "customer", "deleted": True}
+    return documents.stump(customer)
 
 
 def listed(call: Call) -> Document:

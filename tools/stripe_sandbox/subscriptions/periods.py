@@ -49,8 +49,14 @@ def end_period_early(db: Transaction, subscription: Document, at: int) -> Docume
 
 
 def end_subscription(db: Transaction, subscription: Document) -> None:
-    """Cancel the subscription at once. Usage that was not billed is lost."""
+    """Cancel the subscription at once. Usage that was not billed is lost, and no open invoice is charged again.
+
+    That Stripe stops collecting is in its page on canceling: "to prevent unexpected payment attempts".
+    """
     now = clock.now()
+    for invoice in db.find("invoice", customer=subscription["customer"], status="open"):
+        invoices.advance_by_itself(invoice, wanted=False)
+        db.save(invoice)
     subscription |= {"status": "canceled", "ended_at": now}
     subscription["canceled_at"] = subscription["canceled_at"] or now
     db.save(subscription)

@@ -7,7 +7,6 @@ from tools.stripe_sandbox.state import clock, documents
 from tools.stripe_sandbox.state.call import Call
 from tools.stripe_sandbox.state.errors import Refused, absent
 from tools.stripe_sandbox.state.store import Document
-from tools.stripe_sandbox.subscriptions import customers
 
 FEATURES: dict[str, dict[str, Any]] = {
     "customer_update": {"allowed_updates": [], "enabled": False},
@@ -65,7 +64,7 @@ def create_session(call: Call) -> Document:
     params = call.params
     if "customer" not in params:
         raise absent("customer")
-    customer = customers.existing(call.db, params["customer"])
+    customer = documents.existing(call.db, "customer", params["customer"], "customer")
     if "configuration" not in params:
         raise Refused(
             "No configuration provided and your test mode default configuration has not been created. "

@@ -7,7 +7,7 @@ from tools.stripe_sandbox.state import clock, documents, events
 from tools.stripe_sandbox.state.call import Call
 from tools.stripe_sandbox.state.errors import Refused, absent
 from tools.stripe_sandbox.state.store import Document, Transaction
-from tools.stripe_sandbox.subscriptions import customers, periods
+from tools.stripe_sandbox.subscriptions import periods
 
 MOST_ITEMS = 20
 
@@ -17,7 +17,7 @@ def create(call: Call) -> Document:
     params = call.params
     if "customer" not in params:
         raise absent("customer")
-    customer = customers.existing(call.db, params["customer"])
+    customer = documents.existing(call.db, "customer", params["customer"], "customer")
     card = params.get("default_payment_method")
     if card:
         cards.of_customer(call.db, card, customer["id"], "default_payment_method")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tools.stripe_sandbox import periodic
 from tools.stripe_sandbox.catalog import meters, prices
+from tools.stripe_sandbox.controls import due
 from tools.stripe_sandbox.invoices import cards, payments
 from tools.stripe_sandbox.state import clock
 from tools.stripe_sandbox.state.call import Call
@@ -23,18 +23,14 @@ class Clock:
     def __init__(self) -> None:
         self.time = START
 
-    def now(self) -> int:
-        return self.time
-
-    def exact(self) -> float:
+    def machine(self) -> float:
         return float(self.time)
 
 
 @pytest.fixture
 def turned(monkeypatch: pytest.MonkeyPatch) -> Clock:
     turned = Clock()
-    monkeypatch.setattr(clock, "now", turned.now)
-    monkeypatch.setattr(clock, "exact", turned.exact)
+    monkeypatch.setattr(clock, "machine", turned.machine)
     return turned
 
 
@@ -75,10 +71,10 @@ def test_a_period_ends_when_it_is_over_and_its_draft_becomes_final_later(
     subscription = subscribe(db)
     end = subscription["items"]["data"][0]["current_period_end"]
     turned.time = end - 1
-    periodic.run_due(db)
+    due.run_due(db)
     assert len(db.find("invoice")) == 1
     turned.time = end + 1
-    periodic.run_due(db)
+    due.run_due(db)
     invoice = newest_invoice(db)
     assert (invoice["status"], invoice["period_start"], invoice["period_end"]) == (
         "draft",
@@ -89,15 +85,14 @@ def test_a_period_ends_when_it_is_over_and_its_draft_becomes_final_later(
     assert item["current_period_start"] == end
     assert item["current_period_end"] == clock.later(START, "month", 2)
     turned.time += 10
-    periodic.run_due(db)
+    due.run_due(db)
     assert newest_invoice(db)["status"] == "paid"
 
 
 def test_months_that_nobody_watched_are_made_up_for(db: Transaction, turned: Clock) -> None:
     subscribe(db)
     turned.time = clock.later(START, "month", 3) + 60
-    for _ in range(4):
-        periodic.run_due(db)
+    due.run_due(db)
     ends = [invoice["period_end"] for invoice in db.find("invoice")][::-1]
     assert ends == [START, *(clock.later(START, "month", month) for month in (1, 2, 3))]
 
@@ -108,10 +103,10 @@ def test_a_failed_payment_is_tried_again_in_three_days(db: Transaction, turned: 
     db.save(invoice | {"status": "open", "amount_due": 100, "amount_remaining": 100})
     payments.attempt(db, newest_invoice(db))
     turned.time += payments.RETRY_SECONDS - 1
-    periodic.run_due(db)
+    due.run_due(db)
     assert newest_invoice(db)["attempt_count"] == 1
     turned.time += 1
-    periodic.run_due(db)
+    due.run_due(db)
     assert newest_invoice(db)["attempt_count"] == 2
     assert db.get("subscription", subscription["id"])["status"] == "past_due"
 
@@ -126,8 +121,8 @@ def test_a_checkout_session_lasts_a_day(db: Transaction, turned: Clock) -> None:
     }
     checkout.create(Call(db, params, {}))
     turned.time += 24 * 3600 - 1
-    periodic.run_due(db)
+    due.run_due(db)
     assert db.find("checkout.session")[0]["status"] == "open"
     turned.time += 1
-    periodic.run_due(db)
+    due.run_due(db)
     assert db.find("checkout.session")[0]["status"] == "expired"

@@ -114,6 +114,30 @@ def test_an_open_invoice_is_paid_on_its_page(shop: Shop) -> None:
     assert shop.api.subscriptions.retrieve(subscription.id).status == "active"
 
 
+def test_an_uncollectible_invoice_is_paid_on_its_page_and_a_void_one_is_not(shop: Shop) -> None:
+    subscription = shop.subscribe("4000000000000341")
+    urls = []
+    for verb in ("mark_uncollectible", "void_invoice"):
+        shop.owe(200)
+        invoice = shop.bill(subscription.id)
+        getattr(shop.api.invoices, verb)(invoice["id"])
+        urls.append(invoice["hosted_invoice_url"])
+    assert "Pay $2.00" in visit(urls[0])[1] and "Pay $2.00" not in visit(urls[1])[1]
+    assert [visit(url, card="4242424242424242")[0] for url in urls] == [303, 400]
+    assert "$2.00 paid on" in visit(urls[0])[1]
+
+
+def test_pages_say_when_a_draft_becomes_final_and_what_time_it_is(shop: Shop) -> None:
+    draft = shop.sandbox.end_period(shop.subscribe().id)
+    home, page = shop.sandbox.base_url, f"{shop.sandbox.base_url}/invoices/{draft['id']}"
+    assert "final on" in visit(home)[1] and "until it is final, on" in visit(page)[1]
+    assert "Its clock is ahead" not in visit(home)[1]
+    shop.api.invoices.update(draft["id"], {"auto_advance": False})
+    shop.sandbox.advance(86_400)
+    assert "held" in visit(home)[1] and "Its seller decides" in visit(page)[1]
+    assert "Its clock is ahead" in visit(home)[1]
+
+
 def test_the_operator_sees_everything_and_can_press_every_button(shop: Shop) -> None:
     subscription = shop.subscribe("4000000000000341")
     shop.use(100)

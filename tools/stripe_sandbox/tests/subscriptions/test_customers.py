@@ -18,6 +18,42 @@ def test_a_deleted_customer_is_a_stump_and_its_subscription_ends(shop: Shop) -> 
     assert shop.api.customers.list().data == []
 
 
+def test_nothing_new_is_made_for_a_deleted_customer(shop: Shop) -> None:
+    subscription = shop.subscribe("4000000000000341")
+    shop.owe(200)
+    key = shop.bill(subscription.id)["id"]
+    shop.api.customers.delete(shop.customer.id)
+    of_it = {"customer": shop.customer.id, "currency": "usd", "amount": 5}
+    with refusal(code="resource_missing", param="customer"):
+        shop.api.invoices.create({"customer": shop.customer.id})
+    with refusal(code="resource_missing", param="customer"):
+        shop.api.invoice_items.create(of_it)
+    with refusal(code="resource_missing", param="id"):
+        shop.api.customers.balance_transactions.create(
+            shop.customer.id, {"amount": 5, "currency": "usd"}
+        )
+    with refusal(code="resource_missing", param="id"):
+        shop.api.customers.delete(shop.customer.id)
+    with refusal(code="resource_missing", param="customer"):
+        shop.api.payment_methods.attach("pm_card_visa", {"customer": shop.customer.id})
+    invoice = shop.api.invoices.retrieve(key, {"expand": ["customer"]})
+    assert (invoice.status, invoice.next_payment_attempt) == ("open", None)
+    assert invoice.customer.deleted and not hasattr(invoice.customer, "email")
+    shop.use(1)
+    assert shop.sandbox.usage()["rejected"] == 1
+
+
+def test_a_canceled_subscription_has_its_open_invoices_charged_no_more(shop: Shop) -> None:
+    subscription = shop.subscribe("4000000000000341")
+    shop.owe(200)
+    key = shop.bill(subscription.id)["id"]
+    shop.api.subscriptions.cancel(subscription.id, {"invoice_now": False})
+    assert len(shop.api.invoices.list({"customer": shop.customer.id}).data) == 2
+    shop.sandbox.advance(30 * 86_400)
+    invoice = shop.api.invoices.retrieve(key)
+    assert (invoice.attempt_count, invoice.auto_advance) == (1, False)
+
+
 def test_a_test_card_becomes_a_card_of_the_customer(shop: Shop) -> None:
     card = shop.api.payment_methods.attach("pm_card_visa", {"customer": shop.customer.id})
     assert card.id != "pm_card_visa" and card.card.last4 == "4242"

@@ -1,0 +1,257 @@
+"""Makes each invoice say what it claims before it is final, and keeps what it said then.
+
+A row is worked on by one process at a time, and every step finds what an earlier one has done, so it may end
+between any two of them.
+"""
+
+import logging
+import time
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from billing.amounts import dollars
+from billing.gateway import client as gateway
+from billing.gateway import invoices
+from billing.gateway.errors import GatewayError, StripeAway, StripeKeyRefused, StripeRefused
+from billing.gateway.invoices import Correction, StripeInvoice
+from billing.invoicing import claiming, reading
+from billing.mails import notices
+from billing.models import Invoice, InvoiceLine, UsageBatch
+from billing.reporting import batching
+from billing.subscriptions.catalog import title_of
+
+logger = logging.getLogger(__name__)
+
+# A meter adds up with a lag of minutes: what it has just accepted is waited for, so long after the hour of settling.
+LAG = timedelta(minutes=15)
+PATIENCE = timedelta(minutes=30)
+SOON = timedelta(seconds=15)
+# A draft that Stripe would not have made final by itself, as that of an unpaid subscription, waits for a person.
+LATER = timedelta(hours=6)
+ALARM_AFTER_TRIES = 6
+AT_ONCE = 100
+
+
+def work(seconds: float = 20.0) -> int:
+    """Settle what is due, for at most that long; returns how many invoices were worked on. Safe to run twice at once."""
+    if not gateway.is_configured():
+        return 0
+    until = time.monotonic() + seconds
+    worked = away = 0
+    for invoice in list(Invoice.objects.due().order_by("not_before", "pk")[:AT_ONCE]):
+        if time.monotonic() > until:
+            break
+        try:
+            worked += process(invoice)
+            away = 0
+        except StripeKeyRefused:
+            break
+        except StripeAway:
+            away += 1
+            if away > 2:  # noqa: PLR2004 - one customer's call may fail by itself, three say that Stripe is away
+                break
+        except GatewayError:
+            continue
+    return worked
+
+
+def process(invoice: Invoice) -> bool:
+    """Take the next step with one; False where another process does.
+
+    Raises:
+        GatewayError: it is tried again later.
+    """
+    if not invoice.claim():
+        return False
+    try:
+        wait = _step(invoice)
+    except claiming.BeingSent:
+        invoice.release("a batch is being sent", not_before=timezone.now() + SOON)
+        return True
+    except GatewayError as error:
+        invoice.retry_later(error)
+        if invoice.tries >= ALARM_AFTER_TRIES:
+            notices.note(
+                "invoice_stuck",
+                subject=str(invoice.reference),
+                invoice=str(invoice),
+                organization_name=invoice.organization.name,
+                detail=str(error),
+            )
+        raise
+    if wait is not None:
+        invoice.release(invoice.note, not_before=timezone.now() + wait)
+    return True
+
+
+def _step(invoice: Invoice) -> timedelta | None:
+    """What is to be done now; returns how long to wait for the next step, None where none follows."""
+    if not invoice.stripe_id:
+        made = invoices.create(
+            customer_id=invoice.customer_id,
+            reference=str(invoice.reference),
+            subscription_id=invoice.subscription_id,
+        )
+        Invoice.objects.filter(pk=invoice.pk, stripe_id=None).update(
+            stripe_id=made.id, created_at=made.created
+        )
+        invoice.refresh_from_db()
+    found = reading.read(invoice)
+    if found is None:
+        claiming.release(invoice, "deleted at Stripe")
+        return None
+    invoice, at = found
+    if at.status != Invoice.Status.DRAFT:
+        close(invoice, at)
+        return None
+    if invoice.kind == Invoice.Kind.MANUAL:
+        return LATER
+    return _settle(invoice, at)
+
+
+def _settle(invoice: Invoice, at: StripeInvoice) -> timedelta | None:
+    if at.finalizes_at:
+        invoices.hold(at.id)
+    if invoice.finalizes_at or invoice.kind in Invoice.OWN:
+        Invoice.objects.filter(pk=invoice.pk).update(held=True)
+        invoice.held = True
+    settles_at = reading.settles_at(invoice.created_at, invoice.finalizes_at)
+    if invoice.kind in Invoice.OWN:
+        settles_at = invoice.created_at
+    now = timezone.now()
+    if now < settles_at:
+        return settles_at - now
+    batching.seal(invoice.organization)
+    claiming.claim(invoice)
+    if not _compare(invoice) and now < settles_at + PATIENCE:
+        return SOON
+    invoices.correct(at.id, invoice.customer_id, _corrections(invoice))
+    _compare(invoice)
+    if wrong := [line for line in invoice.lines.all() if line.error_cents]:
+        # A meter has counted in between.
+        logger.info("draft changed", extra={"invoice": at.id, "prices": len(wrong)})
+        return timedelta(seconds=1)
+    if not invoice.held:
+        return LATER
+    close(invoice, invoices.finalize(at.id))
+    return None
+
+
+def _compare(invoice: Invoice) -> bool:
+    """Write what the lines at Stripe say now; False where a meter has not caught up yet."""
+    metered, ours, _ = reading.sort_lines(invoices.lines_of(str(invoice.stripe_id)))
+    _write_lines(invoice, metered, ours)
+    late = timezone.now() - LAG
+    for line in invoice.lines.all():
+        young = line.batches.filter(state=UsageBatch.State.ACCEPTED, done_at__gt=late)
+        if line.stripe_quantity < line.quantity and young.exists():
+            return False
+    return True
+
+
+def _write_lines(
+    invoice: Invoice, metered: dict[int, tuple[int, int]], ours: dict[int, int]
+) -> None:
+    for price_id in {price for price, (images, cents) in metered.items() if images or cents} | {
+        *ours
+    }:
+        claiming.line_of(invoice, price_id)
+    for line in invoice.lines.all():
+        line.stripe_quantity, line.stripe_cents = metered.get(line.price_id, (0, 0))
+        line.correction_cents = ours.get(line.price_id, 0)
+        line.save(update_fields=["stripe_quantity", "stripe_cents", "correction_cents"])
+
+
+def _corrections(invoice: Invoice) -> list[Correction]:
+    """One for each line: what is missing in Stripe's own, or too much."""
+    return [
+        Correction(
+            name=line.price.metered.event_name,
+            cents=line.target_cents - line.stripe_cents,
+            description=describe(line),
+        )
+        for line in invoice.lines.select_related("price__metered", "invoice")
+    ]
+
+
+def describe(line: InvoiceLine) -> str:
+    """Our item as its customer reads it."""
+    images = line.quantity - line.stripe_quantity
+    price = line.price
+    each = f"{title_of(price.model, price.size)} (at {dollars(price.amount_micros)} / image)"
+    noun = "image" if abs(images) == 1 else "images"
+    if line.invoice.kind in Invoice.OWN or images > 0:
+        text = f"{images} {noun} × {each}"
+        if line.invoice.kind == Invoice.Kind.PERIOD:
+            text += ", which are not in the line above"
+    elif images < 0:
+        text = f"{images} {noun} × {each}, which other invoices bill".replace(
+            "-", "\N{MINUS SIGN}", 1
+        )
+    else:
+        text = f"Rounding: {each}"
+    if line.carried_cents:
+        text += ", and what earlier invoices billed too " + (
+            "little" if line.carried_cents > 0 else "much"
+        )
+    return text
+
+
+def close(invoice: Invoice, at: StripeInvoice) -> None:
+    """Keep what a final invoice says: it never changes any more. What it bills wrongly is left to the next one.
+
+    Raises:
+        GatewayError
+    """
+    metered, ours, _ = reading.sort_lines(invoices.lines_of(at.id))
+    with transaction.atomic():
+        row = Invoice.objects.select_for_update(no_key=True).get(pk=invoice.pk)
+        if not row.is_final:
+            row.status, row.number = Invoice.Status(at.status), at.number
+            row.finalized_at = at.finalized_at or timezone.now()
+            if not row.lines.filter(batches__isnull=False).exists():
+                claiming.claim(row)
+            _write_lines(row, metered, ours)
+            row.total_cents, row.tax_cents = at.total_cents, at.tax_cents
+            row.due_cents = at.asked_cents
+            billed = sum(line.billed_cents for line in row.lines.all())
+            row.other_cents = at.total_cents - at.tax_cents - billed
+            row.done_at, row.claimed_until, row.note = timezone.now(), None, ""
+            row.save()
+    invoice.refresh_from_db()
+    wrong = [line for line in invoice.lines.all() if line.error_cents]
+    if wrong and invoice.status != Invoice.Status.VOID:
+        logger.warning("final invoice differs", extra={"invoice": at.id, "prices": len(wrong)})
+
+
+def take_note(at: StripeInvoice) -> Invoice | None:
+    """Our row of an invoice that Stripe has just shown, with the first step done: a draft is held at once.
+
+    Raises:
+        GatewayError: the next step is taken later.
+    """
+    asked_at = timezone.now()
+    organization = reading.organization_of(at.customer_id)
+    if organization is None:
+        return None
+    invoice = reading.take(at, organization, asked_at)
+    if invoice.done_at is None and (not invoice.held or at.status != Invoice.Status.DRAFT):
+        try:
+            process(invoice)
+        except StripeRefused:
+            logger.info("invoice is tried again", extra={"invoice": at.id})
+        invoice.refresh_from_db()
+    return invoice
+
+
+def look_for_drafts() -> int:
+    """Take note of drafts that no webhook told of; returns how many there were.
+
+    Raises:
+        GatewayError
+    """
+    known = set(Invoice.objects.filter(done_at=None).values_list("stripe_id", flat=True))
+    unknown = [at for at in invoices.drafts() if at.id not in known]
+    return sum(take_note(at) is not None for at in unknown)
