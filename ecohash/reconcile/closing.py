@@ -158,10 +158,10 @@ def sums_of(span: Span) -> Balances:
     for pk, *sums in rows_of(holds, "organization", "n", "captures", "micros", "credit"):
         found[pk] = Balance(*sums)
     entries = span.entries().values("organization")
-    entries = entries.annotate(n=Count("pk"), granted=GRANTED, owed=OWED)
-    for pk, count, granted, owed in rows_of(entries, "organization", "n", "granted", "owed"):
+    entries = entries.annotate(n=Count("pk"), s=Sum("amount_micros"), granted=GRANTED, owed=OWED)
+    for pk, *sums in rows_of(entries, "organization", "n", "s", "granted", "owed"):
         balance = found.setdefault(pk, Balance())
-        balance.entries, balance.granted_micros, balance.owed_micros = count, granted, owed
+        balance.entries, balance.entry_micros, balance.granted_micros, balance.owed_micros = sums
     hours = span.hours().values("organization").annotate(n=Sum("images"), s=Sum("micros"))
     for pk, images, micros in rows_of(hours, "organization", "n", "s"):
         balance = found.setdefault(pk, Balance())

@@ -41,6 +41,7 @@ class Balance:
     captured_micros: int = 0
     credit_micros: int = 0
     entries: int = 0
+    entry_micros: int = 0
     granted_micros: int = 0
     owed_micros: int = 0
     hour_images: int = 0
