@@ -3,11 +3,13 @@
     python -m benchmarks.books [--holds 1000000]
 
 Starts a PostgreSQL of its own and fills it with a year of books (fill.sql). Each figure comes from a process of
-its own, whose peak memory is printed: it should not grow with the books.
+its own, whose peak memory is printed: it should not grow with the books. CPU is that of the process and of the
+database together, which other work on the machine does not change; of a page it is that of six.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,11 +28,12 @@ PREFIX = """
 import json, resource, time
 from datetime import date
 from ecohash.reconcile import closing, running
-began, found = time.perf_counter(), []
+began, cpu, found = time.perf_counter(), time.process_time(), []
 """
 SUFFIX = """
 print(json.dumps({
     "seconds": time.perf_counter() - began, "found": found,
+    "cpu": time.process_time() - cpu,
     "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
 }))
 """
@@ -75,6 +78,15 @@ def measure(environment: dict[str, str], code: str) -> dict[str, Any]:
     return figures
 
 
+def server_cpu(address: str) -> float:
+    """CPU seconds of all the server's processes that have ended, as Linux counts them; each connection is one."""
+    with psycopg.connect(address, autocommit=True) as connection:
+        [(folder,)] = connection.execute("SHOW data_directory").fetchall()
+    pid = Path(folder, "postmaster.pid").read_text().split()[0]
+    fields = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+
+
 def fill(address: str, holds: int) -> None:
     """The books of a year."""
     with psycopg.connect(address, autocommit=True) as connection:
@@ -104,6 +116,7 @@ def main() -> None:
         began = time.perf_counter()
         fill(address, options.holds)
         print(f"filled with {options.holds:,} holds in {time.perf_counter() - began:.0f} s\n")
+        print(f"{'':<42} {'elapsed':>10} {'CPU':>10} {'peak':>10}")
         last_month = f"{datetime.now(UTC).replace(day=1) - timedelta(days=1):%Y-%m}"
         steps = {
             "nothing (the process alone)": NOTHING,
@@ -116,8 +129,13 @@ def main() -> None:
             "usage page of last month, the same": PAGE % f"/dashboard/usage?month={last_month}",
         }
         for name, code in steps.items():
+            before = server_cpu(address)
             figures = measure(environment, code)
-            print(f"{name:<42} {figures['seconds']:8.2f} s {figures['mib']:6.0f} MiB", flush=True)
+            cpu = figures["cpu"] + server_cpu(address) - before
+            print(
+                f"{name:<42} {figures['seconds']:8.2f} s {cpu:8.2f} s {figures['mib']:6.0f} MiB",
+                flush=True,
+            )
             for line in figures["found"][:3]:
                 print(f"    {line}")
 

@@ -88,14 +88,12 @@ INSERT INTO billing_ledgerentry (organization_id, kind, debit, credit, amount_mi
         'pay_' || invoice.id, '', invoice.finalized_at
     FROM billing_invoice AS invoice JOIN billing_invoiceline AS line ON line.invoice_id = invoice.id
     GROUP BY invoice.id HAVING sum(claimed_cents) > 0;
-DELETE FROM billing_credit;
-DELETE FROM billing_ledgerentry WHERE kind = 'grant';
 INSERT INTO billing_credit (organization_id, granted_micros, pending_micros, posted_micros)
     SELECT organization_id, sum(amount_micros) + 1000000, 0, sum(amount_micros)
     FROM billing_hold WHERE state = 'captured' AND payer = 'credit' GROUP BY organization_id;
 INSERT INTO billing_ledgerentry (organization_id, kind, debit, credit, amount_micros, reason, created_at)
     SELECT organization_id, 'grant', 'promotions', 'customer_credit', granted_micros, '', now() - interval '1 year'
-    FROM billing_credit;
+    FROM billing_credit WHERE organization_id > 1;
 INSERT INTO billing_budget (organization_id, month, pending_micros, posted_micros, in_flight, owed_micros,
         owed_pending_micros)
     SELECT organization.id, this.month, 0, COALESCE((SELECT sum(amount_micros) FROM billing_hold AS hold

@@ -1,6 +1,6 @@
 """Books of months that are over."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from io import StringIO
 
 from django.core.management import call_command
@@ -37,7 +37,7 @@ def move_all_books(month: date) -> None:
     )
 
 
-def past_triggers(statement: str, *values: object, table: str) -> None:
+def past_triggers(statement: str, *values: datetime | int, table: str) -> None:
     """Past our own code, and past PostgreSQL's triggers, which would refuse."""
     trigger = f"ALTER TABLE {table} {{}} TRIGGER USER"
     with transaction.atomic(), connection.cursor() as cursor:

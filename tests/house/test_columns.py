@@ -90,6 +90,7 @@ LONGEST: dict[str, str] = {
     "billing.Refund.by": "x" * EMAIL_LIMIT,
     "billing.Refund.stripe_id": OF_STRIPE,
     "billing.Refund.note": CUT,
+    "billing.ClosedMonth.checksum": SHA256,
     "billing.Trial.mailbox": SHA256,
     "billing.TrialNetwork.network": SHA256,
     "billing.UsageBatch.customer_id": OF_STRIPE,
