@@ -124,6 +124,8 @@ def snapshot() -> Iterator[None]:
     if connection.vendor == "postgresql":
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            # Every row is read to the end: the default prepares for reading a tenth of them.
+            cursor.execute("SET LOCAL cursor_tuple_fraction = 1")
             yield
         return
     # A transaction of Django's would keep all other writers out of SQLite.
