@@ -18,7 +18,7 @@ INSERT INTO billing_hold (id, organization_id, payer, price_id, amount_micros, m
         SELECT n, now() - interval '1 hour' - interval '365 days' * (1 - n::float / %(holds)s) AS at, organization,
             CASE WHEN organization > 1 AND organization %% 3 = 0 THEN 'credit' ELSE 'subscription' END AS payer
         FROM (
-            SELECT n, CASE n %% 5 WHEN 0 THEN 1 ELSE 2 + (n * 7919 %% 199) END AS organization
+            SELECT n, CASE n %% 5 WHEN 0 THEN 1 ELSE 2 + (n::bigint * 7919 %% 199) END AS organization
             FROM generate_series(1, %(holds)s) AS n
         ) AS of_whom
     ) AS when_and_how
