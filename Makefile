@@ -15,6 +15,8 @@ PACKAGES := accounts billing images inference ecohash tools
 # Three processes keep two cores busy while tests wait; each has its own Redis, database and VAR_DIR.
 PYTEST := $(PYTHON) -m pytest
 WORKERS ?= 3
+# Each process of a run, and each program that a test starts, loads the same modules: compiled once, whatever the shell says.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
 help: ## show this list

@@ -33,6 +33,8 @@ def prepare_environment() -> None:
         "DATABASE_URL": database_url,
         # Nobody listens there until a test starts the sandbox.
         "STRIPE_SANDBOX_PORT": str(servers.free_port()),
+        # What they share: the first to run makes it.
+        "TEST_RUN_FOLDER": os.environ.get("TEST_RUN_FOLDER", str(folder)),
     }
     if "PYTEST_XDIST_WORKER" in os.environ:
         # Each process of a parallel run has one core: torch would give each of them all.
@@ -99,7 +101,10 @@ prepare_django()
 prepare_static_files()
 prepare_hypothesis()
 
-from tests.cast import alice, bob, charlie, unfunded  # noqa: E402 - needs the settings
+from django.db import connection  # noqa: E402 - needs the settings
+
+from tests import database  # noqa: E402 - the same
+from tests.cast import alice, bob, charlie, unfunded  # noqa: E402 - the same
 from tests.object_store import aws_credentials, object_store  # noqa: E402 - the same
 from tests.payment import one_try, stripe_here, subscriber  # noqa: E402 - the same
 from tests.platform import platform, start_platform  # noqa: E402 - the same
@@ -120,6 +125,11 @@ __all__ = [
     "subscriber",
     "unfunded",
 ]
+
+if connection.vendor == "sqlite":
+    django_db_setup = database.django_db_setup
+    __all__ += ["django_db_setup"]
+database.empty_quickly()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -154,6 +164,8 @@ def pytest_collection_finish() -> None:
     """What is loaded by now stays: the garbage collector need not look through it again and again."""
     gc.collect()
     gc.freeze()
+    # Hypothesis times each collection, and a test makes objects enough for dozens.
+    gc.set_threshold(50_000, 10, 10)
 
 
 # See tests/attacks/conftest.py; the two platforms have about as much to do.
@@ -163,6 +175,7 @@ ATTACKS_ON_THE_SLOW_PLATFORM = {
 }
 
 
+@pytest.hookimpl(optionalhook=True)  # without xdist there is no such hook
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """In a parallel run a file stays in one process, and all that draws with torch in the same one.
 

@@ -7,7 +7,6 @@ from allauth.account.models import EmailAddress
 
 from accounts.keys import keys
 from accounts.models import ApiKey, Membership, Organization, User
-from billing.ledger import pricing
 from ecohash.signup import sign_up
 
 # 25 pictures of 1024x1024.
@@ -38,8 +37,6 @@ def make_user(name: str) -> User:
 
 def make_owner(name: str, *, credit_micros: int = CREDIT_MICROS) -> Person:
     """Somebody with an organization of their own."""
-    # Tests with real transactions empty all tables, and migrations fill in the prices only once.
-    pricing.set_default_prices()
     user = make_user(name)
     organization = sign_up(user=user, trial_credit_micros=credit_micros)
     return _with_key(user, organization)

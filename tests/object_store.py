@@ -11,10 +11,12 @@ import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 import pytest
+from botocore.loaders import Loader
 
 from ecohash.configuration.object_store import ObjectStore
 from images.pictures import storage
@@ -145,12 +147,19 @@ def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
 
 
+@cache
+def one_loader(_search_path: str | None = None) -> Any:
+    """botocore's descriptions of S3, read once for all clients of a process: that takes longer than most tests."""
+    return Loader()
+
+
 @pytest.fixture
 def object_store(
     settings: Any, aws_credentials: None, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ObjectStoreDouble]:
     """Pictures lie in an S3 of this test, whose every call has a short limit."""
     monkeypatch.setattr(storage, "REMOVAL_SECONDS", LIMIT_SECONDS)
+    monkeypatch.setattr("botocore.session.create_loader", one_loader)
     with ObjectStoreDouble() as store:
         use(settings, configured(endpoint=store.endpoint), timeout_seconds=LIMIT_SECONDS)
         # The first call makes the client, which takes a while on a busy machine.

@@ -18,6 +18,7 @@ from billing.models import Credit, Hold, Invoice, Subscription, UsageBatch, Webh
 from billing.reporting import batching, sending
 from billing.subscriptions import checkout, syncing
 from tests.cast import Person, make_owner
+from tests.stripe_catalog import stock
 from tests.stripe_sandbox import StripeSandbox
 
 MODEL = pricing.DEFAULT_MODEL
@@ -44,6 +45,7 @@ def one_try(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def subscribe(person: Person, sandbox: StripeSandbox, card: str = GOOD_CARD) -> Subscription:
     """What the person does on our page and on Stripe's, and the webhook that follows."""
+    stock(sandbox)
     checkout.begin(organization=person.organization, email=person.user.email)
     row = syncing.get_or_create(person.organization)
     sandbox.complete_checkout(row.checkout_id, card=card)

@@ -125,7 +125,8 @@ def _settle(invoice: Invoice, at: StripeInvoice) -> timedelta | None:
         return settles_at - now
     batching.seal(invoice.organization)
     claiming.claim(invoice)
-    if not _compare(invoice) and now < settles_at + PATIENCE:
+    has_caught_up = _compare(invoice)
+    if invoice.kind == Invoice.Kind.PERIOD and not has_caught_up and now < settles_at + PATIENCE:
         return SOON
     invoices.correct(at.id, invoice.customer_id, _corrections(invoice))
     _compare(invoice)

@@ -3,7 +3,7 @@
 import base64
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ PROMPT = "CANARYPROMPT a red fox in a coal mine"
 FORM = "application/x-www-form-urlencoded"
 NOWHERE = "unix:///nowhere/redis.sock"
 Found = list[str]
+# Each place, and what stands there.
+Places = Iterable[tuple[str, str]]
 
 
 def canary() -> str:
@@ -118,33 +120,32 @@ class Stage:
             if path.is_file():
                 yield f"file {path.name}", path.read_bytes().decode("latin-1")
 
-    def everywhere(self) -> Iterator[tuple[str, str]]:
-        yield from self.logged()
-        yield from self.answered()
-        yield from self.stored()
-        yield from self.in_redis()
-        yield from self.on_disk()
+    def everywhere(self) -> Places:
+        """In small letters."""
+        everything = (
+            *(self.logged(), self.answered(), self.stored()),
+            *(self.in_redis(), self.on_disk()),
+        )
+        return [(place, text.lower()) for places in everything for place, text in places]
 
-    def find(self, *needles: str) -> Found:
+    def find(self, *needles: str, among: Places | None = None) -> Found:
         """Where any of these texts stands, in any case."""
         small = [needle.lower() for needle in needles]
-        return sorted(
-            {
-                place
-                for place, text in self.everywhere()
-                for lower in [text.lower()]
-                if any(needle in lower for needle in small)
-            }
-        )
+        places = self.everywhere() if among is None else among
+        return sorted({place for place, text in places if any(each in text for each in small)})
 
-    def find_key(self) -> Found:
+    def find_key(self, among: Places | None = None) -> Found:
         """Either half of what no page shows of a key: its first and last characters are its hint."""
         middle = self.secret[8:-4]
         half = len(middle) // 2
-        return self.find(middle[:half], middle[half:])
+        return self.find(middle[:half], middle[half:], among=among)
 
-    def find_prompt(self) -> Found:
+    def find_prompt(self, among: Places | None = None) -> Found:
         """Outside of its column, and of the file that the database is."""
         database = Path(str(connection.settings_dict["NAME"])).name
         allowed = re.compile(rf"images_generation\.prompt|file {re.escape(database)}(-wal|-shm)?")
-        return [place for place in self.find("CANARYPROMPT") if not allowed.fullmatch(place)]
+        return [
+            place
+            for place in self.find("CANARYPROMPT", among=among)
+            if not allowed.fullmatch(place)
+        ]

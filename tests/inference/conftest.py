@@ -1,11 +1,20 @@
-"""What the engine's tests share: the miniature and one engine that has loaded it."""
+"""What the engine's tests share: the miniature and one engine that has loaded it.
+
+Every process of a parallel run reads all files of tests, and only one of them draws with torch: the
+files here import it in what runs, since importing it takes as long as hundreds of tests.
+"""
+
+from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from inference.checkpoints import MINIATURE
-from inference.engines.flux import FluxEngine
+
+if TYPE_CHECKING:
+    from inference.engines.flux import FluxEngine
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +26,8 @@ def checkpoint_folder() -> Path:
 @pytest.fixture(scope="session")
 def engine(checkpoint_folder: Path) -> FluxEngine:
     """A loaded engine."""
+    from inference.engines.flux import FluxEngine
+
     loaded = FluxEngine(str(checkpoint_folder))
     loaded.load()
     return loaded

@@ -1,18 +1,21 @@
 """Checkpoints that are broken in one place: the miniature, loaded from files like any other."""
 
+from __future__ import annotations
+
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-from safetensors.torch import load_file, save_file
+from typing import TYPE_CHECKING, Any
 
 from inference.checkpoints import MINIATURE
-from inference.engines.flux import FluxEngine
+
+if TYPE_CHECKING:
+    from inference.engines.flux import FluxEngine
 
 NAN, INF = float("nan"), float("inf")
-Change = Callable[[torch.Tensor], object]
+# Of a tensor; see conftest.py for why torch is not imported here.
+Change = Callable[[Any], object]
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,12 @@ def fill(value: float) -> Change:
 
 def one_color(red: float, green: float, blue: float) -> Damage:
     """An autoencoder that gives the same color everywhere, each channel from -1 to 1."""
-    color = torch.tensor([red, green, blue])
-    return Damage(
-        "vae",
-        {
-            "decoder.conv_out.weight": fill(0),
-            "decoder.conv_out.bias": lambda bias: bias.copy_(color),
-        },
-    )
+
+    def paint(bias: Any) -> None:
+        for channel, value in enumerate((red, green, blue)):
+            bias[channel] = value
+
+    return Damage("vae", {"decoder.conv_out.weight": fill(0), "decoder.conv_out.bias": paint})
 
 
 DAMAGES = {
@@ -57,6 +58,8 @@ DAMAGES = {
 
 def checkpoint(folder: Path, damage: Damage) -> Path:
     """A copy of the miniature with that change, below `folder`."""
+    from safetensors.torch import load_file, save_file
+
     copy = shutil.copytree(MINIATURE, folder / "damaged")
     weights = next((copy / damage.component).glob("*.safetensors"))
     tensors = load_file(weights)
@@ -68,6 +71,8 @@ def checkpoint(folder: Path, damage: Damage) -> Path:
 
 def loaded(folder: Path, damage: Damage) -> FluxEngine:
     """An engine that has loaded such a checkpoint; nothing is drawn yet."""
+    from inference.engines.flux import FluxEngine
+
     engine = FluxEngine(str(checkpoint(folder, damage)))
     engine.load()
     return engine

@@ -1,23 +1,25 @@
 """The FLUX engine on the miniature: the same bytes for the same seed, and no prompt in any log."""
 
+from __future__ import annotations
+
 import logging
 import os
 import shutil
 from io import BytesIO
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import diffusers
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from images.catalog import SIZES
 from inference.engines import checkpoint
 from inference.engines.base import SEED_MAX, EngineUnavailable, OutOfMemory
-from inference.engines.flux import FluxDrawing, FluxEngine, device_class
-from inference.engines.library_logs import PIPELINE_LOGGER
+
+if TYPE_CHECKING:
+    from inference.engines.flux import FluxDrawing, FluxEngine
 
 PROMPT = "a watercolor painting of a fox in a misty forest, soft light"
 
@@ -40,6 +42,8 @@ def test_the_same_seed_gives_the_same_bytes_at_every_size(
 def test_another_engine_of_the_same_fingerprint_gives_the_same_bytes(
     engine: FluxEngine, checkpoint_folder: Path
 ) -> None:
+    from inference.engines.flux import FluxEngine
+
     other = FluxEngine(str(checkpoint_folder))
     other.load()
     assert other.fingerprint == engine.fingerprint
@@ -105,6 +109,8 @@ def test_any_text_can_be_drawn(engine: FluxEngine, prompt: str) -> None:
 def test_a_long_prompt_reaches_no_log(
     engine: FluxEngine, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from inference.engines.library_logs import PIPELINE_LOGGER
+
     records: list[str] = []
     listener = logging.Handler()
     listener.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
@@ -118,6 +124,10 @@ def test_a_long_prompt_reaches_no_log(
 
 
 def test_the_fingerprint_fits_a_header_and_says_what_drew(engine: FluxEngine) -> None:
+    import torch
+
+    from inference.engines.flux import device_class
+
     fingerprint = engine.fingerprint
     assert fingerprint.isascii()
     assert fingerprint.isprintable()
@@ -128,6 +138,10 @@ def test_the_fingerprint_fits_a_header_and_says_what_drew(engine: FluxEngine) ->
 
 
 def test_the_fingerprint_counts_the_threads_because_they_change_the_bytes() -> None:
+    import torch
+
+    from inference.engines.flux import device_class
+
     assert f"-{torch.get_num_threads()}-threads" in device_class(torch.device("cpu"))
 
 
@@ -158,6 +172,8 @@ def test_an_unlabelled_checkpoint_is_named_after_its_setting(tmp_path: Path) -> 
     "model", ["/nowhere/at/all", "./nowhere", "flux", "a/b/c", str(Path(__file__).parent)]
 )
 def test_a_model_that_is_not_there_is_refused_with_what_to_do(model: str) -> None:
+    from inference.engines.flux import FluxEngine
+
     with pytest.raises(EngineUnavailable, match="FLUX_MODEL"):
         FluxEngine(model).load()
 
@@ -165,6 +181,8 @@ def test_a_model_that_is_not_there_is_refused_with_what_to_do(model: str) -> Non
 def test_damaged_weights_are_refused_with_what_to_do(
     checkpoint_folder: Path, tmp_path: Path
 ) -> None:
+    from inference.engines.flux import FluxEngine
+
     copy = shutil.copytree(checkpoint_folder, tmp_path / "copy")
     os.truncate(copy / "vae" / "diffusion_pytorch_model.safetensors", 100_000)
     with pytest.raises(EngineUnavailable, match="Set FLUX_MODEL"):
@@ -172,6 +190,8 @@ def test_damaged_weights_are_refused_with_what_to_do(
 
 
 def test_nothing_is_drawn_before_loading() -> None:
+    from inference.engines.flux import FluxEngine
+
     with pytest.raises(EngineUnavailable, match="load"):
         draw(FluxEngine("somewhere"))
     with pytest.raises(EngineUnavailable, match="load"):
@@ -179,6 +199,8 @@ def test_nothing_is_drawn_before_loading() -> None:
 
 
 def test_a_full_device_is_called_by_our_name_and_the_engine_draws_on(engine: FluxEngine) -> None:
+    import torch
+
     def run_out(step: int, _steps: int) -> None:
         if step == 2:
             raise torch.OutOfMemoryError
@@ -199,4 +221,6 @@ def test_what_the_listener_raises_ends_the_drawing(engine: FluxEngine) -> None:
 
 
 def test_the_pipeline_is_the_one_that_diffusers_publishes(engine: FluxEngine) -> None:
+    import diffusers
+
     assert type(engine._pipeline) is diffusers.FluxPipeline

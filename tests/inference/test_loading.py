@@ -9,7 +9,6 @@ from pytest_django import Settings
 
 from images.catalog import DEFAULT_MODEL, MODELS
 from inference.engines.blank import BlankEngine
-from inference.engines.flux import FluxEngine
 from inference.loading import BUILDERS, build_engine
 
 MODEL = MODELS[DEFAULT_MODEL]
@@ -23,6 +22,8 @@ def test_the_blank_engine_takes_its_seconds_from_the_settings(settings: Settings
 
 
 def test_without_a_model_the_miniature_is_used(settings: Settings) -> None:
+    from inference.engines.flux import FluxEngine
+
     settings.INFERENCE_ENGINE, settings.FLUX_MODEL = "flux", ""
     engine = build_engine(MODEL)
     assert isinstance(engine, FluxEngine)

@@ -1,14 +1,21 @@
 """How much of a prompt is outside the model's vocabulary, and when that is most of it."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import pytest
-from transformers import T5TokenizerFast
 
 from inference.checkpoints import MINIATURE
 from inference.engines import prompt_tokens
 from inference.engines.base import TOKENS_SEEN_AT_MOST
 from inference.engines.blank import BlankEngine
-from inference.engines.flux import FluxEngine
 from inference.engines.prompt_tokens import PromptTokens
+
+if TYPE_CHECKING:
+    from transformers import T5TokenizerFast
+
+    from inference.engines.flux import FluxEngine
 
 CHINESE = "一只红色的狐狸坐在雪地里的老树旁边看着远处的山和落日水彩画柔和的光线细节丰富高质量背景是森林和小溪"
 
@@ -16,6 +23,8 @@ CHINESE = "一只红色的狐狸坐在雪地里的老树旁边看着远处的山
 @pytest.fixture(scope="module")
 def latin() -> T5TokenizerFast:
     """The miniature's tokenizer with Latin letters alone: the scripts of FLUX.1 Schnell's T5."""
+    from transformers import T5TokenizerFast
+
     whole = T5TokenizerFast.from_pretrained(MINIATURE / "tokenizer_2")
     pieces = [piece for piece, _ in sorted(whole.get_vocab().items(), key=lambda pair: pair[1])]
     kept = [(piece, -1.0) for piece in pieces if piece.strip("▁") < "\u0250"]

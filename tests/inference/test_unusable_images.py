@@ -1,15 +1,16 @@
 """What comes out of a model is looked at before it is sold: not finite or of one color is a failure."""
 
+from __future__ import annotations
+
 import json
 import logging
 from io import BytesIO, StringIO
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 from django.core.management import CommandError, call_command
 from PIL import Image
 from pytest_django import Settings
@@ -22,7 +23,6 @@ from images.queue import signals
 from inference import inspection, png, tasks
 from inference.engines.base import EngineUnavailable, OnStep, OutOfMemory, UnusableImage
 from inference.engines.blank import BlankEngine
-from inference.engines.flux import FluxDrawing, FluxEngine
 from inference.worker import GpuWorker
 from tests.calls import generate
 from tests.cast import Person
@@ -30,6 +30,11 @@ from tests.images import make
 from tests.images.make import books, state
 from tests.inference.damaged import DAMAGES, checkpoint, loaded
 from tests.working import working
+
+if TYPE_CHECKING:
+    import torch
+
+    from inference.engines.flux import FluxDrawing, FluxEngine
 
 SIDE = 512
 with_database = pytest.mark.django_db(transaction=True)
@@ -236,6 +241,8 @@ def test_a_good_drawing_is_handed_on_as_it_is(engine: FluxEngine) -> None:
 
 @pytest.mark.parametrize("name", ["T5 gives NaN", "one channel is infinite", "gray"])
 def test_a_warm_up_with_an_unusable_image_refuses_and_says_why(tmp_path: Path, name: str) -> None:
+    from inference.engines.flux import FluxEngine
+
     engine = FluxEngine(str(checkpoint(tmp_path, DAMAGES[name])))
     with pytest.raises(EngineUnavailable, match=r"warm-up image is unusable.*512x512.*FLUX_MODEL"):
         GpuWorker(engine=engine, model=FLUX_SCHNELL).warm()
@@ -254,6 +261,8 @@ def test_a_warm_up_trusts_no_engine(given: Any, complaint: str) -> None:
 
 
 def test_a_device_without_room_names_the_size(engine: FluxEngine) -> None:
+    import torch
+
     def run_out(_step: int, _steps: int) -> None:
         raise torch.OutOfMemoryError
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from billing import tasks
 from billing.invoicing import comparing
 from billing.models import Invoice, Notice, Subscription, UsageBatch
-from billing.reporting import batching
+from billing.reporting import batching, sending
 from ecohash import reconcile
 from ecohash.tasks import check_books
 from images.queue import signals
@@ -86,10 +86,12 @@ def test_what_a_meter_has_lost_is_no_difference_and_is_billed(
     assert Invoice.objects.get(kind="period", total_cents=60).status == "paid"
 
 
-def test_a_batch_that_waits_is_found(subscriber: Person, stripe_here: StripeSandbox) -> None:
+def test_a_batch_that_waits_is_found(
+    subscriber: Person, stripe_here: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     buy(subscriber, images=4)
     seal_all()
-    UsageBatch.objects.update(sealed_at=timezone.now() - timedelta(minutes=31))
+    monkeypatch.setattr(sending, "UNSENT_ALARM", timedelta(0))
     [line] = found()
     assert "waits since" in line
 
@@ -163,10 +165,12 @@ def test_the_command_settles_what_is_due(
     assert "The books are right." in out
 
 
-def test_once_a_day_staff_get_what_differs(subscriber: Person, stripe_here: StripeSandbox) -> None:
+def test_once_a_day_staff_get_what_differs(
+    subscriber: Person, stripe_here: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     buy(subscriber, images=4)
     seal_all()
-    UsageBatch.objects.update(sealed_at=timezone.now() - timedelta(minutes=31))
+    monkeypatch.setattr(sending, "UNSENT_ALARM", timedelta(0))
     for _ in range(2):
         tasks.compare(subscriber.organization.pk)
     notice = Notice.objects.get(kind="books_differ")
@@ -175,11 +179,14 @@ def test_once_a_day_staff_get_what_differs(subscriber: Person, stripe_here: Stri
 
 
 def test_one_organizations_differences_are_not_anothers(
-    subscriber: Person, alice: Person, stripe_here: StripeSandbox
+    subscriber: Person,
+    alice: Person,
+    stripe_here: StripeSandbox,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     buy(subscriber)
     seal_all()
-    UsageBatch.objects.update(sealed_at=timezone.now() - timedelta(minutes=31))
+    monkeypatch.setattr(sending, "UNSENT_ALARM", timedelta(0))
     assert len(list(comparing.compare(organization=subscriber.organization.pk))) == 1
     assert list(comparing.compare(organization=alice.organization.pk)) == []
 

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from billing.gateway import invoices
-from billing.invoicing import settling
+from billing.invoicing import claiming, settling
 from billing.models import Invoice, InvoiceLine, Subscription, UsageBatch
 from billing.reporting import batching, sending
 from tests.cast import Person
@@ -207,7 +207,7 @@ def test_a_draft_that_was_deleted_gives_back_what_it_claimed(
         period_start=timezone.now() - timedelta(days=1),
         period_end=timezone.now() + timedelta(seconds=1),
     )
-    settling.claiming.claim(row)
+    claiming.claim(row)
     assert not UsageBatch.objects.unclaimed().exists()
     settle()
     row.refresh_from_db()

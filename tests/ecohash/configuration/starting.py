@@ -1,8 +1,12 @@
 """Settings that are loaded in a process of their own."""
 
+import atexit
+import json
 import os
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 from tests import servers
@@ -27,15 +31,61 @@ IN_PRODUCTION = REAL | {
 }
 
 
+# Most of the time to load the settings goes to libraries. A process that has loaded them, and nothing of ours,
+# is forked for each start.
+LIBRARIES = (
+    "celery.app.base celery.schedules celery.signals celery.worker kombu.common kombu.transport.redis"
+    " django.conf django.conf.global_settings django.core.exceptions csp.constants environ redis"
+)
+PROGRAM = """
+import json, os, sys
+for name in sys.argv[1].split():
+    __import__(name)
+for line in sys.stdin:
+    asked = json.loads(line)
+    if child := os.fork():
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        continue
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    for number in (1, 2):
+        os.dup2(os.open(asked["outputs"][number - 1], os.O_WRONLY), number)
+    break
+else:
+    sys.exit()
+assert not [name for name in sys.modules if name.startswith("ecohash")]
+import ecohash.settings as s
+print(s.PRODUCTION, s.DEBUG)
+"""
+
+
+@cache
+def parent() -> subprocess.Popen[str]:
+    """The process that is forked."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, LIBRARIES],
+        cwd=servers.ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    atexit.register(process.communicate)
+    return process
+
+
 def start(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Load the settings in a process of their own."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     # Empty, so that a developer's `.env` does not fill them in.
     unset = dict.fromkeys(servers.names_of_settings(), "")
-    return subprocess.run(
-        [sys.executable, "-c", "import ecohash.settings as s; print(s.PRODUCTION, s.DEBUG)"],
-        env=kept | unset | {"VAR_DIR": str(tmp_path)} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = parent()
+    assert process.stdin and process.stdout
+    with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as err:
+        asked = {
+            "environment": kept | unset | {"VAR_DIR": str(tmp_path)} | environment,
+            "outputs": [out.name, err.name],
+        }
+        process.stdin.write(json.dumps(asked) + "\n")
+        process.stdin.flush()
+        status = int(process.stdout.readline())
+        return subprocess.CompletedProcess([], status, out.read(), err.read())

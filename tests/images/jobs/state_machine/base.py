@@ -77,6 +77,7 @@ class BaseMachine(RuleBasedStateMachine):
         self.prices = dict(SIZES)
         self.clock_lags = False
         self.rows: list[Any] = []
+        self.changes = 0
         self.ledger: list[tuple[Any, ...]] = []
         self.reported: dict[int, Any] = {}
         self.batches: dict[Any, int] = {}

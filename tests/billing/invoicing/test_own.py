@@ -1,0 +1,239 @@
+"""What no subscription's invoice bills: an invoice of its own, in one piece, or a write-off that staff are told of."""
+
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from billing import tasks
+from billing.gateway import invoices
+from billing.invoicing import claiming, own, settling, writing_off
+from billing.models import Invoice, LedgerEntry, Notice, Subscription, UsageBatch
+from billing.subscriptions import syncing
+from tests.at_once import at_once
+from tests.cast import Person
+from tests.payment import (
+    await_next_second,
+    buy,
+    deliver,
+    end_period,
+    report,
+    seal_all,
+    settle,
+    subscribe,
+)
+from tests.stripe_sandbox import StripeSandbox
+
+HOUR_AGO = timedelta(hours=1)
+
+
+def row_of(person: Person) -> Subscription:
+    return Subscription.objects.get(pk=person.organization.pk)
+
+
+def cancel(person: Person, sandbox: StripeSandbox, *, told: bool = True) -> None:
+    """The subscription ends at Stripe, with an invoice over its use."""
+    await_next_second()
+    row = row_of(person)
+    sandbox.client().v1.subscriptions.cancel(row.subscription_id, {"invoice_now": True})
+    if told:
+        deliver(sandbox)
+        settle()
+
+
+def grow_old(age: timedelta = HOUR_AGO) -> None:
+    """All use lies so long back. Batches never change, so it is before they are sealed."""
+    then = timezone.now() - age
+    for person in Subscription.objects.all():
+        person.organization.holds.filter(usage_batch=None).update(ended_at=then)
+    seal_all()
+
+
+def bill_leftovers() -> None:
+    tasks.look_after_invoices()
+    settling.work()
+
+
+def test_use_after_the_subscription_ended_gets_one_invoice(
+    subscriber: Person, stripe_here: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M2: it ended at Stripe, and we heard of it late. Five prices make one invoice, not five."""
+    monkeypatch.setattr(own, "QUIET", timedelta(0))
+    cancel(subscriber, stripe_here, told=False)
+    await_next_second()
+    for size in ("512x512", "768x768", "1024x768", "768x1024", "1024x1024"):
+        buy(subscriber, size, 10)
+    report()
+    bill_leftovers()
+    assert not Invoice.objects.filter(kind="leftover").exists()
+    deliver(stripe_here)
+    UsageBatch.objects.update(done_at=timezone.now() - HOUR_AGO)
+    settle()
+    bill_leftovers()
+    invoice = Invoice.objects.get(kind="leftover")
+    deliver(stripe_here)
+    invoice.refresh_from_db()
+    assert (invoice.status, invoice.total_cents) == ("paid", 10 + 15 + 18 + 18 + 20)
+    assert invoice.lines.count() == 5
+    items = stripe_here.client().v1.invoice_items.list({"invoice": str(invoice.stripe_id)}).data
+    assert "10 images × FLUX.1 Schnell, 512×512 (at $0.010 / image)" in [
+        item.description for item in items
+    ]
+    bill_leftovers()
+    assert Invoice.objects.filter(kind="leftover").count() == 1
+
+
+def test_two_that_bill_leftovers_at_once_make_one_invoice(
+    subscriber: Person, stripe_here: StripeSandbox
+) -> None:
+    cancel(subscriber, stripe_here)
+    Subscription.objects.update(status="active")
+    buy(subscriber, "512x512", 60)
+    Subscription.objects.update(status="canceled")
+    grow_old()
+    made = [own.make(subscriber.organization, Invoice.Kind.LEFTOVER) for _ in range(2)]
+    assert [invoice is not None for invoice in made] == [True, False]
+    settling.work()
+    assert invoices.find(str(Invoice.objects.get(kind="leftover").stripe_id)).total_cents == 60
+
+
+@pytest.mark.parametrize("kind", ["drop_before", "accept_then_drop", "accept_then_500"])
+def test_an_invoice_of_its_own_survives_each_fault(
+    subscriber: Person, stripe_here: StripeSandbox, one_try: None, kind: str
+) -> None:
+    cancel(subscriber, stripe_here, told=False)
+    buy(subscriber, "512x512", 60)
+    grow_old()
+    deliver(stripe_here)
+    settle()
+    for path in ("/v1/invoices$", "/v1/invoiceitems$", "/v1/invoices/[^/]+/finalize$"):
+        stripe_here.fault(kind, path=path, method="POST", times=1)
+    tasks.look_after_invoices()
+    for _ in range(6):
+        settle()
+    deliver(stripe_here)
+    found = stripe_here.client().v1.invoices.list({"customer": row_of(subscriber).customer_id})
+    assert [one.total for one in found.data if one.total] == [60]
+
+
+def test_what_a_meter_counted_of_another_subscription_is_billed_once(
+    subscriber: Person, stripe_here: StripeSandbox
+) -> None:
+    """M1: two checkouts were completed. Both subscriptions read the same meter."""
+    client = stripe_here.client()
+    row = row_of(subscriber)
+    card = client.v1.payment_methods.attach("pm_card_visa", {"customer": str(row.customer_id)})
+    prices: Any = [{"price": item.price.metered.stripe_price_id} for item in row.items.all()]
+    client.v1.subscriptions.create(
+        {
+            "customer": str(row.customer_id),
+            "items": prices,
+            "default_payment_method": card.id,
+        }
+    )
+    buy(subscriber, "512x512", 60)
+    report()
+    await_next_second()
+    deliver(stripe_here)
+    settle()
+    end_period(stripe_here, row_of(subscriber))
+    totals = [one.total for one in client.v1.invoices.list({"customer": row.customer_id}).data]
+    assert sum(totals) == 60
+
+
+def test_a_customer_who_subscribes_again_gets_it_on_the_next_invoice(
+    subscriber: Person, stripe_here: StripeSandbox
+) -> None:
+    """M4: the customer was deleted at Stripe in the middle of a period."""
+    buy(subscriber, "512x512", 60)
+    report()
+    stripe_here.client().v1.customers.delete(str(row_of(subscriber).customer_id))
+    deliver(stripe_here)
+    assert row_of(subscriber).customer_id is None
+    bill_leftovers()
+    assert UsageBatch.objects.unclaimed().count() == 1
+    subscribe(subscriber, stripe_here)
+    buy(subscriber, "512x512", 5)
+    invoice = end_period(stripe_here, row_of(subscriber))
+    assert invoices.find(invoice).total_cents == 65
+
+
+def test_what_nobody_can_be_billed_is_written_off(
+    subscriber: Person, stripe_here: StripeSandbox
+) -> None:
+    """M4: and never came back."""
+    buy(subscriber, "512x512", 60)
+    grow_old(writing_off.WAIT + HOUR_AGO)
+    stripe_here.client().v1.customers.delete(str(row_of(subscriber).customer_id))
+    deliver(stripe_here)
+    for _ in range(2):
+        bill_leftovers()
+    entry = LedgerEntry.objects.get(kind="write_off")
+    assert (entry.debit, entry.credit, entry.amount_micros) == ("losses", "receivable", 600_000)
+    assert UsageBatch.objects.get().write_off == entry
+    assert subscriber.organization.budgets.get(api_key=None).owed_micros == 0
+    facts = Notice.objects.get(kind="written_off").facts
+    assert (facts["images"], facts["micros"]) == (60, 600_000)
+    assert "gone at Stripe" in facts["reason"]
+
+
+def test_too_little_to_be_charged_waits_and_is_written_off(
+    subscriber: Person, stripe_here: StripeSandbox
+) -> None:
+    cancel(subscriber, stripe_here, told=False)
+    buy(subscriber, "512x512", 49)
+    grow_old()
+    syncing.sync(row_of(subscriber))
+    bill_leftovers()
+    assert not Invoice.objects.filter(kind="leftover").exists()
+    assert not LedgerEntry.objects.filter(kind="write_off").exists()
+    written = writing_off.write_off(subscriber.organization, reason="Too little")
+    assert written and written.amount_micros == 490_000
+
+
+def test_an_interim_invoice_is_taken_off_the_periods(
+    subscriber: Person, stripe_here: StripeSandbox
+) -> None:
+    buy(subscriber, "512x512", 60)
+    report()
+    assert own.make(subscriber.organization, Invoice.Kind.INTERIM)
+    settle()
+    buy(subscriber, "512x512", 5)
+    invoice = end_period(stripe_here, row_of(subscriber))
+    assert [
+        one.total_cents for one in Invoice.objects.filter(total_cents__gt=0).order_by("pk")
+    ] == [
+        60,
+        5,
+    ]
+    [line] = [line for line in invoices.lines_of(invoice) if line.corrects]
+    assert line.cents == -60
+
+
+@pytest.mark.django_db(transaction=True)
+def test_claims_at_once_give_each_batch_to_one(
+    subscriber: Person, stripe_here: StripeSandbox
+) -> None:
+    for _ in range(4):
+        buy(subscriber, "512x512", 30)
+        seal_all()
+    drafts = [
+        Invoice.objects.create(
+            organization=subscriber.organization,
+            kind="period",
+            stripe_id=f"in_{number}",
+            customer_id="cus_1",
+            period_start=timezone.now() - timedelta(days=30),
+            period_end=timezone.now() + timedelta(seconds=1),
+        )
+        for number in range(4)
+    ]
+    at_once(*[partial(claiming.claim, draft) for draft in drafts])
+    assert sorted(sum(line.quantity for line in draft.lines.all()) for draft in drafts) == [
+        0,
+        0,
+        0,
+        120,
+    ]
