@@ -185,7 +185,7 @@ def test_one_month_is_proven_by_itself(alice: Person) -> None:
     assert reconcile("--month", this) == (0, ["The books are right."])
     status, lines = reconcile("--month", last)
     assert status == 1
-    assert [line.split()[0] for line in lines] == ["I12", "I4"]
+    assert {line.split()[0] for line in lines} == {"I12", "I4"}
     assert not BooksCheck.objects.exists()
     with pytest.raises(CommandError, match="invalid month value"):
         call_command("reconcile", "--month", "November")

@@ -1,5 +1,6 @@
 """I4: the sums of use by hour are the ledger's captures, and `--fix` adds them up again."""
 
+from collections.abc import Callable
 from importlib.util import find_spec
 
 import pytest
@@ -9,6 +10,7 @@ from billing.models import UsageHour
 from tests.cast import Person
 from tests.ecohash.past_months import reconcile
 from tests.images import make
+from tests.stripe_sandbox import StripeSandbox
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -31,7 +33,9 @@ def lose_the_hour() -> None:
 
 
 @pytest.mark.parametrize("damage", [add_an_image, add_money, lose_the_hour])
-def test_a_wrong_hour_is_one_line_and_can_be_fixed(alice: Person, damage) -> None:
+def test_a_wrong_hour_is_one_line_and_can_be_fixed(
+    alice: Person, stripe_here: StripeSandbox, damage: Callable[[], None]
+) -> None:
     make.succeeded(alice)
     make.succeeded(alice)
     right = list(UsageHour.objects.values_list("organization", "key", "images", "micros"))
