@@ -1,7 +1,8 @@
 """Money given back: one image, or an amount, with a reason. A compensating ledger entry, and nothing is changed.
 
 What credit had paid becomes credit again. What the subscription had paid, or owes, is taken off the next
-invoice by a credit on the customer's balance at Stripe, which a periodic task sends after the transaction.
+invoice by a credit on the customer's balance at Stripe; where no invoice will come, it is sent back to the cards
+that paid. A periodic task does either after the transaction. `Refund.to` says which way it goes, or went.
 """
 
 from datetime import timedelta
@@ -11,13 +12,15 @@ from django.db.models import F, Sum
 from django.utils import timezone
 
 from accounts.models import Organization
-from billing.amounts import MICROS_PER_CENT, dollars
+from billing.amounts import MICROS_PER_CENT, dollars, dollars_of_cents
 from billing.gateway import client as gateway
 from billing.gateway import customers
 from billing.gateway.errors import GatewayError, StripeRefused
 from billing.ledger import entries, holds
 from billing.mails import notices
 from billing.models import Credit, Hold, LedgerEntry, LedgerQuerySet, Refund
+from billing.models.payment import CANNOT_BE_SENT
+from billing.payments import sending_back
 
 ALARM_AFTER_TRIES = 5
 # Who sends a form twice means it once.
@@ -25,8 +28,16 @@ SAME_AGAIN = timedelta(minutes=10)
 LONGEST_REASON = 200  # characters, the column's length
 
 
+# Somebody may subscribe again, and then it comes off an invoice.
+TRY_UNSENDABLE_AGAIN = timedelta(days=1)
+
+
 class NotRefundable(Exception):
     """Nothing was given back; the text says why."""
+
+
+class NoCardLeft(Exception):
+    """No invoice will come, and no card that paid can get the rest of a refund."""
 
 
 def refund_image(*, hold: Hold, reason: str, by: str) -> Refund:
@@ -50,7 +61,7 @@ def refund_image(*, hold: Hold, reason: str, by: str) -> Refund:
 def refund_amount(
     *, organization: Organization, amount_micros: int, reason: str, by: str
 ) -> Refund:
-    """Give back an amount: off the next invoice where the subscription was charged that much, else as credit.
+    """Give back an amount: to whoever paid with the subscription where that was charged so much, else as credit.
 
     Raises:
         NotRefundable: it is nothing, more than was ever charged and not given back, or without a reason;
@@ -71,8 +82,14 @@ def refundable_micros(organization: Organization, account: LedgerEntry.Account) 
     """What was charged to that account, less what was given back to it."""
     entries = LedgerEntry.objects.for_organization(organization).order_by()
     charged = entries.filter(kind=LedgerEntry.Kind.CAPTURE, debit=account)
-    given_back = entries.filter(kind=LedgerEntry.Kind.REFUND, credit=account)
+    given_back = entries.filter(kind=LedgerEntry.Kind.REFUND, credit__in=_given_by(account))
     return _sum(charged) - _sum(given_back)
+
+
+def _given_by(account: LedgerEntry.Account) -> list[LedgerEntry.Account]:
+    """The accounts that refunds of what it was charged are taken from; those made at Stripe by hand, from there."""
+    by_hand = [LedgerEntry.Account.STRIPE] if account == LedgerEntry.Account.RECEIVABLE else []
+    return [account, *by_hand]
 
 
 def _sum(entries: LedgerQuerySet) -> int:
@@ -115,16 +132,30 @@ def _refund(
     )
     if entry is None:
         raise NotRefundable("The amount must be above zero.")
-    cents = 0
+    refund = Refund(organization=organization, entry=entry, by=by)
     if account == LedgerEntry.Account.CUSTOMER_CREDIT:
+        refund.to = Refund.To.CREDIT
         Credit.objects.filter(organization=organization).update(
             granted_micros=F("granted_micros") + amount_micros
         )
     else:
-        cents = _whole_cents(before + amount_micros) - _whole_cents(before)
-    done = None if cents else timezone.now()
-    return Refund.objects.create(
-        organization=organization, entry=entry, cents=cents, by=by, done_at=done
+        refund.cents = _whole_cents(before + amount_micros) - _whole_cents(before)
+        refund.to = sending_back.way_of(organization, refund.cents)
+        _book_rounding(refund)
+    refund.done_at = None if refund.cents else timezone.now()
+    refund.save()
+    return refund
+
+
+def _book_rounding(refund: Refund) -> None:
+    """What the customer gets beside the refund's amount; below zero, for an earlier one brought it already."""
+    entries.post(
+        organization=refund.organization,
+        kind=LedgerEntry.Kind.ROUNDING,
+        debit=LedgerEntry.Account.ROUNDING,
+        credit=LedgerEntry.Account.RECEIVABLE,
+        amount_micros=refund.cents * MICROS_PER_CENT - refund.entry.amount_micros,
+        reference=f"refund:{refund.reference}:rounding",
     )
 
 
@@ -159,7 +190,7 @@ def _whole_cents(micros: int) -> int:
 
 
 def send_due() -> int:
-    """Put refunds on the customers' balances at Stripe; returns how many. Safe to run twice at once."""
+    """Send refunds on their way at Stripe; returns how many. Safe to run twice at once."""
     if not gateway.is_configured():
         return 0
     sent = 0
@@ -181,6 +212,15 @@ def _send(refund: Refund) -> bool:
         return False
     try:
         stripe_id = _give(refund)
+    except NoCardLeft as why:
+        refund.release(str(why), not_before=timezone.now() + TRY_UNSENDABLE_AGAIN)
+        notices.note(
+            "refund_unsendable",
+            subject=str(refund.reference),
+            organization_name=refund.organization.name,
+            detail=str(why),
+        )
+        return False
     except GatewayError as error:
         refund.retry_later(error)
         if refund.tries >= ALARM_AFTER_TRIES:
@@ -190,12 +230,51 @@ def _send(refund: Refund) -> bool:
 
 
 def _give(refund: Refund) -> str:
-    subscription = getattr(refund.organization, "subscription", None)
-    if subscription is None or not subscription.customer_id:
-        raise StripeRefused("The organization has no customer at Stripe (any more).", status=404)
-    return customers.give_credit(
-        customer_id=subscription.customer_id,
-        cents=refund.cents,
-        description=refund.entry.reason,
-        reference=str(refund.reference),
-    )
+    """Give what earlier attempts have not, and return the id of the credit on the balance, if it is one.
+
+    Raises:
+        GatewayError, NoCardLeft
+    """
+    cents = refund.cents
+    if refund.tries > 1:
+        before = sending_back.find_sent(refund)
+        if before.credit_id:
+            _note_way(refund, Refund.To.BALANCE)
+            return before.credit_id
+        cents -= before.card_cents
+    if not cents:
+        return ""
+    # As things are now: since the refund was written the subscription may have ended, or begun.
+    _note_way(refund, sending_back.way_of(refund.organization, cents))
+    if refund.to == Refund.To.BALANCE:
+        return customers.give_credit(
+            customer_id=str(refund.organization.subscription.customer_id),
+            cents=cents,
+            description=refund.entry.reason,
+            reference=str(refund.reference),
+        )
+    if left := sending_back.to_cards(refund, cents):
+        raise NoCardLeft(f"{CANNOT_BE_SENT}: {dollars_of_cents(left)} of it. {_why(refund)}")
+    return ""
+
+
+def _note_way(refund: Refund, to: Refund.To) -> None:
+    refund.to = to
+    Refund.objects.filter(pk=refund.pk).update(to=to)
+
+
+def _why(refund: Refund) -> str:
+    if sending_back.card_payments(refund.organization).exists():
+        return "No invoice is to come, and Stripe refunds no more of what was paid by card."
+    return "No invoice is to come, and nothing was paid by card."
+
+
+def where_to(refund: Refund) -> str:
+    """Where the refund goes or went, as the end of a sentence about it."""
+    if refund.entry.credit == LedgerEntry.Account.CUSTOMER_CREDIT:
+        return " as credit"
+    if refund.to == Refund.To.BALANCE:
+        return ", off the next invoice"
+    if refund.needs_staff or not sending_back.card_payments(refund.organization).exists():
+        return ", but no invoice is to come and no card can get it: settle it by hand"
+    return ", to the card that paid"

@@ -11,12 +11,13 @@ from typing import Any
 from celery import shared_task
 from django.utils import timezone
 
-from billing import refunds, webhook_events
+from billing import missed_events, refunds, webhook_events
 from billing.gateway import client as gateway
 from billing.gateway.errors import GatewayError
 from billing.invoicing import comparing, own, settling, writing_off
 from billing.mails import notices, outgoing, spend_alerts
 from billing.models import WebhookEvent
+from billing.payments import invoices
 from billing.reporting import batching, confirming, sending
 from billing.subscriptions import syncing
 
@@ -78,8 +79,14 @@ def prove() -> None:
 
 @shared_task(name="billing.stripe.refund")
 def refund() -> None:
-    """Put refunds on customers' balances."""
+    """Send refunds to customers' balances and cards."""
     refunds.send_due()
+
+
+@shared_task(name="billing.stripe.fees")
+def book_fees() -> None:
+    """Ask for fees that Stripe had not told when a payment came."""
+    _run_if_configured(invoices.book_missing_fees)
 
 
 @shared_task(name="billing.stripe.inbox")
@@ -96,10 +103,22 @@ def process_event(event_id: str) -> None:
         webhook_events.process(event)
 
 
+@shared_task(name="billing.stripe.events")
+def look_for_events() -> None:
+    """Find events at Stripe that did not arrive as webhooks."""
+    _run_if_configured(missed_events.look)
+
+
 @shared_task(name="billing.stripe.keep")
 def keep() -> None:
     """Bring new prices to subscriptions, and sync those whose period has ended."""
     _run_if_configured(syncing.refresh_subscriptions)
+
+
+@shared_task(name="billing.stripe.look")
+def look_at_subscriptions() -> None:
+    """Sync each subscription that was not synced for a day."""
+    _run_if_configured(syncing.look_at_subscriptions)
 
 
 @shared_task(name="billing.stripe.settle")

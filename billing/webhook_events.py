@@ -5,16 +5,22 @@ neither the order nor the number of deliveries matters.
 """
 
 import logging
+import time
 from collections.abc import Callable
+from enum import Enum, auto
 
-from billing.gateway import checkout, customers, disputes, invoices
+from django.utils import timezone
+
+from billing.gateway import checkout, customers, invoices, payments
 from billing.gateway import subscriptions as at_stripe
-from billing.gateway.errors import GatewayError, StripeRefused
+from billing.gateway.errors import GatewayError, StripeAway, StripeRefused
 from billing.gateway.webhooks import Event
 from billing.invoicing import settling
+from billing.isolation import AWAY_IN_A_ROW
 from billing.mails import notices
 from billing.models import Subscription, WebhookEvent
 from billing.models.payment import GRACE_ALLOWANCE_MICROS
+from billing.payments import disputed, refunded
 from billing.reporting import batching, confirming, sending
 from billing.subscriptions import freezing, syncing
 
@@ -36,16 +42,40 @@ def receive(event: Event) -> bool:
     return made
 
 
-def work(limit: int = 50) -> int:
-    """Work on what waits, the oldest first; returns how many events were finished. Safe to run twice at once."""
+def work(limit: int = 50, seconds: float = 30.0) -> int:
+    """Work on what waits, the oldest first; returns how many events were finished. Safe to run twice at once.
+
+    One that fails waits longer each time, so it holds up no other.
+    """
     waiting = WebhookEvent.objects.due().order_by("received_at", "pk")
-    return sum(process(event) for event in waiting[:limit])
+    until = time.monotonic() + seconds
+    finished = away = 0
+    for event in list(waiting[:limit]):
+        if time.monotonic() > until or away >= AWAY_IN_A_ROW:
+            break
+        outcome = _try(event)
+        finished += outcome is Try.DONE
+        away = away + 1 if outcome is Try.AWAY else 0
+    return finished
+
+
+class Try(Enum):
+    """How one attempt at an event has ended."""
+
+    DONE = auto()
+    TAKEN = auto()  # somebody else works on it
+    FAILED = auto()
+    AWAY = auto()  # Stripe did not answer
 
 
 def process(event: WebhookEvent) -> bool:
     """Work on one; False where somebody else does, or where it has to be tried again."""
+    return _try(event) is Try.DONE
+
+
+def _try(event: WebhookEvent) -> Try:
     if not event.claim():
-        return False
+        return Try.TAKEN
     try:
         outcome = handle(event)
     except Exception as error:
@@ -55,10 +85,10 @@ def process(event: WebhookEvent) -> bool:
         event.retry_later(detail)
         if event.tries >= ALARM_AFTER_TRIES:
             notices.note("webhook_stuck", subject=event.event_id, type=event.type, detail=detail)
-        return False
+        return Try.AWAY if isinstance(error, StripeAway) else Try.FAILED
     event.done(outcome)
     logger.info("webhook processed", extra={"event": event.event_id, "type": event.type})
-    return True
+    return Try.DONE
 
 
 def handle(event: WebhookEvent) -> str:
@@ -67,15 +97,15 @@ def handle(event: WebhookEvent) -> str:
     Raises:
         GatewayError
     """
-    for prefix, handler in HANDLERS:
-        if event.type.startswith(prefix):
-            try:
-                return handler(event)
-            except StripeRefused as refusal:
-                if refusal.is_missing:
-                    return "gone at Stripe"
-                raise
-    return "not for us"
+    handler = HANDLERS.get(event.type)
+    if handler is None:
+        return "not for us"
+    try:
+        return handler(event)
+    except StripeRefused as refusal:
+        if refusal.is_missing:
+            return "gone at Stripe"
+        raise
 
 
 def _row_of(customer_id: str | None) -> Subscription | None:
@@ -102,15 +132,18 @@ def on_subscription(event: WebhookEvent) -> str:
 
 def on_invoice(event: WebhookEvent) -> str:
     """A draft takes in the last use of its period, and is held; a payment failed or came."""
+    asked_at = timezone.now()
     invoice = invoices.find(event.object_id)
     row = _row_of(invoice.customer_id)
     if row is None:
-        return "no customer of ours"
+        # Of a customer that is deleted at Stripe, it may still be known.
+        known = settling.take_note(invoice, asked_at)
+        return f"invoice {invoice.status}" if known else "no customer of ours"
     row = syncing.sync(row)
     if invoice.status == "draft":
         batching.seal(row.organization)
         sending.send_due()
-    settling.take_note(invoice)
+    settling.take_note(invoice, asked_at)
     _tell(event, invoice, row)
     return f"invoice {invoice.status}, subscription {row.status}"
 
@@ -140,8 +173,8 @@ def _tell(event: WebhookEvent, invoice: invoices.StripeInvoice, row: Subscriptio
 
 def on_dispute(event: WebhookEvent) -> str:
     """A contested payment stops new work until it is won."""
-    dispute = disputes.find(event.object_id)
-    row = _row_of(disputes.customer_of_charge(dispute.charge_id))
+    dispute = payments.find_dispute(event.object_id)
+    row = refunded.row_of_charge(dispute.charge_id)
     if row is None:
         return "no customer of ours"
     because = f"dispute {dispute.id}"
@@ -149,13 +182,14 @@ def on_dispute(event: WebhookEvent) -> str:
         freezing.unfreeze(row, because=because)
     else:
         freezing.freeze(row, because=because)
+    disputed.record(row.organization, dispute)
     return f"dispute {dispute.status}"
 
 
 def on_fraud_warning(event: WebhookEvent) -> str:
     """The card's bank reports fraud; staff look and unfreeze."""
-    charge_id = disputes.charge_of_warning(event.object_id)
-    row = _row_of(disputes.customer_of_charge(charge_id) if charge_id else None)
+    charge_id = payments.charge_of_warning(event.object_id)
+    row = refunded.row_of_charge(charge_id) if charge_id else None
     if row is None:
         return "no customer of ours"
     freezing.freeze(row, because=f"fraud warning {event.object_id}")
@@ -163,9 +197,13 @@ def on_fraud_warning(event: WebhookEvent) -> str:
 
 
 def on_refund(event: WebhookEvent) -> str:
-    """A refund made at Stripe is not in our ledger; those made here are credits and come by no such event."""
-    notices.note("refund_at_stripe", subject=event.object_id)
-    return "told staff"
+    """Money went back to a card, by us or at Stripe by hand, or came back from it."""
+    of_refund = event.type.startswith("refund.")
+    charge_id = payments.charge_of_refund(event.object_id) if of_refund else event.object_id
+    row = refunded.row_of_charge(charge_id) if charge_id else None
+    if row is None or charge_id is None:
+        return "no customer of ours"
+    return f"{refunded.record(row.organization, charge_id)} new"
 
 
 def on_customer_deleted(event: WebhookEvent) -> str:
@@ -184,13 +222,36 @@ def on_late_errors(event: WebhookEvent) -> str:
     return confirming.read_error_report(event.event_id)
 
 
-HANDLERS: tuple[tuple[str, Callable[[WebhookEvent], str]], ...] = (
-    ("checkout.session.", on_checkout),
-    ("customer.subscription.", on_subscription),
-    ("invoice.", on_invoice),
-    ("charge.dispute.", on_dispute),
-    ("radar.early_fraud_warning.", on_fraud_warning),
-    ("charge.refunded", on_refund),
-    ("customer.deleted", on_customer_deleted),
-    ("v1.billing.meter.", on_late_errors),
-)
+# By the exact type: what Stripe adds under a prefix may be about something else.
+HANDLERS: dict[str, Callable[[WebhookEvent], str]] = {
+    "checkout.session.async_payment_failed": on_checkout,
+    "checkout.session.async_payment_succeeded": on_checkout,
+    "checkout.session.completed": on_checkout,
+    "customer.subscription.created": on_subscription,
+    "customer.subscription.deleted": on_subscription,
+    "customer.subscription.paused": on_subscription,
+    "customer.subscription.resumed": on_subscription,
+    "customer.subscription.updated": on_subscription,
+    "invoice.created": on_invoice,
+    "invoice.deleted": on_invoice,
+    "invoice.finalization_failed": on_invoice,
+    "invoice.finalized": on_invoice,
+    "invoice.marked_uncollectible": on_invoice,
+    "invoice.paid": on_invoice,
+    "invoice.payment_action_required": on_invoice,
+    "invoice.payment_failed": on_invoice,
+    "invoice.updated": on_invoice,
+    "invoice.voided": on_invoice,
+    "charge.dispute.closed": on_dispute,
+    "charge.dispute.created": on_dispute,
+    "charge.dispute.funds_reinstated": on_dispute,
+    "charge.dispute.funds_withdrawn": on_dispute,
+    "charge.dispute.updated": on_dispute,
+    "radar.early_fraud_warning.created": on_fraud_warning,
+    "radar.early_fraud_warning.updated": on_fraud_warning,
+    "charge.refunded": on_refund,
+    "refund.failed": on_refund,
+    "customer.deleted": on_customer_deleted,
+    "v1.billing.meter.error_report_triggered": on_late_errors,
+    "v1.billing.meter.no_meter_found": on_late_errors,
+}

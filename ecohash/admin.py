@@ -15,7 +15,7 @@ from accounts.models import ApiKey, Membership, Organization
 from billing.admin import organizations
 from billing.admin.actions import ActionsAdmin
 from billing.amounts import dollars
-from billing.models import Credit, Hold
+from billing.models import Credit, UsageHour
 
 admin.site.site_header = admin.site.site_title = "EcoHash operators"
 admin.site.index_title = "Organizations, money and images"
@@ -54,10 +54,8 @@ class OrganizationAdmin(ActionsAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Organization]:
         """Each organization with its sums; subqueries, since joins would multiply one another."""
-        captured = (
-            Hold.objects.filter(organization=OuterRef("pk"), state=Hold.State.CAPTURED)
-            .order_by()
-            .values("organization")
+        use = (
+            UsageHour.objects.filter(organization=OuterRef("pk")).order_by().values("organization")
         )
         members = (
             Membership.objects.filter(organization=OuterRef("pk")).order_by().values("organization")
@@ -66,10 +64,8 @@ class OrganizationAdmin(ActionsAdmin):
         organizations: QuerySet[Organization] = super().get_queryset(request)
         return organizations.annotate(
             member_count=Coalesce(Subquery(members.annotate(n=Count("pk")).values("n")), 0),
-            image_count=Coalesce(Subquery(captured.annotate(n=Count("pk")).values("n")), 0),
-            revenue_micros=Coalesce(
-                Subquery(captured.annotate(sum=Sum("amount_micros")).values("sum")), 0
-            ),
+            image_count=Coalesce(Subquery(use.annotate(sum=Sum("images")).values("sum")), 0),
+            revenue_micros=Coalesce(Subquery(use.annotate(sum=Sum("micros")).values("sum")), 0),
             granted_micros=Subquery(credit.values("granted_micros")),
             spent_micros=Subquery(credit.values("posted_micros")),
         )

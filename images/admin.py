@@ -7,7 +7,6 @@ from django.contrib import admin
 from accounts.admin import ReadOnlyInline
 from billing import refunds
 from billing.admin.actions import ActionsAdmin, AdminAction, ReasonForm
-from billing.admin.organizations import where_to
 from billing.amounts import dollars
 from billing.models import Hold, LedgerEntry
 from images.models import Generation, Image
@@ -35,7 +34,7 @@ def _charge(job: Generation) -> str:
 
 def _refund(job: Generation, *, by: str, reason: str) -> Iterator[str]:
     refund = refunds.refund_image(hold=job.hold, reason=reason, by=by)
-    yield f"{job}: {dollars(refund.entry.amount_micros)} given back{where_to(refund)}."
+    yield f"{job}: {dollars(refund.entry.amount_micros)} given back{refunds.where_to(refund)}."
 
 
 def _not_refundable(job: Generation) -> str:
@@ -51,8 +50,9 @@ REFUND = AdminAction(
     label="Refund this image",
     label_for_many="Refund the chosen images",
     explanation=(
-        "What the image cost is given back to whoever paid: as credit, or off the next invoice. The ledger gets "
-        "an entry, and the customer reads the reason there. It cannot be taken back. The picture stays."
+        "What the image cost is given back to whoever paid: as credit, off the next invoice, or to the card that "
+        "paid if no invoice is to come. The ledger gets an entry, and the customer reads the reason there. It "
+        "cannot be taken back. The picture stays."
     ),
     form=ReasonForm,
     describe=lambda job: f"{job} of {job.organization}: {_charge(job)}",

@@ -1,11 +1,18 @@
 """Prices, credit, budgets, holds and the ledger in the admin."""
 
+from typing import Any
+
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 
 from accounts.admin import ReadOnlyAdmin
 from billing.admin.links import NOTHING, page_of
 from billing.amounts import dollars
 from billing.models import Budget, Credit, Hold, LedgerEntry, Price, SpendAlert, Trial
+from billing.payments import debts
 
 
 class AmountAdmin(ReadOnlyAdmin):
@@ -71,6 +78,34 @@ class BudgetAdmin(ReadOnlyAdmin):
     list_select_related = ("organization", "api_key")
     search_fields = ("organization__name", "api_key__name")
     ordering = ("-month", "-posted_micros", "pk")
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.debts_view)
+        return [path("debts/", view, name="billing_debts"), *super().get_urls()]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list, with the way to what customers owe."""
+        offered = [("What customers owe", reverse("admin:billing_debts"))]
+        return super().changelist_view(
+            request, {"offered_actions": offered, **(extra_context or {})}
+        )
+
+    def debts_view(self, request: HttpRequest) -> HttpResponse:
+        """What each customer owes, and where it stands: as `manage.py debts` says it."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        found = debts.debts()
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "What customers owe",
+            "opts": self.opts,
+            "columns": list(debts.COLUMNS),
+            "rows": [(page_of(debt.organization), debt.amounts) for debt in found],
+            "sums": debts.sums_of(found),
+        }
+        return TemplateResponse(request, "admin/debts.html", context)
 
     @admin.display(ordering="pending_micros")
     def pending(self, budget: Budget) -> str:

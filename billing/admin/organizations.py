@@ -44,13 +44,7 @@ def _refund(
     refund = refunds.refund_amount(
         organization=organization, amount_micros=amount_micros, reason=reason, by=by
     )
-    yield f"{dollars(amount_micros)} given back to {organization}{where_to(refund)}."
-
-
-def where_to(refund: Refund) -> str:
-    """Where the refund went, as the end of a sentence about it."""
-    is_credit = refund.entry.credit == Account.CUSTOMER_CREDIT
-    return " as credit" if is_credit else ", off the next invoice"
+    yield f"{dollars(amount_micros)} given back to {organization}{refunds.where_to(refund)}."
 
 
 def _grant(
@@ -117,9 +111,9 @@ ADMIN_ACTIONS = (
         name="refund",
         label="Refund an amount",
         explanation=(
-            "The amount is taken off the next invoice where the subscription was charged that much, else it "
-            "becomes credit. The ledger gets an entry, and the customer reads the reason there. It cannot be "
-            "taken back."
+            "Where the subscription was charged that much, the amount is taken off the next invoice, or goes back to "
+            "the card that paid if no invoice is to come; else it becomes credit. The ledger gets an entry, and "
+            "the customer reads the reason there. It cannot be taken back."
         ),
         form=AmountForm,
         describe=_refundable,

@@ -182,31 +182,34 @@ class NoticeAdmin(ReadOnlyAdmin):
 @admin.register(Refund)
 class RefundAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "organization", "amount", "back_to", "done_at", "by", "reason")
-    list_filter = (("done_at", admin.EmptyFieldListFilter),)
+    list_filter = ("to", ("done_at", admin.EmptyFieldListFilter))
     list_select_related = ("organization", "entry")
     search_fields = ("organization__name", "by", "entry__reason", "reference", "stripe_id")
     ordering = ("-created_at", "-pk")
     fields = (
         *("organization", "amount", "back_to", "reason", "by", "created_at", "entry"),
-        *("on_the_balance", "done_at", "stripe_id", "tries", "not_before", "note", "reference"),
+        *("in_cents", "done_at", "stripe_id", "tries", "not_before", "note", "reference"),
     )
-    readonly_fields = ("amount", "back_to", "reason", "on_the_balance", "reference")
+    readonly_fields = ("amount", "back_to", "reason", "in_cents", "reference")
 
     @admin.display(ordering="entry__amount_micros")
     def amount(self, refund: Refund) -> str:
         return dollars(refund.entry.amount_micros)
 
-    @admin.display(ordering="entry__credit")
+    @admin.display(ordering="to")
     def back_to(self, refund: Refund) -> str:
-        """Where the refunded money went."""
-        is_credit = refund.entry.credit == "customer_credit"
-        return "Credit" if is_credit else "The next invoice"
+        """Where the refunded money goes, or went."""
+        if refund.entry.credit == "customer_credit":
+            return "Credit"
+        if refund.needs_staff:
+            return "Nowhere yet: settle it"
+        return "The card that paid" if refund.to == Refund.To.CARD else "The next invoice"
 
     @admin.display(ordering="entry__reason")
     def reason(self, refund: Refund) -> str:
         """The reason that the customer reads."""
         return refund.entry.reason
 
-    @admin.display(description="Credit on the balance at Stripe")
-    def on_the_balance(self, refund: Refund) -> str:
+    @admin.display(description="In whole cents")
+    def in_cents(self, refund: Refund) -> str:
         return dollars_of_cents(refund.cents) if refund.cents else NOTHING

@@ -59,13 +59,14 @@ def find(checkout_id: str) -> Checkout:
         return _checkout(client.v1.checkout.sessions.retrieve(checkout_id))
 
 
-def expire(checkout_id: str) -> None:
-    """Close an open session, so that only one of two can be completed. Does nothing to a closed one."""
+def expire(checkout_id: str) -> bool:
+    """Close an open session, so that only one of two can be completed; False where it was not open (any more)."""
     try:
         with calling() as client:
             client.v1.checkout.sessions.expire(checkout_id)
     except StripeRefused:
-        return
+        return False
+    return True
 
 
 def _checkout(session: stripe.checkout.Session) -> Checkout:

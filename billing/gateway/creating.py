@@ -14,6 +14,7 @@ object, one such answer would lock its customer out for that day. So a key is go
 
 import hashlib
 from collections.abc import Callable
+from datetime import datetime
 from typing import TypeVar
 
 import stripe
@@ -75,6 +76,16 @@ def find_or_create(
             return found, False
         _use_up(identity, number)
     raise StripeAway(f"Stripe has answered {KEYS_IN_ONE_GO} creations of {identity} before.")
+
+
+def record_try(identity: str) -> datetime | None:
+    """Record that this is about to be created, where nothing else could tell that it was tried before.
+
+    Returns when it was tried first, or when a try was last answered; None where this is the first try within the
+    days for which these rows are kept.
+    """
+    row, made = CreationKey.objects.get_or_create(identity=_shortened(identity))
+    return None if made else row.changed_at
 
 
 def _shortened(identity: str) -> str:

@@ -8,6 +8,7 @@ import stripe
 from billing.gateway.client import calling
 from billing.gateway.conversions import datetime_of, id_of, metadata_of
 from billing.gateway.creating import find_or_create
+from billing.gateway.errors import StripeRefused
 
 
 @dataclass(frozen=True)
@@ -105,12 +106,26 @@ def add_item(*, subscription_id: str, price_id: str) -> str:
 
 
 def remove_item(item_id: str) -> None:
-    """Take a price out of its subscription. Use of the running period that it counted is not billed."""
-    with calling() as client:
-        client.v1.subscription_items.delete(item_id, {"proration_behavior": "none"})
+    """Take a price out of its subscription: Stripe does not bill by it what was used in the running period.
+
+    Safe to repeat.
+    """
+    try:
+        with calling() as client:
+            client.v1.subscription_items.delete(item_id, {"proration_behavior": "none"})
+    except StripeRefused as refusal:
+        if not refusal.is_missing:
+            raise
 
 
-def cancel_now(subscription_id: str) -> None:
-    """End it at once, with an invoice over what was used: without that, Stripe forgets the use."""
-    with calling() as client:
-        client.v1.subscriptions.cancel(subscription_id, {"invoice_now": True, "prorate": False})
+def end_without_invoice(subscription_id: str) -> None:
+    """End it at once; what its meters counted is billed by another subscription. Safe to repeat."""
+    try:
+        with calling() as client:
+            client.v1.subscriptions.cancel(
+                subscription_id, {"invoice_now": False, "prorate": False}
+            )
+    except StripeRefused as refusal:
+        # Stripe knows no subscription that has ended under that call.
+        if not refusal.is_missing:
+            raise

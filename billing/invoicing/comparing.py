@@ -61,7 +61,7 @@ def _invoices(row: Subscription) -> Differences:
                 f"I11 invoice {known} of organization {row.pk}: Stripe's total is "
                 f"{dollars_of_cents(at.total_cents)}, ours {dollars_of_cents(known.total_cents)}"
             )
-        settling.take_note(at)
+        settling.take_note(at, began)
     Subscription.objects.filter(pk=row.pk).update(invoices_read_at=began)
 
 

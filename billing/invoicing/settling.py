@@ -6,7 +6,7 @@ between any two of them.
 
 import logging
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.utils import timezone
@@ -19,6 +19,7 @@ from billing.gateway.invoices import Correction, StripeInvoice
 from billing.invoicing import claiming, reading
 from billing.mails import notices
 from billing.models import Invoice, InvoiceLine, UsageBatch
+from billing.payments import invoices as payments
 from billing.reporting import batching
 from billing.subscriptions.catalog import title_of
 
@@ -221,19 +222,21 @@ def close(invoice: Invoice, at: StripeInvoice) -> None:
             row.other_cents = at.total_cents - at.tax_cents - billed
             row.done_at, row.claimed_until, row.note = timezone.now(), None, ""
             row.save()
+            payments.book_final(row)
     invoice.refresh_from_db()
+    payments.record(invoice)
     wrong = [line for line in invoice.lines.all() if line.error_cents]
     if wrong and invoice.status != Invoice.Status.VOID:
         logger.warning("final invoice differs", extra={"invoice": at.id, "prices": len(wrong)})
 
 
-def take_note(at: StripeInvoice) -> Invoice | None:
-    """Our row of an invoice that Stripe has just shown, with the first step done: a draft is held at once.
+def take_note(at: StripeInvoice, asked_at: datetime) -> Invoice | None:
+    """Our row of an invoice that Stripe has shown when it was asked then; a draft is held at once, and what was paid
+    on a final one is in the ledger.
 
     Raises:
         GatewayError: the next step is taken later.
     """
-    asked_at = timezone.now()
     organization = reading.organization_of(at.customer_id)
     if organization is None:
         return None
@@ -244,6 +247,8 @@ def take_note(at: StripeInvoice) -> Invoice | None:
         except StripeRefused:
             logger.info("invoice is tried again", extra={"invoice": at.id})
         invoice.refresh_from_db()
+    elif invoice.is_final:
+        payments.record(invoice)
     return invoice
 
 
@@ -253,6 +258,7 @@ def look_for_drafts() -> int:
     Raises:
         GatewayError
     """
+    asked_at = timezone.now()
     known = set(Invoice.objects.filter(done_at=None).values_list("stripe_id", flat=True))
     unknown = [at for at in invoices.drafts() if at.id not in known]
-    return sum(take_note(at) is not None for at in unknown)
+    return sum(take_note(at, asked_at) is not None for at in unknown)

@@ -5,13 +5,14 @@ Each function joins the caller's transaction, because a job and its money change
 """
 
 from contextlib import suppress
+from datetime import datetime
 
 from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from accounts.models import ApiKey, Organization
-from billing.ledger import budgets, payers
+from billing.ledger import budgets, payers, usage_hours
 from billing.ledger.budgets import InsufficientQuota, SpendLimitReached, TooManyInFlight
 from billing.models import Credit, Hold, LedgerEntry, Price, Subscription
 
@@ -130,7 +131,8 @@ def capture(hold: Hold) -> bool:
 
     What the subscription pays is reported to Stripe from the hold itself: see reporting/batching.py.
     """
-    if not _end(hold, Hold.State.CAPTURED):
+    captured_at = _end(hold, Hold.State.CAPTURED)
+    if captured_at is None:
         return False
     budgets.settle(hold, captured=True)
     if hold.payer == Hold.Payer.CREDIT:
@@ -145,7 +147,9 @@ def capture(hold: Hold) -> bool:
         credit=LedgerEntry.Account.REVENUE,
         amount_micros=hold.amount_micros,
         hold=hold,
+        created_at=captured_at,
     )
+    usage_hours.add(hold, at=captured_at)
     return True
 
 
@@ -158,7 +162,7 @@ def account_of(hold: Hold) -> LedgerEntry.Account:
 
 def release(hold: Hold) -> bool:
     """Give the reserved money back; False where the hold had ended before. Inside a transaction."""
-    if not _end(hold, Hold.State.RELEASED):
+    if _end(hold, Hold.State.RELEASED) is None:
         return False
     budgets.settle(hold, captured=False)
     if hold.payer == Hold.Payer.CREDIT:
@@ -168,10 +172,10 @@ def release(hold: Hold) -> bool:
     return True
 
 
-def _end(hold: Hold, state: Hold.State) -> bool:
-    """The compare-and-set that lets a hold end exactly once."""
+def _end(hold: Hold, state: Hold.State) -> datetime | None:
+    """The compare-and-set that lets a hold end exactly once: when it did, or None where it had before."""
     ended_at = timezone.now()
-    ended = Hold.objects.pending().filter(pk=hold.pk).update(state=state, ended_at=ended_at)
-    if ended:
-        hold.state, hold.ended_at = state, ended_at
-    return bool(ended)
+    if not Hold.objects.pending().filter(pk=hold.pk).update(state=state, ended_at=ended_at):
+        return None
+    hold.state, hold.ended_at = state, ended_at
+    return ended_at

@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Q, Sum
+from django.db.models import Sum
 from django.utils import timezone
 
+from billing.ledger import usage_hours
 from billing.ledger.usage import Spend
-from billing.models import LedgerEntry, Subscription
+from billing.models import Hold, LedgerEntry, Refund, Subscription
 
 # A forecast from less time would follow the hour of the day.
 ENOUGH = timedelta(days=1)
-PAID_BY_SUBSCRIPTION = Q(kind=LedgerEntry.Kind.CAPTURE, debit=LedgerEntry.Account.RECEIVABLE)
-GIVEN_BACK = Q(kind=LedgerEntry.Kind.REFUND, credit=LedgerEntry.Account.RECEIVABLE)
+TICK = timedelta.resolution
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class PeriodToDate:
         passed = self.now - self.start
         if not ENOUGH <= passed < self.end - self.start:
             return None
-        whole = self.charged_micros * (self.end - self.start) / passed
+        # As numbers: a time multiplied by these micros overflows, in a month from $33 on.
+        whole = self.charged_micros * ((self.end - self.start) // TICK) / (passed // TICK)
         return max(round(whole) - self.given_back_micros, 0)
 
 
@@ -52,23 +53,22 @@ def of(subscription: Subscription) -> PeriodToDate | None:
     """The period that Stripe named last; None before the first."""
     if subscription.period_start is None or subscription.period_end is None:
         return None
-    rows = (
-        LedgerEntry.objects.for_organization(subscription.organization)
-        .filter(PAID_BY_SUBSCRIPTION | GIVEN_BACK, created_at__gte=subscription.period_start)
-        .order_by()
-        .values("kind", "hold__price__size")
-        .annotate(images=Count("pk"), micros=Sum("amount_micros"))
+    sums = usage_hours.sums(
+        subscription.organization,
+        start=subscription.period_start,
+        group_by=("size",),
+        payer=Hold.Payer.SUBSCRIPTION,
     )
-    refunds = [row["micros"] for row in rows if row["kind"] == LedgerEntry.Kind.REFUND]
-    sizes = [
-        Spend(row["hold__price__size"], row["images"], row["micros"])
-        for row in rows
-        if row["kind"] == LedgerEntry.Kind.CAPTURE
-    ]
+    sizes = [Spend(size, images, micros) for (_, size), (images, micros) in sums.items()]
+    given_back = Refund.objects.filter(
+        organization=subscription.organization,
+        entry__credit=LedgerEntry.Account.RECEIVABLE,
+        entry__created_at__gte=subscription.period_start,
+    )
     return PeriodToDate(
         start=subscription.period_start,
         end=subscription.period_end,
         now=timezone.now(),
-        sizes=sorted(sizes, key=lambda spend: -spend.micros),
-        given_back_micros=sum(refunds),
+        sizes=sorted(sizes, key=lambda spend: (-spend.micros, spend.label)),
+        given_back_micros=given_back.aggregate(sum=Sum("entry__amount_micros"))["sum"] or 0,
     )

@@ -1,24 +1,23 @@
-"""What an organization spent, by day, size and key: sums over the ledger's charges."""
+"""What an organization used, by day, size, key and payer: reports from the sums of `usage_hours`."""
 
 from __future__ import annotations
 
 from calendar import monthrange
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
-
-from django.db.models import Count, Sum
-from django.db.models.functions import TruncDate, TruncDay, TruncHour
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from accounts.models import ApiKey
-from billing.models import LedgerEntry
+from billing.ledger import usage_hours
+from billing.ledger.usage_hours import BUCKETS, midnight
+from billing.models import Hold
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from django.db.models import QuerySet
+    from collections.abc import Callable, Iterable, Sequence
 
     from accounts.models import Organization
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -33,37 +32,53 @@ class Period:
         """The days, first to last."""
         return [self.start + timedelta(days=n) for n in range((self.end - self.start).days)]
 
+    @property
+    def starts_at(self) -> datetime:
+        """Its first moment."""
+        return midnight(self.start)
+
+    @property
+    def ends_at(self) -> datetime:
+        """The first moment after it."""
+        return midnight(self.end)
+
 
 @dataclass(frozen=True)
 class Spend:
-    """Images delivered and what they cost; `label` says of which day, size or key."""
+    """Images delivered and what they cost; `label` says of which day, size, key or payer."""
 
     label: str
     images: int
     micros: int
 
 
+@dataclass(frozen=True, order=True)
+class KeyName:
+    """What lists show of an API key, in the order of their age."""
+
+    pk: int
+    name: str
+    hint: str
+
+
+PLAYGROUND = KeyName(usage_hours.PLAYGROUND, "Playground", "")
+DELETED = KeyName(usage_hours.GONE, "Deleted key", "")
+
+
 @dataclass(frozen=True)
 class UsageRow:
     """One line of a report: images delivered from `start` to before `end`, and what they cost.
 
-    `key` is None for the playground, and where the report is not by key; `size` is empty likewise.
+    `key` is None where the report is not by key; `size` and `payer` (of Hold.Payer) are empty likewise.
     """
 
     start: datetime
     end: datetime
-    key: ApiKey | None
+    key: KeyName | None
     size: str
+    payer: str
     images: int
     micros: int
-
-
-BUCKETS = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
-# What a report can be split by → the columns that tell the parts apart.
-GROUPS = {
-    "key": tuple(f"hold__api_key{name}" for name in ("", "__name", "__prefix", "__last_four")),
-    "size": ("hold__price__size",),
-}
 
 
 def month(year: int, number: int) -> Period:
@@ -77,105 +92,96 @@ def month_of(day: date) -> Period:
     return month(day.year, day.month)
 
 
-def midnight(day: date) -> datetime:
-    """The moment at which that UTC day begins."""
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
-
-
-def charges(organization: Organization, period: Period) -> QuerySet[LedgerEntry]:
-    """The ledger's charges in that period, in no order."""
-    return charges_between(organization, midnight(period.start), midnight(period.end))
-
-
-def charges_between(
-    organization: Organization, start: datetime, end: datetime
-) -> QuerySet[LedgerEntry]:
-    """The ledger's charges from `start` to before `end`, in no order."""
-    return (
-        LedgerEntry.objects.for_organization(organization)
-        .filter(kind=LedgerEntry.Kind.CAPTURE, created_at__gte=start, created_at__lt=end)
-        .order_by()
-    )
-
-
 def report(
     organization: Organization,
     *,
     start: datetime,
     end: datetime,
     bucket: str,
-    group_by: Collection[str],
+    group_by: Sequence[str],
 ) -> list[UsageRow]:
-    """Charges by UTC hour or day (`BUCKETS`), split by any of `GROUPS`; what is empty is left out.
+    """Use by UTC hour or day (`BUCKETS`), split by any of `usage_hours.GROUPS`; what is empty is left out.
 
-    In order of time, then key and size. The first and the last bucket end where the span does.
+    In order of time, then of the parts as `group_by` names them. The first and the last bucket end where the
+    span does.
     """
-    columns = [column for group in group_by for column in GROUPS[group]]
-    trunc = TruncHour if bucket == "hour" else TruncDay
-    rows = (
-        charges_between(organization, start, end)
-        .annotate(bucket=trunc("created_at", tzinfo=UTC))
-        .values("bucket", *columns)
-        .annotate(images=Count("pk"), micros=Sum("amount_micros"))
-        .order_by("bucket", *columns)
-    )
-    return [
-        UsageRow(
-            start=max(row["bucket"], start),
-            end=min(row["bucket"] + BUCKETS[bucket], end),
-            key=_key(row),
-            size=row.get("hold__price__size", ""),
-            images=row["images"],
-            micros=row["micros"],
+    sums = usage_hours.sums(organization, start=start, end=end, bucket=bucket, group_by=group_by)
+    if "key" in group_by:
+        sums = _named(organization, sums, place=1 + group_by.index("key"))
+    rows = []
+    for (moment, *parts), (images, micros) in sorted(sums.items()):
+        part = dict(zip(group_by, parts, strict=True))
+        rows.append(
+            UsageRow(
+                start=max(moment, start),
+                end=min(moment + BUCKETS[bucket], end),
+                key=part.get("key"),
+                size=part.get("size", ""),
+                payer=part.get("payer", ""),
+                images=images,
+                micros=micros,
+            )
         )
-        for row in rows
-    ]
+    return rows
 
 
-def _key(row: dict[str, Any]) -> ApiKey | None:
-    """The key of a report's row: enough of it to recognize."""
-    pk, name, prefix, last_four = (row.get(column, "") for column in GROUPS["key"])
-    return ApiKey(pk=pk, name=name, prefix=prefix, last_four=last_four) if pk else None
+def _named(
+    organization: Organization, sums: dict[tuple[Any, ...], tuple[int, int]], place: int
+) -> dict[tuple[Any, ...], tuple[int, int]]:
+    """The same with the names of the organization's keys in that place; those that are gone are one."""
+    keys = ApiKey.objects.for_organization(organization).order_by()
+    found = keys.filter(pk__in={parts[place] for parts in sums})
+    names = {key.pk: KeyName(key.pk, key.name, key.hint) for key in found}
+    names[PLAYGROUND.pk] = PLAYGROUND
+    return usage_hours.added(
+        ((*parts[:place], names.get(parts[place], DELETED), *parts[place + 1 :]), images, micros)
+        for parts, (images, micros) in sums.items()
+    )
 
 
 def total(organization: Organization, period: Period) -> Spend:
     """The images of the whole period and what they cost."""
-    sums = charges(organization, period).aggregate(images=Count("pk"), micros=Sum("amount_micros"))
-    return Spend("all", sums["images"], sums["micros"] or 0)
+    sums = usage_hours.sums(organization, start=period.starts_at, end=period.ends_at)
+    return Spend("all", *sums.get((None,), (0, 0)))
 
 
-def by_day(organization: Organization, period: Period) -> dict[date, Spend]:
+def total_of(rows: Sequence[UsageRow]) -> Spend:
+    """All of a report together."""
+    return Spend("all", sum(row.images for row in rows), sum(row.micros for row in rows))
+
+
+def by_day(rows: Iterable[UsageRow], period: Period) -> dict[date, Spend]:
     """Each day of the period, those without an image too."""
-    rows = (
-        charges(organization, period)
-        .annotate(day=TruncDate("created_at", tzinfo=UTC))
-        .values("day")
-        .annotate(images=Count("pk"), micros=Sum("amount_micros"))
+    found = _split(rows, lambda row: row.start.date())
+    return {day: Spend(str(day), *found.get(day, (0, 0))) for day in period.days}
+
+
+def by_size(rows: Iterable[UsageRow]) -> list[Spend]:
+    """Each size that was used, the dearest first."""
+    return _dearest_first(_split(rows, lambda row: row.size), str)
+
+
+def by_key(rows: Iterable[UsageRow]) -> list[Spend]:
+    """Each API key that was used, the dearest first; the playground counts as one, and so do deleted keys."""
+    return _dearest_first(_split(rows, lambda row: row.key), lambda key: key.name if key else "")
+
+
+def by_payer(rows: Iterable[UsageRow]) -> list[Spend]:
+    """Credit and subscription, where it paid for an image, the one that paid more first."""
+    return _dearest_first(
+        _split(rows, lambda row: row.payer), lambda payer: str(Hold.Payer(payer).label)
     )
-    found = {row["day"]: Spend(str(row["day"]), row["images"], row["micros"]) for row in rows}
-    return {day: found.get(day, Spend(str(day), 0, 0)) for day in period.days}
 
 
-def by_size(organization: Organization, period: Period) -> list[Spend]:
-    """Each size that was drawn, the dearest first."""
-    rows = (
-        charges(organization, period)
-        .values("hold__price__size")
-        .annotate(images=Count("pk"), micros=Sum("amount_micros"))
-        .order_by("-micros", "hold__price__size")
-    )
-    return [Spend(row["hold__price__size"], row["images"], row["micros"]) for row in rows]
+def _split(
+    rows: Iterable[UsageRow], part_of: Callable[[UsageRow], Part]
+) -> dict[Part, tuple[int, int]]:
+    """The images and micros of each part."""
+    return usage_hours.added((part_of(row), row.images, row.micros) for row in rows)
 
 
-def by_key(organization: Organization, period: Period) -> list[Spend]:
-    """Each API key that was used, the dearest first; the playground counts as one."""
-    rows = (
-        charges(organization, period)
-        .values("hold__api_key", "hold__api_key__name")
-        .annotate(images=Count("pk"), micros=Sum("amount_micros"))
-        .order_by("-micros", "hold__api_key__name")
-    )
-    return [
-        Spend(row["hold__api_key__name"] or "Playground", row["images"], row["micros"])
-        for row in rows
-    ]
+def _dearest_first(
+    sums: dict[Part, tuple[int, int]], label_of: Callable[[Part], str]
+) -> list[Spend]:
+    spends = [Spend(label_of(part), images, micros) for part, (images, micros) in sums.items()]
+    return sorted(spends, key=lambda spend: (-spend.micros, spend.label))

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import F, Min, Subquery
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import Organization, User
 from accounts.permissions import Permission, roles_with
@@ -37,6 +38,18 @@ def note(
         logger.error(
             "staff must look", extra={"kind": kind, "subject": subject, "facts": str(facts)[:500]}
         )
+
+
+def note_failure(what: str, *, organization: int, detail: str) -> None:
+    """Tell staff of what could not be done for one organization, once a day; `what` is a clause."""
+    name = Organization.objects.filter(pk=organization).values_list("name", flat=True).first()
+    note(
+        "not_done",
+        subject=f"{timezone.now():%Y-%m-%d}, organization {organization}: {what}",
+        organization_name=name or f"organization {organization}",
+        what=what,
+        detail=detail,
+    )
 
 
 def send_due(**which: Any) -> int:

@@ -28,6 +28,8 @@ else:
 # After a failed payment, work goes on for that long and that much more, until the invoice is paid.
 GRACE = timedelta(days=7)
 GRACE_ALLOWANCE_MICROS = 5_000_000
+# The note of a refund that neither an invoice nor a card can bring to the customer begins so.
+CANNOT_BE_SENT = "Cannot be sent back"
 
 
 class StripeObject(models.Model):
@@ -288,10 +290,10 @@ class Notice(Mail):
 
 
 class Refund(OutboxRow):
-    """Money given back: its ledger entry and, where the subscription had paid, a credit at Stripe.
+    """Money given back: its ledger entry and, where the subscription had paid, what Stripe is told of it.
 
-    `cents` is what the customer's balance at Stripe is still to be given, or was: Stripe knows no
-    fractions of a cent, so it is rounded up over all refunds of the organization together.
+    `cents` is what the customer is still to be given at Stripe, or was: Stripe knows no fractions of a cent, so it
+    is rounded up over all refunds of the organization together. `to` may change until it is sent.
     """
 
     LEASE = timedelta(minutes=2)
@@ -328,3 +330,8 @@ class Refund(OutboxRow):
 
     def __str__(self) -> str:
         return f"refund {self.reference}"
+
+    @property
+    def needs_staff(self) -> bool:
+        """Whether it waits because neither an invoice nor a card can bring it to the customer."""
+        return self.done_at is None and self.note.startswith(CANNOT_BE_SENT)

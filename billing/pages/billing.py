@@ -101,7 +101,7 @@ def ledger_page(request: OrganizationRequest) -> tuple[list[LedgerEntry], int | 
     before = request.GET.get("before", "")
     if before.isascii() and before.isdigit():
         rows = rows.filter(pk__lt=int(before[:18]))
-    rows = rows.select_related("hold__price", "hold__api_key", "hold__generation")
+    rows = rows.select_related("refund", "hold__price", "hold__api_key", "hold__generation")
     page = list(rows[: LEDGER_PAGE + 1])
     older = page[LEDGER_PAGE - 1].pk if len(page) > LEDGER_PAGE else None
     return page[:LEDGER_PAGE], older

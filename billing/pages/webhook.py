@@ -5,13 +5,14 @@ import logging
 from amqp.exceptions import AMQPError
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
 from accounts.limits.circuits import asking, broker_circuit
-from billing import webhook_events
+from billing import missed_events, webhook_events
 from billing.gateway import webhooks
 from billing.tasks import process_event
 
@@ -33,10 +34,20 @@ def stripe_webhook(request: HttpRequest) -> HttpResponse:
     try:
         event = webhooks.verify(body, request.headers.get("Stripe-Signature", ""))
     except webhooks.Unverified as error:
+        if isinstance(error, webhooks.WrongSignature):
+            note_refused_signature()
         return JsonResponse({"error": str(error)}, status=400)
     if webhook_events.receive(event):
         wake_worker(event.id)
     return HttpResponse()
+
+
+def note_refused_signature() -> None:
+    """Record it for staff; the answer is the same while the database is away."""
+    try:
+        missed_events.note_refused_signature()
+    except DatabaseError as error:
+        logger.warning("refused signature not recorded", extra={"error": type(error).__name__})
 
 
 def wake_worker(event_id: str) -> None:

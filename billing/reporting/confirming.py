@@ -3,23 +3,26 @@
 An accepted event may still be thrown away later, so a batch is confirmed only by a total that matches.
 """
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db.models import Max, Min, Sum
+from django.db.models.functions import TruncDate
 from django.utils import timezone
 
+from billing import isolation
 from billing.gateway import client as gateway
 from billing.gateway import usage, webhooks
-from billing.gateway.errors import GatewayError
 from billing.mails import notices
 from billing.models import UsageAttempt, UsageBatch, UsageBatchQuerySet
 
 MINUTE = timedelta(minutes=1)
 # Stripe adds up with a lag of minutes; hours later something else is wrong.
 LAG_ALARM = timedelta(hours=6)
+# By then staff were told, and an invoice shows what is missing.
+LEFT_AFTER = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -39,50 +42,71 @@ class Count:
 
 
 def confirm(seconds: float = 10.0) -> int:
-    """Confirm accepted batches whose meter's total matches, for at most that long; returns how many."""
+    """Confirm accepted batches whose meter's total matches, for at most that long; returns how many.
+
+    Each day of a customer and meter is compared by itself, so that an event that is lost leaves the batches of
+    one day unconfirmed. That is an early warning and no more: what is billed is decided by the ledger.
+    """
     if not gateway.is_configured():
         return 0
-    until = time.monotonic() + seconds
-    confirmed = 0
-    unproven = UsageBatch.objects.metered().filter(state=UsageBatch.State.ACCEPTED)
-    groups = unproven.order_by().values("organization", "price", "customer_id")
-    for group in groups.annotate(since=Min("done_at")).order_by("since"):
-        if time.monotonic() > until:
-            break
-        mine = UsageBatch.objects.metered().filter(
-            organization=group["organization"],
-            price=group["price"],
-            customer_id=group["customer_id"],
+    unproven = UsageBatch.objects.metered().filter(
+        state=UsageBatch.State.ACCEPTED, done_at__gt=timezone.now() - LEFT_AFTER
+    )
+    windows = (
+        unproven.order_by()
+        .annotate(day=TruncDate("timestamp", tzinfo=UTC))
+        .values("organization", "price", "customer_id", "day")
+        .annotate(since=Min("done_at"), first=Min("timestamp"), last=Max("timestamp"))
+    )
+    return sum(
+        isolation.for_each(
+            windows,
+            _confirm_window,
+            what="The usage that Stripe has counted could not be read",
+            organization_of=lambda window: window["organization"],
+            seconds=seconds,
         )
-        try:
-            confirmed += _confirm_group(mine, group["since"])
-        except GatewayError:
-            break
-    return confirmed
+    )
 
 
-def _confirm_group(mine: UsageBatchQuerySet, since: datetime) -> int:
-    unproven = mine.filter(state=UsageBatch.State.ACCEPTED)
-    window = unproven.aggregate(first=Min("timestamp"), last=Max("timestamp"))
+def _confirm_window(window: Mapping[str, Any]) -> int:
+    mine = UsageBatch.objects.metered().filter(
+        organization=window["organization"],
+        price=window["price"],
+        customer_id=window["customer_id"],
+    )
+    start, end = _whole_minutes(window["first"], window["last"])
+    inside = mine.filter(timestamp__gte=start, timestamp__lt=end)
     # A batch that is being sent may be counted at Stripe already, or not.
-    if window["first"] is None or mine.filter(state=UsageBatch.State.SENDING).exists():
+    if inside.filter(state=UsageBatch.State.SENDING).exists():
         return 0
-    seen = list(unproven.values_list("pk", flat=True))
+    seen = list(inside.filter(state=UsageBatch.State.ACCEPTED).values_list("pk", flat=True))
+    if not seen:
+        return 0
     found = count(mine, window["first"], window["last"])
     if found.agrees:
         proven = UsageBatch.objects.filter(pk__in=seen, state=UsageBatch.State.ACCEPTED)
         return proven.update(state=UsageBatch.State.CONFIRMED, confirmed_at=timezone.now())
-    if since < timezone.now() - LAG_ALARM:
-        batch = unproven.select_related("organization", "price").order_by("done_at")[0]
+    if window["since"] < timezone.now() - LAG_ALARM:
+        batch = UsageBatch.objects.select_related("organization", "price").get(pk=seen[0])
         notices.note(
             "usage_unproven",
-            subject=str(batch.pk),
+            subject=f"{batch.organization_id}, {batch.price_id}, {window['day']}",
             organization_name=batch.organization.name,
             price=str(batch.price),
+            day=f"{window['day']:%-d %B %Y}",
             ours=found.ours,
             at_stripe=found.at_stripe,
         )
     return 0
+
+
+def _whole_minutes(first: datetime, last: datetime) -> tuple[datetime, datetime]:
+    """From the minute of `first` to the end of that of `last`: Stripe adds up whole minutes."""
+    return (
+        first.replace(second=0, microsecond=0),
+        last.replace(second=0, microsecond=0) + MINUTE,
+    )
 
 
 def count(mine: UsageBatchQuerySet, first: datetime, last: datetime) -> Count:
@@ -91,8 +115,7 @@ def count(mine: UsageBatchQuerySet, first: datetime, last: datetime) -> Count:
     Raises:
         GatewayError
     """
-    start = first.replace(second=0, microsecond=0)
-    end = last.replace(second=0, microsecond=0) + MINUTE
+    start, end = _whole_minutes(first, last)
     batches = mine.filter(timestamp__gte=start, timestamp__lt=end)
     # A window holds at least the batch that it was made from.
     one = batches.select_related("price__metered")[0]

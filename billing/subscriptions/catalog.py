@@ -12,7 +12,9 @@ from django.utils import timezone
 
 from billing.amounts import cents_of
 from billing.gateway import catalog
+from billing.gateway.errors import StripeAway, StripeRefused
 from billing.ledger.pricing import MODEL_TITLES
+from billing.mails import notices
 from billing.models import MeteredPrice, Price, StripeObject
 
 PORTAL = "portal"
@@ -25,6 +27,8 @@ class CatalogConflict(Exception):
 def sync() -> Iterator[str]:
     """Find or make all of it; yields a line for each object, when it is done.
 
+    What is refused for one price is raised after the others have been made.
+
     Raises:
         CatalogConflict, GatewayError
     """
@@ -32,14 +36,23 @@ def sync() -> Iterator[str]:
         "model", "size", "version"
     )
     missing = [price for price in prices if not hasattr(price, "metered")]
+    refused: list[Exception] = []
     for model, size in dict.fromkeys((price.model, price.size) for price in prices):
-        yield _sync_product(model, size)
+        try:
+            yield _sync_product(model, size)
+        except StripeRefused as error:
+            refused.append(error)
     for price in prices:
         if price not in missing:
             yield f"known    {price}: {price.metered.stripe_price_id}"
             continue
-        yield from _sync_price(price)
+        try:
+            yield from _sync_price(price)
+        except (CatalogConflict, StripeRefused) as error:
+            refused.append(error)
     yield _sync_portal()
+    if refused:
+        raise refused[0]
 
 
 def is_complete() -> bool:
@@ -49,9 +62,21 @@ def is_complete() -> bool:
 
 
 def complete() -> None:
-    """Make what is missing, so that a customer can subscribe before anybody has run `stripe_sync`."""
-    if not is_complete():
+    """Make what is missing, so that a customer can subscribe before anybody has run `stripe_sync`.
+
+    A price that Stripe refuses is told to staff: until it is there, the older one of that size is held.
+
+    Raises:
+        GatewayError: of what nobody could subscribe without.
+    """
+    if is_complete():
+        return
+    try:
         list(sync())
+    except (CatalogConflict, StripeRefused) as error:
+        if not StripeObject.objects.filter(name=PORTAL).exists():
+            raise StripeAway(str(error)) from error
+        notices.note("catalog_incomplete", subject=f"{timezone.now():%Y-%m-%d}", detail=str(error))
 
 
 def portal_id() -> str:

@@ -22,7 +22,8 @@ class NoCustomer(Exception):
 def begin(*, organization: Organization, email: str) -> str:
     """The address of a checkout page on which the organization subscribes.
 
-    An earlier page that is still open is closed first: if both were completed, both would bill.
+    An earlier page that is still open is closed first, and of two that are begun at once one is left: if both
+    were completed, both would bill.
 
     Raises:
         AlreadySubscribed, GatewayError
@@ -32,8 +33,10 @@ def begin(*, organization: Organization, email: str) -> str:
         raise AlreadySubscribed
     catalog.complete()
     row = _ensure_customer(row, email)
-    if row.checkout_id:
-        hosted_checkout.expire(row.checkout_id)
+    # One that cannot be closed may have been completed a moment ago.
+    is_closed = not row.checkout_id or hosted_checkout.expire(row.checkout_id)
+    if not is_closed and syncing.sync(row).is_live:
+        raise AlreadySubscribed
     billing_page = f"{settings.BASE_URL}{reverse('billing')}"
     session = hosted_checkout.begin(
         customer_id=str(row.customer_id),
@@ -43,22 +46,31 @@ def begin(*, organization: Organization, email: str) -> str:
         success_url=f"{settings.BASE_URL}{reverse('subscribed')}?checkout={{CHECKOUT_SESSION_ID}}",
         cancel_url=f"{billing_page}?checkout=left",
     )
-    Subscription.objects.filter(pk=row.pk).update(checkout_id=session.id)
+    same = Subscription.objects.filter(
+        pk=row.pk, customer_id=row.customer_id, checkout_id=row.checkout_id
+    )
+    if not same.update(checkout_id=session.id):
+        # Somebody else began one meanwhile, and that one counts.
+        hosted_checkout.expire(session.id)
+        row.refresh_from_db()
+        session = hosted_checkout.find(row.checkout_id)
     if not session.url:
         raise StripeAway("Stripe opened a checkout without an address.")
     return session.url
 
 
 def _ensure_customer(row: Subscription, email: str) -> Subscription:
-    """The row with a customer that exists at Stripe."""
-    if row.customer_id and customers.exists(row.customer_id):
-        return row
-    if row.customer_id:
+    """The row with a customer that exists at Stripe and has a name and an address there."""
+    customer = customers.find(row.customer_id) if row.customer_id else None
+    if row.customer_id and customer is None:
         row = syncing.forget_customer(row)
-    made = customers.create(reference=str(row.reference), name=row.organization.name, email=email)
-    # Stripe gives the same customer to two that begin at once; of two customers the first one counts.
-    Subscription.objects.filter(pk=row.pk, customer_id=None).update(customer_id=made)
-    row.refresh_from_db()
+    if customer is None:
+        made = customers.create(reference=str(row.reference))
+        # Stripe gives the same customer to two that begin at once; of two customers the first one counts.
+        Subscription.objects.filter(pk=row.pk, customer_id=None).update(customer_id=made)
+        row.refresh_from_db()
+    if customer is None or not customer.email:
+        customers.describe(str(row.customer_id), name=row.organization.name, email=email)
     return row
 
 

@@ -6,21 +6,36 @@ the order and number of webhooks mean nothing, and neither does what they carry.
 
 import logging
 import uuid
+from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Count, Q
+from django.db.models import Count, F, Q, Sum
 from django.utils import timezone
 
 from accounts.models import Organization
+from billing import isolation
 from billing.gateway import subscriptions as at_stripe
-from billing.gateway.errors import StripeRefused
+from billing.gateway.errors import StripeAway, StripeRefused
 from billing.mails import notices
-from billing.models import Budget, MeteredPrice, Subscription, SubscriptionItem
+from billing.models import (
+    Budget,
+    Hold,
+    MeteredPrice,
+    Subscription,
+    SubscriptionItem,
+    UsageBatch,
+    UsageBatchQuerySet,
+)
 from billing.subscriptions import catalog, items
 
 logger = logging.getLogger(__name__)
 
 TRIES = 5
+# With isolation.ROW_SECONDS within the worker's time limit for a task; the next run goes on.
+REFRESH_SECONDS = 35.0
+LOOK_SECONDS = 20.0
+LOOK_EACH = timedelta(days=1)
+LOOK_ALARM = timedelta(days=3)
 
 
 def get_or_create(organization: Organization) -> Subscription:
@@ -41,11 +56,9 @@ def sync(row: Subscription) -> Subscription:
             return row
         states = at_stripe.all_of(str(row.customer_id))
         state = _current(row, states)
-        for other in states:
-            if other is not state and other.status in Subscription.LIVE:
-                _cancel_duplicate(row, other)
         if _write(row, state):
             row.refresh_from_db()
+            _end_others(row, states)
             return row
     logger.warning("subscription changes too fast", extra={"organization": row.pk})
     return row
@@ -54,19 +67,30 @@ def sync(row: Subscription) -> Subscription:
 def _current(
     row: Subscription, states: list[at_stripe.SubscriptionState]
 ) -> at_stripe.SubscriptionState | None:
-    """The subscription that counts: ours while it is live, else another live one, else ours as it ended."""
-    # Of equals the first, which is the newest in Stripe's list.
-    return max(
-        states,
-        key=lambda s: (s.status in Subscription.LIVE, s.id == row.subscription_id),
-        default=None,
-    )
+    """The subscription that counts: ours while it is live, else the oldest live one, else ours as it ended."""
+    ours = next((state for state in states if state.id == row.subscription_id), None)
+    live = [state for state in states if state.status in Subscription.LIVE]
+    if ours in live:
+        return ours
+    # Stripe lists the newest first.
+    return live[-1] if live else ours or next(iter(states), None)
 
 
-def _cancel_duplicate(row: Subscription, other: at_stripe.SubscriptionState) -> None:
-    """Two checkouts were completed, so both subscriptions would bill each image: cancel the other one."""
-    at_stripe.cancel_now(other.id)
-    notices.note("second_subscription", subject=other.id, organization_name=row.organization.name)
+def _end_others(row: Subscription, states: list[at_stripe.SubscriptionState]) -> None:
+    """Two checkouts were completed: end the surplus subscription, without an invoice.
+
+    What was used is billed by the one that counts. Which one that is has been written first, so that two
+    processes that see both do not end one each.
+    """
+    for other in states:
+        if other.id != row.subscription_id and other.status in Subscription.LIVE:
+            notices.note(
+                "second_subscription",
+                subject=other.id,
+                organization_name=row.organization.name,
+                kept=str(row.subscription_id),
+            )
+            at_stripe.end_without_invoice(other.id)
 
 
 def _write(row: Subscription, state: at_stripe.SubscriptionState | None) -> bool:
@@ -142,58 +166,148 @@ def _note_status_change(row: Subscription, state: at_stripe.SubscriptionState) -
 def forget_customer(row: Subscription) -> Subscription:
     """Clear a row whose customer, and with it the subscription, was deleted at Stripe. The next checkout makes another.
 
-    The reference is a new one, so that nothing of the customer that is gone is taken for the next one's.
+    What is on no invoice yet is kept: what was reported for that customer is not metered any more, and waits for
+    an invoice of the next one. The reference is a new one, so that nothing of the customer that is gone is taken
+    for the next one's. Safe to repeat.
     """
-    was_live = row.is_live
+    gone = row.customer_id
     with transaction.atomic():
-        row.items.all().delete()
-        Subscription.objects.filter(pk=row.pk).update(
-            customer_id=None,
-            subscription_id=None,
-            checkout_id="",
-            status=Subscription.Status.NONE,
-            period_start=None,
-            period_end=None,
-            ends_at=None,
-            past_due_since=None,
-            past_due_reserved_micros=0,
-            reference=uuid.uuid4(),
-            version=row.version + 1,
+        # As whoever claims use for an invoice: one at a time.
+        Organization.objects.select_for_update(no_key=True).get(pk=row.pk)
+        mine = Subscription.objects.select_for_update(no_key=True).filter(
+            pk=row.pk, customer_id=gone
         )
-        if was_live:
-            notices.note(
-                "subscription_ended", organization=row.pk, subject=str(row.subscription_id)
-            )
+        if gone and (now := mine.select_related("organization").first()):
+            _forget(now)
     row.refresh_from_db()
     return row
 
 
-def refresh_subscriptions() -> None:
+def _forget(row: Subscription) -> None:
+    """In a transaction, with the row locked."""
+    _tell_of_unbilled(row)
+    _unbilled(row).filter(customer_id=row.customer_id).update(
+        state=UsageBatch.State.UNMETERED, claimed_until=None, confirmed_at=None
+    )
+    row.items.all().delete()
+    Subscription.objects.filter(pk=row.pk).update(
+        customer_id=None,
+        subscription_id=None,
+        checkout_id="",
+        status=Subscription.Status.NONE,
+        period_start=None,
+        period_end=None,
+        ends_at=None,
+        past_due_since=None,
+        past_due_reserved_micros=0,
+        past_due_owed_micros=0,
+        reference=uuid.uuid4(),
+        version=F("version") + 1,
+    )
+    if row.is_live:
+        notices.note("subscription_ended", organization=row.pk, subject=str(row.subscription_id))
+
+
+def _unbilled(row: Subscription) -> UsageBatchQuerySet:
+    """Batches on no invoice; of those that an earlier release billed by one of their own, only the unsent."""
+    billed = Q(by_invoice=True, state__in=UsageBatch.TAKEN)
+    return UsageBatch.objects.unclaimed().filter(organization=row.organization).exclude(billed)
+
+
+def _tell_of_unbilled(row: Subscription) -> None:
+    """Note what was used and is on no invoice: staff see that the next customer is billed for it, or nobody."""
+    open_use = row.organization.holds.filter(
+        state=Hold.State.CAPTURED, payer=Hold.Payer.SUBSCRIPTION, usage_batch=None
+    )
+    sums = [
+        _unbilled(row).aggregate(
+            images=Sum("quantity"), micros=Sum(F("quantity") * F("price__amount_micros"))
+        ),
+        open_use.aggregate(images=Count("pk"), micros=Sum("amount_micros")),
+    ]
+    images, micros = (sum(each[name] or 0 for each in sums) for name in ("images", "micros"))
+    if images:
+        notices.note(
+            "unbilled_use",
+            subject=str(row.customer_id),
+            organization_name=row.organization.name,
+            images=images,
+            micros=micros,
+        )
+
+
+def refresh_subscriptions(seconds: float = REFRESH_SECONDS) -> list[bool]:
     """Bring live subscriptions up to date: add new prices, remove old ones, and sync those whose period has ended.
+
+    Returns, for each that was looked at, whether its items have changed.
 
     On a new installation it makes the catalog, too: the first customer then need not wait for its many calls.
 
     Raises:
-        GatewayError
+        StripeKeyRefused, StripeRefused: of the catalog.
     """
-    catalog.complete()
+    try:
+        catalog.complete()
+    except StripeAway as error:
+        # It may be one call that fails: subscriptions have theirs.
+        logger.warning("catalog not complete", extra={"detail": str(error)})
     live = Subscription.objects.filter(status__in=Subscription.LIVE)
     if not live.exists():
-        return
+        return []
     offered = [metered.price_id for metered in items.prices_on_offer()]
-    is_offered = Q(items__price__in=offered)
-    outdated = live.alias(
-        offered=Count("items", filter=is_offered), old=Count("items", filter=~is_offered)
-    ).filter(Q(offered__lt=len(offered)) | Q(old__gt=0) | Q(period_end__lt=timezone.now()))
-    for row in list(outdated):
-        # Its period may have ended without a webhook that told us of the next one.
-        period_ended = row.period_end is not None and row.period_end < timezone.now()
-        try:
-            if items.add_missing(row) + items.remove_old(row) or period_ended:
-                sync(row)
-        except StripeRefused as refusal:
-            # What Stripe refuses for one says nothing about the others.
-            logger.warning(
-                "subscription not refreshed",
-                extra={"organization": row.pk, "detail": str(refusal)},
-            )
+    outdated = live.alias(offered=Count("items", filter=Q(items__price__in=offered))).filter(
+        Q(offered__lt=len(offered))
+        | Q(period_end__lt=timezone.now())
+        | Q(pk__in=items.unused().values("subscription"))
+    )
+    return isolation.for_each(
+        outdated,
+        _refresh,
+        what="The prices of a subscription could not be changed",
+        organization_of=lambda row: row.pk,
+        seconds=seconds,
+    )
+
+
+def _refresh(row: Subscription) -> bool:
+    """Whether its items have changed."""
+    # Its period may have ended without a webhook that told us of the next one.
+    period_ended = row.period_end is not None and row.period_end < timezone.now()
+    try:
+        changed = bool(items.add_missing(row) + items.remove_unused(row))
+    except StripeRefused:
+        # It may have ended meanwhile, or have other items than we know: that is no trouble of its own.
+        before = row.subscription_id
+        row = sync(row)
+        if row.is_live and row.subscription_id == before:
+            raise
+        return False
+    if changed or period_ended:
+        sync(row)
+    return changed
+
+
+def look_at_subscriptions(seconds: float = LOOK_SECONDS) -> None:
+    """Sync each subscription that may still change and was not synced for a day: webhooks may have been lost."""
+    status = Subscription.Status
+    ended = [status.NONE, status.CANCELED, status.INCOMPLETE_EXPIRED]
+    now = timezone.now()
+    isolation.for_each(
+        Subscription.objects.exclude(status__in=ended).filter(
+            Q(synced_at=None) | Q(synced_at__lt=now - LOOK_EACH)
+        ),
+        _look,
+        what="A subscription could not be read",
+        organization_of=lambda row: row.pk,
+        seconds=seconds,
+    )
+
+
+def _look(row: Subscription) -> None:
+    try:
+        sync(row)
+    except StripeAway as error:
+        # One that Stripe answers for nobody else than this one is told in the end.
+        if row.synced_at and row.synced_at < timezone.now() - LOOK_ALARM:
+            isolation.tell_staff("A subscription could not be read for days", row.pk, error)
+        raise

@@ -89,9 +89,7 @@ def success_rate(organization: Organization, period: usage.Period) -> float | No
         Generation.objects.for_organization(organization)
         .finished()
         .exclude(status=Generation.Status.CANCELED)
-        .filter(
-            created_at__gte=usage.midnight(period.start), created_at__lt=usage.midnight(period.end)
-        )
+        .filter(created_at__gte=period.starts_at, created_at__lt=period.ends_at)
         .aggregate(
             finished=Count("pk"), good=Count("pk", filter=Q(status=Generation.Status.SUCCEEDED))
         )

@@ -1,4 +1,4 @@
-"""GET /v1/usage and /v1/usage.csv: what the caller's organization used, from the ledger."""
+"""GET /v1/usage and /v1/usage.csv: what the caller's organization used."""
 
 import re
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
 from accounts.http.refusals import InvalidRequest
-from billing.ledger import usage
+from billing.ledger import usage, usage_hours
 from billing.pages import usage_csv
 from images.api.base import ApiView, caller_key
 
@@ -42,7 +42,7 @@ class UsageQuery:
 
 
 class Usage(ApiView):
-    """Images and their cost by hour or day, split by key and size on request."""
+    """Images and their cost by hour or day, split by key, size and payer on request."""
 
     scope = "usage.read"
 
@@ -77,7 +77,7 @@ class UsageTable(ApiView):
 
 
 def rows_of(request: Request, query: UsageQuery) -> list[usage.UsageRow]:
-    """The rows of the ledger for this span, split as the query says."""
+    """The rows of this span, split as the query says."""
     return usage.report(
         caller_key(request).organization,
         start=query.start,
@@ -88,12 +88,15 @@ def rows_of(request: Request, query: UsageQuery) -> list[usage.UsageRow]:
 
 
 def describe(row: usage.UsageRow, group_by: list[str]) -> dict[str, Any]:
-    """A row as the API's object; key and size are there when they were asked for."""
+    """A row as the API's object; key, size and payer are there when they were asked for."""
     parts: dict[str, Any] = {}
-    if "key" in group_by:
-        parts["key"] = {"name": row.key.name, "hint": row.key.hint} if row.key else None
+    if row.key:
+        name_and_hint = {"name": row.key.name, "hint": row.key.hint}
+        parts["key"] = None if row.key == usage.PLAYGROUND else name_and_hint
     if "size" in group_by:
         parts["size"] = row.size
+    if "payer" in group_by:
+        parts["payer"] = row.payer
     return {
         "start": row.start.isoformat(),
         "end": row.end.isoformat(),
@@ -118,8 +121,8 @@ def read_query(query: QueryDict) -> UsageQuery:
         if len(query.getlist(name)) > 1:
             refuse(name, f"'{name}' was given more than once.")
     bucket = given.get("bucket", "day")
-    if bucket not in usage.BUCKETS:
-        refuse("bucket", f"'bucket' must be one of: {', '.join(usage.BUCKETS)}.")
+    if bucket not in usage_hours.BUCKETS:
+        refuse("bucket", f"'bucket' must be one of: {', '.join(usage_hours.BUCKETS)}.")
     # Whole seconds, the current one included.
     now = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
     end = read_moment("end", given["end"]) if "end" in given else now
@@ -174,8 +177,8 @@ def read_groups(text: str | None) -> list[str]:
         InvalidRequest: a name is unknown or repeated.
     """
     names = [] if text is None else text.split(",")
-    if len(set(names)) < len(names) or not set(names) <= set(usage.GROUPS):
-        offered = ", ".join(usage.GROUPS)
+    if len(set(names)) < len(names) or not set(names) <= set(usage_hours.GROUPS):
+        offered = ", ".join(usage_hours.GROUPS)
         refuse("group_by", f"'group_by' takes these, each once, with a comma between: {offered}.")
     return names
 

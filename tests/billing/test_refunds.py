@@ -352,7 +352,7 @@ def test_a_deleted_customers_refund_waits_for_the_next_customer(
     assert send() == 0
     deliver(stripe_here)
     assert send() == 0
-    assert "no customer" in Refund.objects.get().note
+    assert "nothing was paid by card" in Refund.objects.get().note
     subscribe(subscriber, stripe_here)
     assert send() == 1
     assert credits_at_stripe(stripe_here) == [1]

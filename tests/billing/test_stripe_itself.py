@@ -16,7 +16,6 @@ from django.conf import settings
 
 from billing.gateway import checkout as hosted_checkout
 from billing.gateway import customers, invoices, usage
-from billing.gateway import subscriptions as at_stripe
 from billing.gateway.client import calling
 from billing.gateway.errors import StripeKeyRefused
 from billing.gateway.usage import ReportOutcome
@@ -50,9 +49,8 @@ def subscribed(server: str, unfunded: Person) -> Subscription:
     """A customer with a card and all prices, as our own row sees it."""
     catalog.complete()
     row = syncing.get_or_create(unfunded.organization)
-    customer = customers.create(
-        reference=str(row.reference), name="EcoHash test", email="test@example.com"
-    )
+    customer = customers.create(reference=str(row.reference))
+    customers.describe(customer, name="EcoHash test", email="test@example.com")
     Subscription.objects.filter(pk=row.pk).update(customer_id=customer)
     with calling() as client:
         card = client.v1.payment_methods.attach("pm_card_visa", {"customer": customer})
@@ -110,7 +108,10 @@ def test_use_is_counted_and_billed_once(subscribed: Subscription, unfunded: Pers
     assert usage.send(**again, idempotency_key=str(uuid.uuid4())).outcome == ReportOutcome.DUPLICATE
     eventually(lambda: bool(confirming.confirm()))
     assert UsageBatch.objects.get().state == "confirmed"
-    at_stripe.cancel_now(str(subscribed.subscription_id))
+    with calling() as client:
+        client.v1.subscriptions.cancel(
+            str(subscribed.subscription_id), {"invoice_now": True, "prorate": False}
+        )
     eventually(lambda: billed(batch) == 30)
     assert syncing.sync(subscribed).status == "canceled"
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 from billing import refunds
 from billing.amounts import dollars
 from billing.ledger import budgets, period_to_date
+from billing.ledger.usage import Spend
 from billing.models import LedgerEntry
 from billing.models.payment import GRACE, GRACE_ALLOWANCE_MICROS
 from billing.pages.forms import FIRST_CAP_MICROS
@@ -286,3 +287,15 @@ def test_refunds_are_no_charges(alice: Person) -> None:
     assert (period.images, period.micros) == (3, 20_000)
     assert period.forecast_micros == pytest.approx(3 * 30_000 - 10_000, abs=100)
     assert LedgerEntry.objects.filter(kind="refund").count() == 1
+
+
+def test_the_forecast_of_a_large_invoice_is_a_number() -> None:
+    now = timezone.now()
+    period = period_to_date.PeriodToDate(
+        start=now - timedelta(days=10),
+        end=now + timedelta(days=20),
+        now=now,
+        sizes=[Spend("512x512", 10**9, 10**13)],
+        given_back_micros=0,
+    )
+    assert period.forecast_micros == 3 * 10**13

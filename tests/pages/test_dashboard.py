@@ -13,6 +13,7 @@ from images.jobs import generation, leases
 from images.models import Generation
 from tests.cast import Person
 from tests.images import make
+from tests.pages.paying import subscribed, without_credit
 
 PAGES = [
     "/dashboard",
@@ -93,6 +94,19 @@ def test_usage_adds_up_by_day_size_and_key(alice: Person, alice_client: Client) 
     assert [(spend.label, spend.images) for spend in context["keys"]] == [("Laptop", 2)]
 
 
+def test_usage_is_split_by_payer_where_both_paid(alice: Person, alice_client: Client) -> None:
+    make.succeeded(alice)
+    assert "By payer" not in alice_client.get("/dashboard/usage").content.decode()
+    subscribed(alice)
+    without_credit(alice)
+    make.succeeded(alice)
+    make.succeeded(alice)
+    answer = alice_client.get("/dashboard/usage")
+    assert "By payer" in answer.content.decode()
+    payers = [(spend.label, spend.images) for spend in answer.context["payers"]]
+    assert payers == [("Subscription", 2), ("Credit", 1)]
+
+
 def test_usage_of_another_organization_is_not_counted(alice: Person, charlies: Client) -> None:
     make.succeeded(alice)
     assert charlies.get("/dashboard/usage").context["total"].images == 0
@@ -106,7 +120,7 @@ def test_what_is_no_month_is_no_page(alice_client: Client, month: str) -> None:
 def test_a_month_is_whole_utc_days() -> None:
     period = usage.month(2028, 2)
     assert len(period.days) == 29
-    assert usage.midnight(period.start) == datetime(2028, 2, 1, tzinfo=UTC)
+    assert period.starts_at == datetime(2028, 2, 1, tzinfo=UTC)
     assert period.end == date(2028, 3, 1)
 
 

@@ -8,7 +8,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from accounts.models import Organization
 from billing import refunds
 from billing.admin.actions import AmountField
-from billing.admin.organizations import where_to
 from billing.amounts import dollars
 from billing.models import Hold, Refund
 
@@ -32,7 +31,9 @@ class Command(BaseCommand):
         except refunds.NotRefundable as why:
             raise CommandError(str(why)) from None
         amount = dollars(refund.entry.amount_micros)
-        self.stdout.write(f"{amount} given back to {refund.organization}{where_to(refund)}.")
+        self.stdout.write(
+            f"{amount} given back to {refund.organization}{refunds.where_to(refund)}."
+        )
 
 
 def give_back(options: dict[str, Any]) -> Refund:

@@ -1,12 +1,12 @@
 """`manage.py stripe_sync`: make products, meters, prices and the portal at Stripe, where they are missing."""
 
+import math
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from billing.gateway.errors import GatewayError
-from billing.models import Subscription
-from billing.subscriptions import catalog, items, syncing
+from billing.subscriptions import catalog, syncing
 
 
 class Command(BaseCommand):
@@ -18,9 +18,7 @@ class Command(BaseCommand):
         try:
             for line in catalog.sync():
                 self.stdout.write(line)
-            for row in list(Subscription.objects.filter(status__in=Subscription.LIVE)):
-                if added := items.add_missing(row):
-                    syncing.sync(row)
-                    self.stdout.write(f"added    {added} prices to the subscription of {row.pk}")
+            refreshed = syncing.refresh_subscriptions(seconds=math.inf)
+            self.stdout.write(f"changed  the prices of {sum(refreshed)} subscriptions")
         except (GatewayError, catalog.CatalogConflict) as error:
             raise CommandError(str(error)) from None

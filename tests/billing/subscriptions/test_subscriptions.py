@@ -9,10 +9,10 @@ from billing import tasks
 from billing.gateway import subscriptions as at_stripe
 from billing.gateway.errors import CallInsideTransaction
 from billing.ledger import payers, pricing
-from billing.models import MeteredPrice, Notice, Subscription, SubscriptionItem, payment
+from billing.models import MeteredPrice, Notice, Subscription, payment
 from billing.subscriptions import catalog, checkout, freezing, syncing
 from tests.cast import Person
-from tests.payment import bill, buy, deliver, make_subscriber, subscribe
+from tests.payment import bill, buy, deliver, subscribe
 from tests.stripe_sandbox import StripeSandbox
 
 FAILS_LATER = "4000000000000341"
@@ -60,26 +60,6 @@ def test_an_open_checkout_is_closed_by_the_next(alice: Person, stripe_here: Stri
     checkout.begin(organization=alice.organization, email="alice@example.com")
     with pytest.raises(AssertionError, match="expired"):
         stripe_here.complete_checkout(first)
-
-
-def test_a_second_subscription_is_ended_and_staff_are_told(
-    subscriber: Person, stripe_here: StripeSandbox
-) -> None:
-    row = row_of(subscriber)
-    client = stripe_here.client()
-    price = MeteredPrice.objects.first()
-    card = client.v1.payment_methods.attach("pm_card_visa", {"customer": row.customer_id})
-    extra = client.v1.subscriptions.create(
-        {
-            "customer": row.customer_id,
-            "items": [{"price": price.stripe_price_id}],
-            "default_payment_method": card.id,
-        }
-    )
-    syncing.sync(row)
-    assert row_of(subscriber).subscription_id == row.subscription_id
-    assert client.v1.subscriptions.retrieve(extra.id).status == "canceled"
-    assert Notice.objects.filter(organization=None, kind="second_subscription").count() == 1
 
 
 def test_events_in_any_number_and_order_lead_to_the_present_state(
@@ -188,31 +168,6 @@ def test_a_deleted_customer_can_begin_again(subscriber: Person, stripe_here: Str
     buy(subscriber)
 
 
-def test_a_new_price_holds_only_after_stripe_has_confirmed_it(
-    subscriber: Person, stripe_here: StripeSandbox
-) -> None:
-    pricing.set_price(model=pricing.DEFAULT_MODEL, size="512x512", amount_micros=12_000)
-    [hold] = buy(subscriber)
-    assert (hold.amount_micros, hold.price.version) == (10_000, 1)
-    syncing.refresh_subscriptions()
-    [hold] = buy(subscriber)
-    assert (hold.amount_micros, hold.price.version) == (12_000, 2)
-    assert row_of(subscriber).items.count() == 6
-
-
-def test_what_stripe_refuses_for_one_subscription_holds_up_no_other(
-    subscriber: Person, stripe_here: StripeSandbox
-) -> None:
-    other = make_subscriber("Tom", stripe_here)
-    pricing.set_price(model=pricing.DEFAULT_MODEL, size="512x512", amount_micros=12_000)
-    stripe_here.fault("400", path="^/v1/subscription_items$", method="POST", times=1)
-    new = SubscriptionItem.objects.filter(price__version=2)
-    syncing.refresh_subscriptions()
-    assert new.count() == 1
-    syncing.refresh_subscriptions()
-    assert {each.subscription_id for each in new} == {row_of(p).pk for p in (subscriber, other)}
-
-
 def test_the_catalog_is_there_before_the_first_customer_and_after_a_fault(
     db: None, stripe_here: StripeSandbox, one_try: None
 ) -> None:
@@ -222,21 +177,6 @@ def test_the_catalog_is_there_before_the_first_customer_and_after_a_fault(
     assert not catalog.is_complete()
     tasks.keep()
     assert catalog.is_complete()
-
-
-def test_an_old_price_goes_after_its_last_invoice(
-    subscriber: Person, stripe_here: StripeSandbox
-) -> None:
-    buy(subscriber, images=3)
-    pricing.set_price(model=pricing.DEFAULT_MODEL, size="512x512", amount_micros=12_000)
-    syncing.refresh_subscriptions()
-    syncing.refresh_subscriptions()
-    assert row_of(subscriber).items.count() == 6
-    bill(stripe_here, row_of(subscriber))
-    deliver(stripe_here)
-    syncing.refresh_subscriptions()
-    assert row_of(subscriber).items.count() == 5
-    assert not row_of(subscriber).items.filter(price__version=1, price__size="512x512").exists()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -10,11 +10,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import ApiKey
-from billing.models import LedgerEntry
+from billing.models import LedgerEntry, UsageHour
 from images.jobs import leases
+from tests import used
 from tests.calls import call, verdict
 from tests.cast import Person
 from tests.images import make
+from tests.pages.paying import subscribed, without_credit
 from tests.pages.runs import played
 
 PRICE = make.PRICE
@@ -53,6 +55,7 @@ def move(entry: LedgerEntry, at: str) -> None:
         )
         if connection.vendor == "postgresql":
             cursor.execute(trigger.format("ENABLE"))
+    used.recount()
 
 
 def test_by_day_with_what_is_empty_left_out(alice: Person) -> None:
@@ -128,6 +131,37 @@ def test_keys_of_one_name_are_told_apart(alice: Person, bob: Person) -> None:
     hints = {row["key"]["hint"] for row in answer["data"]}
     assert hints == {alice.key.hint, bob.key.hint}
     assert "size" not in answer["data"][0]
+
+
+def test_by_payer_alone_and_with_key_and_size(alice: Person) -> None:
+    charged(alice, "2026-03-02T10:00")
+    subscribed(alice)
+    without_credit(alice)
+    for size in ("512x512", "1024x768"):
+        charged(alice, "2026-03-02T10:00", size=size)
+    answer = usage(alice, group_by="payer", **MARCH).json()
+    found = [(row["payer"], row["images"], row["cost_micros"]) for row in answer["data"]]
+    assert found == [("credit", 1, PRICE), ("subscription", 2, PRICE + 18_000)]
+    answer = usage(alice, group_by="size,payer,key", **MARCH).json()
+    assert answer["group_by"] == ["size", "payer", "key"]
+    assert [(row["size"], row["payer"]) for row in answer["data"]] == [
+        ("1024x768", "subscription"),
+        ("512x512", "credit"),
+        ("512x512", "subscription"),
+    ]
+    assert {row["key"]["name"] for row in answer["data"]} == {"Laptop"}
+
+
+def test_a_wrong_group_names_those_that_there_are(alice: Person) -> None:
+    text = usage(alice, group_by="payer,color").json()["error"]["message"]
+    assert "key, size, payer" in text
+
+
+def test_a_deleted_key_has_a_name_and_no_hint(alice: Person) -> None:
+    charged(alice, "2026-03-02T10:00")
+    UsageHour.objects.update(key=2**40)
+    [row] = usage(alice, group_by="key", **MARCH).json()["data"]
+    assert row["key"] == {"name": "Deleted key", "hint": ""}
 
 
 def test_without_a_span_it_is_the_last_seven_days_up_to_now(alice: Person) -> None:
@@ -225,8 +259,8 @@ def test_it_is_one_query_however_much_there_is(alice: Person) -> None:
         charged(alice, f"2026-03-0{day}T10:00")
     with CaptureQueriesContext(connection) as queries:
         assert len(usage(alice, group_by="key,size", **MARCH).json()["data"]) == 4
-    about_usage = [query for query in queries if "billing_" in query["sql"]]
-    assert len(about_usage) == 1
+    [about_usage] = [query for query in queries if "billing_" in query["sql"]]
+    assert "billing_ledgerentry" not in about_usage["sql"]
 
 
 def table(response: Any) -> list[dict[str, str]]:
@@ -252,6 +286,15 @@ def test_the_same_as_csv(alice: Person) -> None:
             "cost_usd": "0.010000",
         }
     ]
+
+
+def test_the_table_has_a_column_for_the_payer_when_asked_for(alice: Person) -> None:
+    charged(alice, "2026-03-02T10:00")
+    response = usage(alice, "/v1/usage.csv", group_by="payer", **MARCH)
+    header = response.content.decode().splitlines()[0]
+    assert header == "start,end,key,key_hint,size,payer,images,cost_micros,cost_usd"
+    [row] = table(response)
+    assert (row["key"], row["size"], row["payer"]) == ("", "", "credit")
 
 
 def test_the_playground_has_a_name_in_the_csv_only_when_asked_by_key(alice: Person) -> None:

@@ -72,6 +72,14 @@ def _take_invoice_settings(call: Call, customer: Document) -> None:
     documents.update(customer["invoice_settings"], given, *given)
 
 
+def update(call: Call) -> Document:
+    customer = _addressed(call)
+    documents.update(customer, call.params, *PLAIN)
+    _take_invoice_settings(call, customer)
+    events.emit(call.db, "customer.updated", call.db.save(customer))
+    return customer
+
+
 def delete(call: Call) -> Document:
     """For good; subscriptions end at once, what they have not billed is lost, and nobody is charged again."""
     customer = _addressed(call)

@@ -108,3 +108,12 @@ def test_less_than_the_least_charge_is_carried_over(shop: Shop) -> None:
     assert shop.api.charges.list({"customer": shop.customer.id}).data == []
     shop.owe(20)
     assert shop.bill(subscription.id)["amount_paid"] == 68
+
+
+def test_a_customers_name_and_address_can_change(shop: Shop) -> None:
+    changed = shop.api.customers.update(
+        shop.customer.id, {"name": "Ann", "email": "ann@example.com"}
+    )
+    assert (changed.name, changed.email) == ("Ann", "ann@example.com")
+    assert shop.api.customers.retrieve(shop.customer.id).name == "Ann"
+    assert shop.kinds()[-1] == "customer.updated"
