@@ -38,13 +38,12 @@ SHIFT_SECONDS = 1.0
     time_limit=running.LONGEST_RUN_SECONDS,
 )
 def check_books() -> None:
-    """Once a day: close what can be closed, and staff get what differs.
+    """Once a day: staff get what differs, and months that can be closed are.
 
     Stripe is asked for each organization by itself, for that takes time.
     """
     if not running.is_due():
         return
-    closing.close_due()
     customers = list(Subscription.objects.exclude(customer_id=None).values_list("pk", flat=True))
     told: list[str] = []
 
@@ -56,6 +55,7 @@ def check_books() -> None:
     tasks.tell_staff(told, of="all books", count=outcome.differences)
     for organization_id in customers:
         tasks.compare.delay(organization_id)
+    closing.close_due()
 
 
 @shared_task(name="ecohash.reconcile")

@@ -80,6 +80,8 @@ def measure(environment: dict[str, str], code: str) -> dict[str, Any]:
 
 def server_cpu(address: str) -> float:
     """CPU seconds of all the server's processes that have ended, as Linux counts them; each connection is one."""
+    # A connection's process ends a moment after its client.
+    time.sleep(2)
     with psycopg.connect(address, autocommit=True) as connection:
         [(folder,)] = connection.execute("SHOW data_directory").fetchall()
     pid = Path(folder, "postmaster.pid").read_text().split()[0]

@@ -8,12 +8,13 @@ from django.conf import settings as django_settings
 from django.db.models import F
 from django.utils import timezone
 
-from billing.models import BooksCheck, Credit, Hold, Notice
+from billing.models import BooksCheck, ClosedMonth, Credit, Hold, Notice
 from ecohash import tasks
 from ecohash.celery import app
 from ecohash.up import programs
 from images.queue import signals
 from tests.cast import Person
+from tests.ecohash.past_months import month_ago, move_all_books
 from tests.images import make
 
 # A snapshot is a transaction of its own.
@@ -107,3 +108,11 @@ def test_staff_are_told_once_when_no_check_has_finished(
     for _ in range(2):
         tasks.watch_books()
     assert Notice.objects.filter(kind="books_unchecked", organization=None).count() == told
+
+
+def test_the_daily_check_closes_months(alice: Person, settings: Any) -> None:
+    settings.CLOSE_MONTHS_AFTER_DAYS = 0
+    make.succeeded(alice)
+    move_all_books(month_ago())
+    tasks.check_books()
+    assert ClosedMonth.objects.get().month == month_ago()
