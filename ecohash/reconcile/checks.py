@@ -14,7 +14,7 @@ OF_MONTHS: tuple[Check, ...] = (
     totals.holds_fit_their_cap,
     entries.captures_are_entries,
     entries.refunds_give_back_what_was_charged,
-    # And `entries.hours_are_sums`, once each capture is added to its hour (tests/ecohash/test_hours_agree.py).
+    entries.hours_are_sums,
     invoices.batches_hold_what_they_say,
 )
 # Of what is in progress now, by indexes, and of running totals.

@@ -1,7 +1,6 @@
 """I4: the sums of use by hour are the ledger's captures, and `--fix` adds them up again."""
 
 from collections.abc import Callable
-from importlib.util import find_spec
 
 import pytest
 from django.db.models import F
@@ -12,12 +11,7 @@ from tests.ecohash.past_months import reconcile
 from tests.images import make
 from tests.stripe_sandbox import StripeSandbox
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(
-        find_spec("billing.ledger.usage_hours") is None, reason="captures are not summed yet"
-    ),
-]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def add_an_image() -> None:
