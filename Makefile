@@ -77,6 +77,10 @@ coverage: .venv/dev.stamp ## run the tests, the miniature's too, and show the li
 bench-fairness: .venv/dev.stamp ## measure how long one image waits beside another customer's burst
 	@$(PYTHON) -m benchmarks.fairness
 
+.PHONY: bench-books
+bench-books: .venv/dev.stamp ## measure how long a year of books takes to check itself (needs PostgreSQL; HOLDS=1000000)
+	@$(PYTHON) -m benchmarks.books --holds $(or $(HOLDS),1000000)
+
 .PHONY: bench-loading
 bench-loading: .venv/dev.stamp ## measure how long a GPU worker takes until it can draw
 	@$(PYTHON) -m benchmarks.loading

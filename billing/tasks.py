@@ -144,14 +144,14 @@ def compare(organization_id: int) -> None:
     )
 
 
-def tell_staff(differences: Iterable[str], *, of: str) -> None:
-    """Note one mail a day and subject to staff, if there are differences."""
+def tell_staff(differences: Iterable[str], *, of: str, count: int = 0) -> None:
+    """Note one mail a day and subject to staff, if there are differences: `count`, where more than are given."""
     found = list(differences)
     if found:
         notices.note(
             "books_differ",
             subject=f"{timezone.now():%Y-%m-%d}, {of}",
-            count=len(found),
+            count=max(count, len(found)),
             lines=found[:LINES_TOLD],
         )
 

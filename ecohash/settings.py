@@ -208,6 +208,7 @@ DATABASES = {
 # Of SQLite only. 0: none is made but by hand, and none is removed.
 BACKUP_DAYS = number("BACKUP_DAYS", 7, least=0, most=10_000)
 KEPT_DAYS = retention.kept_days()
+CLOSE_MONTHS_AFTER_DAYS = number("CLOSE_MONTHS_AFTER_DAYS", 5, least=1, most=10_000)
 
 # --- accounts -------------------------------------------------------------------------------------
 
@@ -277,6 +278,8 @@ CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {
     "billing.stripe.*": {"queue": "stripe"},
     "billing.mail.*": {"queue": "stripe"},
+    # They may take long.
+    "ecohash.books.*": {"queue": "books"},
 }
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True

@@ -1,5 +1,5 @@
 """The admin of billing: each module registers pages, and the actions on them."""
 
-from billing.admin import invoices, mail, money, payment, usage
+from billing.admin import books, invoices, mail, money, payment, usage
 
-__all__ = ["invoices", "mail", "money", "payment", "usage"]
+__all__ = ["books", "invoices", "mail", "money", "payment", "usage"]

@@ -4,20 +4,30 @@ The row is made with its claims in one transaction; settling makes it at Stripe,
 """
 
 from datetime import timedelta
+from functools import partial
 
 from django.db import transaction
 from django.db.models import F, Max, Min, Sum
 from django.utils import timezone
 
 from accounts.models import Organization
+from billing import isolation
 from billing.amounts import MICROS_PER_CENT
 from billing.invoicing import claiming
 from billing.ledger import ceilings
-from billing.models import Hold, Invoice, Subscription, UsageBatch, UsageBatchQuerySet
+from billing.models import (
+    Hold,
+    Invoice,
+    InvoiceQuerySet,
+    Subscription,
+    UsageBatch,
+    UsageBatchQuerySet,
+)
 from billing.reporting import batching
 
 # Images in flight when a subscription ends are delivered by then.
 QUIET = timedelta(minutes=10)
+SECONDS = 10.0
 
 
 def make(organization: Organization, kind: Invoice.Kind) -> Invoice | None:
@@ -29,7 +39,11 @@ def make(organization: Organization, kind: Invoice.Kind) -> Invoice | None:
     with transaction.atomic():
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
         row = Subscription.objects.filter(pk=organization.pk).first()
-        if row is None or not row.customer_id or has_draft(organization.pk):
+        if (
+            row is None
+            or not row.customer_id
+            or drafts().filter(organization=organization).exists()
+        ):
             return None
         span = unbilled(organization.pk).aggregate(
             first=Min("first_captured_at"), last=Max("last_captured_at")
@@ -50,10 +64,9 @@ def make(organization: Organization, kind: Invoice.Kind) -> Invoice | None:
     return invoice
 
 
-def has_draft(organization: int) -> bool:
-    """Whether an invoice of the organization with that id is still to claim, or to be corrected."""
-    drafts = Invoice.objects.drafts().filter(organization=organization, done_at=None)
-    return drafts.exclude(kind=Invoice.Kind.MANUAL).exists()
+def drafts() -> InvoiceQuerySet:
+    """Invoices that are still to claim use, or to be corrected."""
+    return Invoice.objects.drafts().filter(done_at=None).exclude(kind=Invoice.Kind.MANUAL)
 
 
 def unbilled(organization: int) -> UsageBatchQuerySet:
@@ -98,9 +111,13 @@ def make_due() -> list[Invoice]:
         Invoice.Kind.LEFTOVER: leftovers(),
         Invoice.Kind.INTERIM: ceilings.interim_due(),
     }
-    made = [
-        make(organization, kind)
-        for kind, pks in wanted.items()
-        for organization in Organization.objects.filter(pk__in=pks)
-    ]
+    made: list[Invoice | None] = []
+    for kind, pks in wanted.items():
+        made += isolation.for_each(
+            Organization.objects.filter(pk__in=pks),
+            partial(make, kind=kind),
+            what="An invoice of its own could not be made",
+            organization_of=lambda organization: organization.pk,
+            seconds=SECONDS,
+        )
     return [invoice for invoice in made if invoice]

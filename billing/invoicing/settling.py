@@ -5,19 +5,19 @@ between any two of them.
 """
 
 import logging
-import time
 from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.utils import timezone
 
+from accounts.models import Organization
+from billing import isolation
 from billing.amounts import dollars
 from billing.gateway import client as gateway
 from billing.gateway import invoices
-from billing.gateway.errors import GatewayError, StripeAway, StripeKeyRefused, StripeRefused
+from billing.gateway.errors import GatewayError, StripeRefused
 from billing.gateway.invoices import Correction, StripeInvoice
 from billing.invoicing import claiming, reading
-from billing.mails import notices
 from billing.models import Invoice, InvoiceLine, UsageBatch
 from billing.payments import invoices as payments
 from billing.reporting import batching
@@ -31,7 +31,6 @@ PATIENCE = timedelta(minutes=30)
 SOON = timedelta(seconds=15)
 # A draft that Stripe would not have made final by itself, as that of an unpaid subscription, waits for a person.
 LATER = timedelta(hours=6)
-ALARM_AFTER_TRIES = 6
 AT_ONCE = 100
 
 
@@ -39,23 +38,15 @@ def work(seconds: float = 20.0) -> int:
     """Settle what is due, for at most that long; returns how many invoices were worked on. Safe to run twice at once."""
     if not gateway.is_configured():
         return 0
-    until = time.monotonic() + seconds
-    worked = away = 0
-    for invoice in list(Invoice.objects.due().order_by("not_before", "pk")[:AT_ONCE]):
-        if time.monotonic() > until:
-            break
-        try:
-            worked += process(invoice)
-            away = 0
-        except StripeKeyRefused:
-            break
-        except StripeAway:
-            away += 1
-            if away > 2:  # noqa: PLR2004 - one customer's call may fail by itself, three say that Stripe is away
-                break
-        except GatewayError:
-            continue
-    return worked
+    due = Invoice.objects.due().select_related("organization").order_by("not_before", "pk")
+    worked = isolation.for_each(
+        due[:AT_ONCE],
+        process,
+        what="An invoice could not be settled",
+        organization_of=lambda invoice: invoice.organization_id,
+        seconds=seconds,
+    )
+    return sum(worked)
 
 
 def process(invoice: Invoice) -> bool:
@@ -69,21 +60,12 @@ def process(invoice: Invoice) -> bool:
     try:
         wait = _step(invoice)
     except claiming.BeingSent:
-        invoice.release("a batch is being sent", not_before=timezone.now() + SOON)
-        return True
-    except GatewayError as error:
-        invoice.retry_later(error)
-        if invoice.tries >= ALARM_AFTER_TRIES:
-            notices.note(
-                "invoice_stuck",
-                subject=str(invoice.reference),
-                invoice=str(invoice),
-                organization_name=invoice.organization.name,
-                detail=str(error),
-            )
+        wait = SOON
+    except Exception as error:
+        invoice.retry_later(error if isinstance(error, GatewayError) else type(error).__name__)
         raise
     if wait is not None:
-        invoice.release(invoice.note, not_before=timezone.now() + wait)
+        invoice.release("", not_before=timezone.now() + wait)
     return True
 
 
@@ -209,6 +191,8 @@ def close(invoice: Invoice, at: StripeInvoice) -> None:
     """
     metered, ours, _ = reading.sort_lines(invoices.lines_of(at.id))
     with transaction.atomic():
+        # As everywhere: the organization first.
+        Organization.objects.select_for_update(no_key=True).get(pk=invoice.organization_id)
         row = Invoice.objects.select_for_update(no_key=True).get(pk=invoice.pk)
         if not row.is_final:
             row.status, row.number = Invoice.Status(at.status), at.number

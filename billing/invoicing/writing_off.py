@@ -7,6 +7,7 @@ from django.db.models import F, Max, Sum
 from django.utils import timezone
 
 from accounts.models import Organization
+from billing import isolation
 from billing.invoicing import own
 from billing.ledger import entries
 from billing.mails import notices
@@ -69,11 +70,13 @@ def write_off_old() -> list[LedgerEntry]:
         .filter(last__lt=timezone.now() - WAIT)
     )
     organizations = Organization.objects.filter(pk__in=[row["organization"] for row in waiting])
-    written = [
-        write_off(each, reason=reason_of(each))
-        for each in organizations
-        if not own.has_draft(each.pk)
-    ]
+    written = isolation.for_each(
+        organizations.exclude(pk__in=own.drafts().values("organization")),
+        lambda organization: write_off(organization, reason=reason_of(organization)),
+        what="Use that no invoice can bill could not be written off",
+        organization_of=lambda organization: organization.pk,
+        seconds=own.SECONDS,
+    )
     return [entry for entry in written if entry]
 
 

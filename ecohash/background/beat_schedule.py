@@ -41,8 +41,13 @@ def schedule(*, seal_seconds: int) -> dict[str, Any]:
         "clear expired sessions": every(3600, "ecohash.clear_sessions"),
         "remove what is old": every(24 * 3600, "ecohash.remove_old"),
         "remove unverified accounts": every(3600, "ecohash.remove_unverified"),
-        # In a quiet hour of the largest markets.
-        "reconcile": {"task": "ecohash.reconcile", "schedule": crontab(hour=8, minute=30)},
+        # Each looks whether a check is due, so that one that was lost is made up for.
+        "check the books": {
+            "task": "ecohash.books.check",
+            "schedule": crontab(minute=30),
+            "options": {"expires": 3600},
+        },
+        "notice that the books are not checked": every(600, "ecohash.watch_books"),
     }
 
 

@@ -53,7 +53,8 @@ def programs() -> list[Program]:
         ),
         Program(
             "stripe",
-            worker("stripe", "--queues", "stripe", "--concurrency", "2"),
+            # A check of the books may keep one of three for long, and two are left for Stripe and mails.
+            worker("stripe", "--queues", "stripe,books", "--concurrency", "3"),
             WORKERS,
             stop_seconds=task_seconds,
             # It sends the mails, and prints them where no mail server is set.

@@ -18,9 +18,9 @@ from accounts.http import request_id
 from accounts.keys import key_format, leak_reports
 from accounts.models import EMAIL_LIMIT, ApiKey, Organization, User
 from accounts.sign_in import mailboxes
+from billing import outbox
 from billing.admin.actions import AmountField
 from billing.gateway import creating, webhooks
-from billing.models import payment
 from billing.refunds import LONGEST_REASON
 from ecohash.signup import name_of_organization
 from images import catalog
@@ -35,7 +35,7 @@ MODELS = max(catalog.MODELS, key=len)
 SIZES = max(catalog.SIZES, key=len)
 # Where it stands in the text, a row of ours cuts it there.
 CUT = ""
-OF_STRIPE = "x" * payment.STRIPE_ID_LENGTH
+OF_STRIPE = "x" * outbox.STRIPE_ID_LENGTH
 # The longest text that can come into each column, from whatever writes it.
 LONGEST: dict[str, str] = {
     "accounts.User.email": "x" * EMAIL_LIMIT,
@@ -62,6 +62,13 @@ LONGEST: dict[str, str] = {
     "images.Image.token": new_image_token(),
     "images.Image.storage_key": f"2026/11/30/{new_generation_id()}-{base62.random(32)}.png",
     "images.Image.sha256": SHA256,
+    "billing.Invoice.note": CUT,
+    "billing.Invoice.stripe_id": OF_STRIPE,
+    "billing.Invoice.customer_id": OF_STRIPE,
+    "billing.Invoice.subscription_id": OF_STRIPE,
+    "billing.Invoice.number": OF_STRIPE,
+    # An id of Stripe's, which has a few dozen characters in practice, and a word of ours.
+    "billing.LedgerEntry.reference": f"{'x' * 235}:write_off_paid:2",
     "billing.Price.model": MODELS,
     "billing.Price.size": SIZES,
     "billing.LedgerEntry.reason": "x" * LONGEST_REASON,
@@ -90,6 +97,7 @@ LONGEST: dict[str, str] = {
     "billing.Refund.by": "x" * EMAIL_LIMIT,
     "billing.Refund.stripe_id": OF_STRIPE,
     "billing.Refund.note": CUT,
+    "billing.ClosedMonth.checksum": SHA256,
     "billing.Trial.mailbox": SHA256,
     "billing.TrialNetwork.network": SHA256,
     "billing.UsageBatch.customer_id": OF_STRIPE,

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from django.db import connection
 
 from billing import refunds
-from billing.ledger import pricing, trial_balance, usage
-from billing.models import Invoice, Refund, Subscription
+from billing.ledger import pricing, usage
+from billing.models import Invoice, Refund, Subscription, UsageHour
+from billing.payments import trial_balance
 from billing.payments.booking import Account
 from ecohash import reconcile
 from tests.billing.payments.books import charge_of, look, pay
@@ -44,6 +45,7 @@ def date_back(month: int) -> None:
     """Past our own code and past PostgreSQL's trigger, which refuse changes."""
     moment = datetime(YEAR, month, 20, tzinfo=UTC)
     since = datetime(YEAR + 1, 1, 1, tzinfo=UTC)
+    UsageHour.objects.filter(hour__gte=since).update(hour=moment)
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("ALTER TABLE billing_ledgerentry DISABLE TRIGGER USER")

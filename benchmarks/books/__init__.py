@@ -1,0 +1,1 @@
+"""How long the books take to check themselves, with a year of them in PostgreSQL."""
