@@ -106,9 +106,9 @@ def _settle(invoice: Invoice, at: StripeInvoice) -> timedelta | None:
     now = timezone.now()
     if now < settles_at:
         return settles_at - now
-    row = Subscription.objects.filter(pk=invoice.organization_id).first()
-    if row and row.invoices_read_at is None:
-        # What older invoices bill must be claimed by them.
+    row = Subscription.objects.filter(pk=invoice.organization_id).exclude(customer_id=None).first()
+    if row and (row.invoices_read_at is None or row.invoices_read_at < invoice.created_at):
+        # What older invoices bill must be claimed by them, also those that a restored backup does not know.
         read_all(row)
     batching.seal(invoice.organization)
     reading.set_period(invoice, invoices.lines_of(at.id))
