@@ -1,4 +1,4 @@
-"""Meter events: sent with an outcome for each kind of answer, added up, and taken back."""
+"""Meter events: sent with an outcome for each kind of answer, and added up."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,15 +85,3 @@ def total(*, meter_id: str, customer_id: str, start: datetime, end: datetime) ->
             },
         )
     return round(sum(summary.aggregated_value for summary in page.data))
-
-
-def take_back(*, event_name: str, identifier: str) -> None:
-    """Cancel an event; Stripe allows it for 24 hours.
-
-    Raises:
-        StripeRefused: it is unknown or too old.
-    """
-    with calling() as client:
-        client.v1.billing.meter_event_adjustments.create(
-            {"event_name": event_name, "type": "cancel", "cancel": {"identifier": identifier}}
-        )

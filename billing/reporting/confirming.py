@@ -3,7 +3,7 @@
 An accepted event may still be thrown away later, so a batch is confirmed only by a total that matches.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -171,12 +171,3 @@ def _reject(idempotency_key: str, code: str) -> int:
         detail=note,
     )
     return 1
-
-
-def groups_of(batches: UsageBatchQuerySet) -> Iterator[UsageBatchQuerySet]:
-    """The batches in parts, one for each organization, price and customer at Stripe."""
-    keys = batches.order_by().values_list("organization", "price", "customer_id").distinct()
-    for organization, price, customer_id in list(keys):
-        yield UsageBatch.objects.metered().filter(
-            organization=organization, price=price, customer_id=customer_id
-        )

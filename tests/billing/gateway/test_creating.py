@@ -237,8 +237,8 @@ def test_two_long_ids_make_a_key_that_stripe_takes() -> None:
 
 
 # Sessions are always new: nobody knows the address of one that a fault has hidden. Usage has rules of its
-# own (reporting/sending.py), and an event can be taken back once.
-WITHOUT_LOOKING = {"begin", "open_portal", "send", "take_back"}
+# own: reporting/sending.py.
+WITHOUT_LOOKING = {"begin", "open_portal", "send"}
 
 
 def test_every_creation_goes_this_way() -> None:
