@@ -18,7 +18,7 @@ def row_of(person: Person) -> Subscription:
 
 def complete_two(person: Person, sandbox: StripeSandbox) -> tuple[str, str]:
     """Two tabs, each with a page of its own; returns the subscriptions, the first one first."""
-    checkout.begin(organization=person.organization, email="tabs@example.com")
+    checkout.begin(organization=person.organization, email=person.user.email)
     row = row_of(person)
     second = hosted_checkout.begin(
         customer_id=str(row.customer_id),
