@@ -9,12 +9,13 @@ from django.utils import timezone
 
 from billing import refunds, tasks
 from billing.ledger import budgets, payers, pricing
-from billing.models import Invoice, LedgerEntry, Refund
+from billing.models import Invoice, LedgerEntry, Refund, UsageBatch
+from billing.reporting import batching, sending
 from billing.subscriptions import syncing
 from tests.billing.invoicing import hearing
 from tests.billing.invoicing.figures import Table, check_books, figures_of
 from tests.billing.invoicing.hearing import Hear, settle_all
-from tests.billing.invoicing.test_cases import SIZE, name_of, row_of
+from tests.billing.invoicing.test_cases import EVENTS, SIZE, name_of, row_of
 from tests.billing.payments.books import pay
 from tests.billing.payments.conftest import DECLINED
 from tests.cast import Person
@@ -53,16 +54,16 @@ def test_m7_a_new_card_without_a_spend_limit(
     figures = figures_of(subscriber, stripe_here)
     figures.check()
     check_books()
-    money_table.add(
-        "M7", f"no spend limit, heard {name_of(hear)}", "$400 of use in a minute", figures
-    )
+    money_table.add("M7", f"no spend limit, heard {name_of(hear)}", figures)
 
 
 # --- M8 -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["canceled", "deleted"])
-@pytest.mark.parametrize("hear", hearing.OF_EVENTS, ids=name_of)
+@pytest.mark.parametrize(
+    ("how", "hear"),
+    [("canceled", hear) for hear in hearing.OF_EVENTS] + [("deleted", hearing.by_webhook)],
+)
 def test_m8_a_refund_after_the_subscription_has_ended(
     subscriber: Person, stripe_here: StripeSandbox, money_table: Table, how: str, hear: Hear
 ) -> None:
@@ -84,12 +85,11 @@ def test_m8_a_refund_after_the_subscription_has_ended(
         hear(stripe_here)
     assert {refund.to for refund in Refund.objects.all()} == {"card"}
     figures = figures_of(subscriber, stripe_here)
-    assert figures.back == 10  # noqa: PLR2004 - five images
+    assert figures.back == 10
     # The meters of a customer that is gone cannot be asked.
     figures.check(unmetered=60 if how == "deleted" else 0)
     check_books()
-    before = "$0.10 on a balance without invoices"
-    money_table.add("M8", f"{how}, heard {name_of(hear)}", before, figures)
+    money_table.add("M8", f"{how}, heard {name_of(hear)}", figures)
 
 
 # --- M9 -------------------------------------------------------------------------------------------
@@ -131,47 +131,57 @@ def test_m9_the_grace_is_one_amount_over_the_end_of_a_month(
         figures = figures_of(unfunded, stripe_here)
         figures.check()
         check_books()
-    money_table.add("M9", "(a) grace over a month's end", "$10 of grace", figures)
+    money_table.add("M9a", "grace over a month's end", figures)
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("others", [0, 1])
 def test_m9_totals_that_lag_make_nothing_be_sent_twice(
-    subscriber: Person, stripe_here: StripeSandbox, money_table: Table, others: int
+    subscriber: Person, stripe_here: StripeSandbox, money_table: Table, one_try: None, others: int
 ) -> None:
-    people = [subscriber, *[make_subscriber("Tom", stripe_here)][:others]]
-    stripe_here.settings(summary_lag_seconds=3_600)
+    """Stripe took an event, its answer was lost, and a day later the totals do not show it yet."""
+    people = [subscriber, *(make_subscriber("Tom", stripe_here) for _ in range(others))]
     for person in people:
         buy(person, SIZE, 30)
+    batching.seal()
+    stripe_here.settings(summary_lag_seconds=3_600)
+    stripe_here.fault("accept_then_drop", path=EVENTS, method="POST", times=1)
+    sending.send_due()
+    UsageBatch.objects.filter(tries=1).update(first_tried_at=timezone.now() - timedelta(days=1))
+    due_now()
     report()
+    assert UsageBatch.objects.filter(state="unknown").count() == 1
     for _ in range(2):
         call_command("reconcile", "--fix")
         due_now()
         report()
+    assert stripe_here.usage()["events"] == len(people)
     for person in people:
         end_period(stripe_here, row_of(person))
-    figures = [figures_of(person, stripe_here) for person in people]
-    for each in figures:
-        each.check()
-    assert stripe_here.usage()["events"] == len(people)
+    for person in people:
+        figures = figures_of(person, stripe_here)
+        figures.check()
     check_books()
-    what = f"(b) totals lag, reconcile --fix, {len(people)} customers"
-    money_table.add("M9", what, "sent twice", figures[0])
+    what = "totals lag at reconcile --fix" + ", and another customer" * others
+    money_table.add("M9b", what, figures)
 
 
-@pytest.mark.parametrize("hear", hearing.OF_EVENTS, ids=name_of)
+@pytest.mark.parametrize("hear", hearing.OF_EVENTS[:2], ids=name_of)
 def test_m9_an_invoice_that_is_void_is_no_difference(
     unfunded: Person, stripe_here: StripeSandbox, money_table: Table, hear: Hear
 ) -> None:
     subscribe(unfunded, stripe_here, card=DECLINED)
-    buy(unfunded, SIZE, 30)
-    invoice = end_period(stripe_here, row_of(unfunded))
-    stripe_here.client().v1.invoices.void_invoice(invoice)
-    hear(stripe_here)
-    assert LedgerEntry.objects.get(kind="write_off").amount_micros == 600_000  # noqa: PLR2004 - those 30
+    made = []
+    for _ in range(3):
+        buy(unfunded, SIZE, 30)
+        made.append(end_period(stripe_here, row_of(unfunded)))
+        if len(made) != 2:
+            pay(stripe_here, Invoice.objects.get(stripe_id=made[-1]))
+        else:
+            stripe_here.client().v1.invoices.void_invoice(made[-1])
+        hear(stripe_here)
+    assert LedgerEntry.objects.get(kind="write_off").amount_micros == 600_000
     figures = figures_of(unfunded, stripe_here)
     figures.check()
     check_books()
-    money_table.add(
-        "M9", f"(c) voided, heard {name_of(hear)}", "a difference for 100 days", figures
-    )
+    money_table.add("M9c", f"voided, heard {name_of(hear)}", figures)
