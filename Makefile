@@ -67,6 +67,11 @@ test-gate: .venv/dev.stamp ## send crowds through limits, caps and repeated call
 	@$(PYTEST) -m gate tests/flows
 	@$(PYTEST) --postgres -m gate tests/flows
 
+.PHONY: money-table
+money-table: .venv/dev.stamp ## play the cases in which money was lost, and print each figure, on SQLite and on PostgreSQL
+	@$(PYTEST) -q -s tests/billing/invoicing/test_cases.py tests/billing/invoicing/test_cases_of_payment.py
+	@$(PYTEST) -q -s --postgres tests/billing/invoicing/test_cases.py tests/billing/invoicing/test_cases_of_payment.py
+
 .PHONY: coverage
 coverage: .venv/dev.stamp ## run the tests, the miniature's too, and show the lines that none reaches
 	@$(PYTEST) -n $(WORKERS) --cov --cov-report=term-missing:skip-covered

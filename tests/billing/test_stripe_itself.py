@@ -15,9 +15,11 @@ import pytest
 from django.conf import settings
 
 from billing.gateway import checkout as hosted_checkout
-from billing.gateway import customers, invoices, usage
+from billing.gateway import customers, invoices, payments, usage, webhooks
+from billing.gateway import subscriptions as at_stripe
 from billing.gateway.client import calling
-from billing.gateway.errors import StripeKeyRefused
+from billing.gateway.errors import StripeKeyRefused, StripeRefused
+from billing.gateway.invoices import Correction
 from billing.gateway.usage import ReportOutcome
 from billing.models import MeteredPrice, Subscription, UsageBatch
 from billing.reporting import confirming, sending
@@ -117,6 +119,8 @@ def test_use_is_counted_and_billed_once(subscribed: Subscription, unfunded: Pers
 
 
 def billed(batch: UsageBatch) -> int:
+    # The sender has written it.
+    batch.refresh_from_db()
     found, _ = invoices.page_of(batch.customer_id)
     lines = [line for invoice in found for line in invoices.lines_of(invoice.id)]
     of_batch = batch.price.metered.stripe_price_id
@@ -169,3 +173,189 @@ def test_a_wrong_key_is_told_apart_and_not_repeated(server: str, settings: Any) 
     with pytest.raises(StripeKeyRefused) as refused:
         hosted_checkout.find("cs_1")
     assert "nobodys" not in str(refused.value)
+
+
+# --- what settling an invoice stands on -----------------------------------------------------------
+
+
+def own_invoice(row: Subscription) -> str:
+    """A draft of ours, which no one finalizes but us."""
+    customer, reference = str(row.customer_id), str(uuid.uuid4())
+    made = {
+        invoices.create(
+            customer_id=customer, reference=reference, subscription_id=str(row.subscription_id)
+        ).id
+        for _ in range(2)
+    }
+    assert len(made) == 1
+    return made.pop()
+
+
+def items_of(*cents: int) -> list[Correction]:
+    names = MeteredPrice.objects.order_by("pk").values_list("event_name", flat=True)
+    return [
+        Correction(name, amount, f"{amount} cents")
+        for name, amount in zip(names, cents, strict=False)
+    ]
+
+
+def pending_items(row: Subscription) -> list[int]:
+    """What waits for the customer's next invoice, in cents."""
+    with calling() as client:
+        page = client.v1.invoice_items.list({"customer": str(row.customer_id), "pending": True})
+    return [item.amount for item in page.data]
+
+
+def paid_invoice(row: Subscription, cents: int) -> str:
+    """An own invoice over so much that the subscription's card has paid."""
+    invoice = own_invoice(row)
+    invoices.correct(invoice, str(row.customer_id), items_of(cents))
+    invoices.finalize(invoice)
+    eventually(lambda: invoices.find(invoice).status == "paid")
+    return invoice
+
+
+def test_a_draft_is_held_until_it_is_made_final(subscribed: Subscription) -> None:
+    """https://docs.stripe.com/invoicing/integration/automatic-advancement-collection"""
+    with calling() as client:
+        invoice = client.v1.invoices.create(
+            {"customer": str(subscribed.customer_id), "currency": "usd", "auto_advance": True}
+        )
+    found = invoices.find(invoice.id)
+    assert found.status == "draft"
+    assert found.finalizes_at
+    # An hour, or up to three days where the account says so.
+    assert found.created < found.finalizes_at <= found.created + timedelta(days=3, minutes=1)
+    assert invoices.hold(invoice.id).finalizes_at is None
+    assert invoice.id in {each.id for each in invoices.drafts()}
+    assert invoices.finalize(invoice.id).status in {"open", "paid"}
+    with pytest.raises(StripeRefused):
+        invoices.finalize(invoice.id)
+
+
+def test_items_above_and_below_zero_correct_a_draft(subscribed: Subscription) -> None:
+    """https://docs.stripe.com/api/invoiceitems/create: an amount below zero is a credit on the invoice."""
+    invoice, customer = own_invoice(subscribed), str(subscribed.customer_id)
+    for cents in [(100, 40, 7), (100, -30, 0), (100, -30, 0)]:
+        invoices.correct(invoice, customer, items_of(*cents))
+        lines = {line.corrects: line.cents for line in invoices.lines_of(invoice)}
+        assert lines == {item.name: item.cents for item in items_of(*cents) if item.cents}
+        assert invoices.find(invoice).total_cents == sum(cents)
+    final = invoices.finalize(invoice)
+    assert final.finalized_at and final.number
+    eventually(lambda: invoices.find(invoice).status == "paid")
+    with pytest.raises(StripeRefused):
+        invoices.correct(invoice, customer, items_of(100, -20))
+
+
+def test_an_own_invoice_is_paid_by_the_subscriptions_card_and_its_fee_is_told(
+    subscribed: Subscription,
+) -> None:
+    """https://docs.stripe.com/api/invoice-payment/list, and the balance transaction of the charge."""
+    invoice = paid_invoice(subscribed, 70)
+    eventually(lambda: all(each.fee_micros is not None for each in payments.of_invoice(invoice)))
+    [charge] = payments.of_invoice(invoice)
+    assert (charge.cents, charge.refunded_cents) == (70, 0)
+    assert charge.customer_id == subscribed.customer_id
+    assert charge.fee_micros
+
+
+def test_money_goes_back_to_the_card_once(subscribed: Subscription) -> None:
+    """https://docs.stripe.com/api/refunds/create: not more than is left of the charge."""
+    [charge] = payments.of_invoice(paid_invoice(subscribed, 70))
+    reference = str(uuid.uuid4())
+    sent = {
+        payments.send_back(charge_id=charge.id, cents=20, reference=reference).id for _ in range(3)
+    }
+    assert len(sent) == 1
+    assert [(each.cents, each.reference) for each in payments.refunds_of(charge.id)] == [
+        (20, reference)
+    ]
+    assert payments.find(charge.id).left_cents == 50
+    with pytest.raises(StripeRefused):
+        payments.send_back(charge_id=charge.id, cents=51, reference=str(uuid.uuid4()))
+
+
+def test_the_last_invoice_of_a_subscription_is_corrected_before_it_is_final(
+    subscribed: Subscription, unfunded: Person
+) -> None:
+    """Its line shows what the meter counts while it is a draft, too: nothing in Stripe's documentation says so."""
+    buy(unfunded, "1024x1024", 50)
+    [batch] = seal_all()
+    sending.send_due()
+    eventually(lambda: bool(confirming.confirm()))
+    with calling() as client:
+        client.v1.subscriptions.cancel(
+            str(subscribed.subscription_id), {"invoice_now": True, "prorate": False}
+        )
+    customer = str(subscribed.customer_id)
+    [last] = [each for each in invoices.all_of(customer) if each.status == "draft"]
+    invoices.hold(last.id)
+    eventually(lambda: billed(batch) == 50)
+    invoices.correct(last.id, customer, items_of(-30))
+    final = invoices.finalize(last.id)
+    assert final.total_cents == 70
+    assert sum(line.cents for line in invoices.lines_of(last.id)) == 70
+
+
+def test_a_surplus_subscription_ends_without_an_invoice(
+    subscribed: Subscription, unfunded: Person
+) -> None:
+    """https://docs.stripe.com/api/subscriptions/cancel: `invoice_now` false, `prorate` false."""
+    customer = str(subscribed.customer_id)
+    with calling() as client:
+        card = client.v1.payment_methods.attach("pm_card_visa", {"customer": customer})
+        surplus = client.v1.subscriptions.create(
+            {
+                "customer": customer,
+                "items": [{"price": each.stripe_price_id} for each in items.prices_on_offer()],
+                "default_payment_method": card.id,
+            }
+        )
+    buy(unfunded, "1024x1024", 30)
+    seal_all()
+    sending.send_due()
+    eventually(lambda: bool(confirming.confirm()))
+    for _ in range(2):
+        at_stripe.end_without_invoice(surplus.id)
+    assert at_stripe.find(surplus.id).status == "canceled"
+    found = [each for each in invoices.all_of(customer) if each.subscription_id == surplus.id]
+    assert {each.total_cents for each in found} <= {0}
+    assert pending_items(subscribed) == []
+    assert syncing.sync(subscribed).status == "active"
+
+
+def test_an_item_in_use_goes_without_being_billed(
+    subscribed: Subscription, unfunded: Person
+) -> None:
+    """https://docs.stripe.com/billing/subscriptions/usage-based/manage-billing-setup: with flexible billing a removed
+    price is billed at once by an item, unless `proration_behavior` is `none`.
+    """
+    buy(unfunded, "1024x1024", 30)
+    [batch] = seal_all()
+    sending.send_due()
+    eventually(lambda: bool(confirming.confirm()))
+    item = subscribed.items.get(price=batch.price)
+    for _ in range(2):
+        at_stripe.remove_item(item.item_id)
+    assert item.item_id not in dict(at_stripe.find(str(subscribed.subscription_id)).items)
+    assert pending_items(subscribed) == []
+    with calling() as client:
+        client.v1.subscriptions.cancel(
+            str(subscribed.subscription_id), {"invoice_now": True, "prorate": False}
+        )
+    assert billed(batch) == 0
+
+
+def test_events_are_listed_by_type_and_time(subscribed: Subscription) -> None:
+    """https://docs.stripe.com/api/events/list: those of 30 days, also what no webhook has brought."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    invoice = paid_invoice(subscribed, 60)
+
+    def found(*, end: datetime) -> set[str]:
+        start = now - timedelta(minutes=10)
+        events = webhooks.listed(types=["invoice.finalized", "invoice.paid"], start=start, end=end)
+        return {event.type for event in events if event.object_id == invoice}
+
+    eventually(lambda: found(end=now + timedelta(hours=1)) == {"invoice.finalized", "invoice.paid"})
+    assert found(end=now - timedelta(minutes=9)) == set()

@@ -16,9 +16,9 @@ def row_of(person: Person) -> Subscription:
     return Subscription.objects.get(pk=person.organization.pk)
 
 
-def complete_two(person: Person, sandbox: StripeSandbox) -> tuple[str, str]:
-    """Two tabs, each with a page of its own; returns the subscriptions, the first one first."""
-    checkout.begin(organization=person.organization, email="tabs@example.com")
+def begin_two(person: Person) -> tuple[str, str]:
+    """Two tabs, each with a page of its own."""
+    checkout.begin(organization=person.organization, email=person.user.email)
     row = row_of(person)
     second = hosted_checkout.begin(
         customer_id=str(row.customer_id),
@@ -27,9 +27,14 @@ def complete_two(person: Person, sandbox: StripeSandbox) -> tuple[str, str]:
         success_url="https://example.com/",
         cancel_url="https://example.com/",
     )
-    for session in (row.checkout_id, second.id):
+    return row.checkout_id, second.id
+
+
+def complete_two(person: Person, sandbox: StripeSandbox) -> tuple[str, str]:
+    """Both of them; returns the subscriptions, the first one first."""
+    for session in begin_two(person):
         sandbox.complete_checkout(session)
-    newest, oldest = at_stripe.all_of(str(row.customer_id))
+    newest, oldest = at_stripe.all_of(str(row_of(person).customer_id))
     return oldest.id, newest.id
 
 
