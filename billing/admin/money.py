@@ -179,8 +179,8 @@ class LedgerEntryAdmin(AmountAdmin):
         "created_at",
         "organization",
         "kind",
-        "debit",
-        "credit",
+        "debited",
+        "credited",
         "amount",
         "reason",
         "invoice",
@@ -190,3 +190,12 @@ class LedgerEntryAdmin(AmountAdmin):
     search_fields = ("organization__name", "hold__generation__id", "reason")
     ordering = ("-created_at", "-id")
     date_hierarchy = "created_at"
+
+    @admin.display(description="Debit", ordering="debit")
+    def debited(self, entry: LedgerEntry) -> str:
+        """The account's name alone: what it means is said in the filter."""
+        return entry.debit
+
+    @admin.display(description="Credit", ordering="credit")
+    def credited(self, entry: LedgerEntry) -> str:
+        return entry.credit

@@ -57,12 +57,12 @@ class SubscriptionAdmin(ActionsAdmin):
     list_display = (
         "organization",
         "status",
-        "customer",
-        "period_end",
         "unpaid",
         "ceiling",
         "past_due_since",
         "stopped_because",
+        "period_end",
+        "customer",
         "synced_at",
     )
     list_filter = (

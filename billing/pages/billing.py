@@ -15,6 +15,7 @@ from billing.ledger import budgets, month_to_date, period_to_date, pricing
 from billing.models import LedgerEntry
 from billing.models.payment import GRACE, GRACE_ALLOWANCE_MICROS
 from billing.pages.forms import SpendLimitForm, SubscribeForm
+from billing.pages.listed_invoices import INVOICES_ON_BILLING, our_page
 from billing.subscriptions.payment_state import PaymentState, PaymentStatus
 
 LEDGER_PAGE = 25
@@ -72,15 +73,22 @@ def billing_page(
     entries, older = ledger_page(request)
     prices = pricing.prices_in_force(pricing.DEFAULT_MODEL)
     takes_cards = gateway.is_configured()
+    manages = may(request.membership, Permission.MANAGE_BILLING)
+    row = payment.subscription
+    # Before all invoices were read once, some are at Stripe alone, and a script asks for them.
+    invoices = (
+        our_page(row, limit=INVOICES_ON_BILLING).invoices
+        if row and row.invoices_read_at and manages
+        else None
+    )
     context = {
         "payment": payment,
-        "period": period_to_date.of(payment.subscription) if payment.subscription else None,
+        "period": period_to_date.of(row) if row else None,
         "form": limit_form or SpendLimitForm(initial={"limit": organization.monthly_cap_micros}),
         "subscribe_form": subscribe_form or SubscribeForm(organization),
         "takes_cards": takes_cards,
-        "asks_for_card": takes_cards
-        and may(request.membership, Permission.MANAGE_BILLING)
-        and payment.state == PaymentStatus.USED_UP,
+        "asks_for_card": takes_cards and manages and payment.state == PaymentStatus.USED_UP,
+        "invoices": invoices,
         "sandbox": settings.STRIPE_API_BASE if settings.STRIPE_SANDBOX else None,
         "prices": [
             (size, prices[size].amount_micros)

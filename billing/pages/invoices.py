@@ -1,12 +1,7 @@
 """The list of invoices: by our rows, or read at Stripe until all of them have been read once."""
 
-from dataclasses import dataclass
-from datetime import datetime
-
-from django.db.models import Q
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -16,10 +11,15 @@ from billing.gateway import invoices as stripe_invoices
 from billing.gateway.client import time_limit
 from billing.gateway.errors import GatewayError, StripeRefused
 from billing.models import Invoice, Subscription
+from billing.pages.listed_invoices import (
+    INVOICES_ON_BILLING,
+    InvoicesPage,
+    ListedInvoice,
+    our_page,
+)
 from billing.pages.stripe import PAGE_SECONDS, log_and_describe, subscription_of
 
 INVOICES_PAGE = 24
-INVOICES_ON_BILLING = 3
 
 
 @require_safe
@@ -43,76 +43,6 @@ def invoices(request: OrganizationRequest) -> HttpResponse:
     }
     template = "invoices_part" if is_part else "invoices"
     return render(request, f"dashboard/{template}.html", context)
-
-
-@dataclass(frozen=True)
-class ListedInvoice:
-    """An invoice in a list; `id` is Stripe's, and `is_ours` says whether there is a statement of it."""
-
-    id: str
-    number: str
-    status: str
-    created: datetime
-    period_start: datetime | None
-    period_end: datetime | None
-    total_cents: int
-    is_ours: bool
-    page: str | None
-    pdf: str | None
-
-    @property
-    def name(self) -> str:
-        """Its name in addresses."""
-        return self.number or self.id
-
-
-@dataclass(frozen=True)
-class InvoicesPage:
-    """A page of a list, whether there are more, and why they could not be read (empty where they could)."""
-
-    invoices: list[ListedInvoice]
-    more: bool = False
-    problem: str = ""
-
-
-def our_page(row: Subscription | None, *, limit: int, after: str | None) -> InvoicesPage:
-    """A page of our rows, the newest first.
-
-    Raises:
-        Http404: there is no invoice `after`.
-    """
-    organization = row.organization_id if row else None
-    rows = (
-        Invoice.objects.filter(organization=organization, stripe_id__isnull=False)
-        .exclude(status=Invoice.Status.DELETED)
-        .order_by("-created_at", "-pk")
-    )
-    if after:
-        last = rows.filter(stripe_id=after).first()
-        if last is None:
-            raise Http404("There is no such page of invoices.")
-        rows = rows.filter(
-            Q(created_at__lt=last.created_at) | Q(created_at=last.created_at, pk__lt=last.pk)
-        )
-    found = list(rows[: limit + 1])
-    return InvoicesPage([_listed(invoice) for invoice in found[:limit]], more=len(found) > limit)
-
-
-def _listed(invoice: Invoice) -> ListedInvoice:
-    name = invoice.number or invoice.stripe_id
-    is_final = invoice.is_final
-    return ListedInvoice(
-        id=invoice.stripe_id or "",
-        number=invoice.number,
-        status=invoice.status,
-        created=invoice.created_at,
-        period_start=invoice.period_start,
-        period_end=invoice.period_end,
-        total_cents=invoice.total_cents,
-        is_ours=True,
-        page=reverse("invoice_page", args=[name]) if is_final else None,
-        pdf=reverse("invoice_pdf", args=[name]) if is_final else None,
-    )
 
 
 def page_at_stripe(row: Subscription | None, *, limit: int, after: str | None) -> InvoicesPage:

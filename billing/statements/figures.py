@@ -83,6 +83,11 @@ class PriceFigures:
         return self.target_micros + self.error_micros
 
     @property
+    def is_charged(self) -> bool:
+        """Whether the invoice charges or carries anything of it; else a correction undoes what the meter counted."""
+        return bool(self.images or self.carried or self.error_micros)
+
+    @property
     def is_corrected(self) -> bool:
         """Whether Stripe's own line is not all that the invoice bills."""
         return bool(self.reasons or self.correction_micros)
@@ -163,6 +168,11 @@ class InvoiceStatement:
     def is_corrected(self) -> bool:
         """Whether a line at Stripe needed a correction."""
         return any(price.is_corrected for price in self.prices)
+
+    @property
+    def charged(self) -> list[PriceFigures]:
+        """The prices that it charges for, or makes an earlier invoice good for."""
+        return [price for price in self.prices if price.is_charged]
 
     @property
     def images(self) -> int:

@@ -27,6 +27,9 @@ PAID_ELSEWHERE = "Paid outside Stripe"
 
 def words_of(entry: LedgerEntry) -> str:
     """The kind of the entry, and its reason where it has one."""
+    if entry.kind == Kind.REFUND and entry.credit == LedgerEntry.Account.STRIPE:
+        # Made by hand at Stripe: the reason says all.
+        return entry.reason
     if entry.kind == Kind.PAYMENT and entry.debit == LedgerEntry.Account.OTHER:
         return PAID_ELSEWHERE
     words = WORDS[entry.kind]

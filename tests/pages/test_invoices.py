@@ -60,7 +60,7 @@ def test_a_statement_says_what_was_billed_and_why(march: Invoice, alice_client: 
     assert "<h1>Invoice ECO-2</h1>" in text_of(alice_client, f"{INVOICES}/in_ECO-2")
     for words in (
         *("<h1>Invoice ECO-2</h1>", "512 × 512", "$1.200", "768 × 768", "$0.045"),
-        *("Rounding to the cent", "+$0.005", "Besides, by credit"),
+        *("Rounding to the cent", "+$0.005", "Paid by credit"),
         *("$0.080 of credit", "<dd>$1.35</dd>", "Corrections of Stripe"),
         *("Not counted by Stripe&#x27;s meter in time", "+3", "2 Mar 2026", "Pay at Stripe"),
     ):
@@ -205,6 +205,19 @@ def test_our_rows_are_listed_without_a_call_to_stripe(
     assert "1 Mar 2026" in page
     assert "To be paid" in page
     assert "ECO-3" not in page
+
+
+def test_the_billing_page_has_the_newest_without_a_script(
+    alice: Person, alice_client: Client, bobs: Client
+) -> None:
+    read_at_stripe(alice)
+    assert "No invoices yet" in text_of(alice_client)
+    for number in range(1, 5):
+        made.invoice(alice, f"ECO-{number}", created_at=MARCH + number * DAY)
+    page = text_of(alice_client)
+    assert "hx-get" not in page
+    assert [number for number in range(5) if f">ECO-{number}<" in page] == [2, 3, 4]
+    assert ">ECO-" not in text_of(bobs)
 
 
 def test_our_rows_have_pages(

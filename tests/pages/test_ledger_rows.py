@@ -11,7 +11,7 @@ from billing.models import LedgerEntry
     [
         ("grant", "promotions", "customer_credit", "Credit", "+$1.000"),
         ("refund", "revenue", "receivable", "Given back", "+$1.000"),
-        ("refund", "revenue", "stripe", "Given back", "+$1.000"),
+        ("refund", "revenue", "stripe", "Because", "+$1.000"),
         ("payout", "receivable", "stripe", "Sent back to the card", "-$1.000"),
         ("payout", "stripe", "receivable", "Sent back to the card", "+$1.000"),
         ("payout", "stripe", "revenue", "Sent back to the card", "-$1.000"),
@@ -29,7 +29,9 @@ def test_each_kind_has_the_sign_of_its_reader(
     kind: str, debit: str, credit: str, words: str, amount: str
 ) -> None:
     """What they owe less, or have more of, is above zero."""
-    entry = LedgerEntry(kind=kind, debit=debit, credit=credit, amount_micros=1_000_000)
+    entry = LedgerEntry(
+        kind=kind, debit=debit, credit=credit, amount_micros=1_000_000, reason="Because"
+    )
     row = " ".join(render_to_string("components/ledger_row.html", {"entry": entry}).split())
     assert words in row
     assert amount in row.replace("\N{MINUS SIGN}", "-")
