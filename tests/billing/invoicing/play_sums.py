@@ -66,7 +66,8 @@ def check_ledger() -> None:
     """Debits are credits, and what customers owe by the ledger is what admission reads."""
     today = timezone.now().date()
     month = Period(today.replace(day=1), today + timedelta(days=1))
-    assert trial_balance.of(month).faults == []
+    faults = trial_balance.of(month).faults
+    assert not faults, faults
 
 
 def check_end(world: World) -> None:
@@ -75,8 +76,8 @@ def check_end(world: World) -> None:
     check_lines(world)
     check_owed(world)
     check_ledger()
-    assert list(reconcile.differences()) == []
-    assert list(comparing.compare()) == []
+    found = [*reconcile.differences(), *comparing.compare()]
+    assert not found, found
 
 
 def check_batches() -> None:
@@ -107,7 +108,8 @@ def check_lines(world: World) -> None:
         kept = [line for line in lines if line.invoice.status != "void"]
         void = [line for line in lines if line.invoice.status == "void"]
         billed = sum(line.billed_cents for line in kept)
-        assert billed == at_stripe[person.organization.pk], person.organization
+        there = at_stripe[person.organization.pk]
+        assert billed == there, (person.organization, billed, there)
         # What a void invoice carried is lost with it; what it billed wrongly may have been carried before.
         lost = sum(line.carried_cents + bool(line.carried_by) * line.error_cents for line in void)
         left = sum(line.error_cents for line in claiming.uncarried(person.organization.pk))
@@ -117,7 +119,10 @@ def check_lines(world: World) -> None:
             left,
         )
         claimed = sum(line.claimed_cents for line in kept)
-        assert billed - claimed == left - lost, person.organization
+        assert billed - claimed == left - lost, (
+            person.organization,
+            {"billed": billed, "claimed": claimed, "left": left, "lost": lost},
+        )
 
 
 def check_owed(world: World) -> None:
@@ -135,9 +140,10 @@ def check_owed(world: World) -> None:
         expected = open_cents[pk] - (waiting.aggregate(sum=Sum("cents"))["sum"] or 0)
         expected -= sum(line.error_cents for line in claiming.uncarried(pk))
         owed = Budget.objects.filter(organization=pk, api_key=None).aggregate(s=Sum("owed_micros"))
-        assert (owed["s"] or 0) == expected * MICROS_PER_CENT, (person.organization, expected)
+        found = (owed["s"] or 0) / MICROS_PER_CENT
+        assert found == expected, (person.organization, found, expected, open_cents[pk])
     paid = sum(each["net"] for each in world.documents("balance_transaction"))
     entries = LedgerEntry.objects
     came = entries.filter(debit="stripe").aggregate(sum=Sum("amount_micros"))["sum"] or 0
     went = entries.filter(credit="stripe").aggregate(sum=Sum("amount_micros"))["sum"] or 0
-    assert came - went == paid * MICROS_PER_CENT
+    assert came - went == paid * MICROS_PER_CENT, ((came - went) / MICROS_PER_CENT, paid)

@@ -81,13 +81,16 @@ class World:
         end = timezone.now() + by
         while (now := timezone.now()) < end:
             ends = Subscription.objects.filter(period_end__gt=now, period_end__lt=end)
-            stop = min(
-                [end, now + timedelta(days=9), *ends.values_list("period_end", flat=True)],
-            )
-            for wait in (stop - now, *(timedelta(minutes=each) for each in (2, 50, 16, 20))):
-                self.advance(max(wait, timedelta(seconds=1)))
+            stop = min([end, now + timedelta(days=12), *ends.values_list("period_end", flat=True)])
+            self.advance(stop - now + timedelta(minutes=2))
+            self.deliver()
+            self.run_all()
+            # A draft is settled after 50 minutes, later where a meter lags.
+            for minutes in (50, 16, 20):
+                self.advance(timedelta(minutes=minutes))
                 self.deliver()
-                self.run_all()
+                for name in ("settle", "inbox", "invoices"):
+                    self.run(name)
 
     # --- our tasks ------------------------------------------------------------------------------
 
@@ -138,9 +141,8 @@ class World:
     def documents(self, kind: str) -> list[dict[str, Any]]:
         """All objects of that kind as Stripe keeps them, the oldest first; also of customers that are deleted."""
         with closing(self._state()) as state:
-            rows = state.execute(
-                "SELECT body FROM documents WHERE kind = ? ORDER BY number", [kind]
-            )
+            wanted = "SELECT body FROM documents WHERE kind = ? ORDER BY number"
+            rows = state.execute(wanted, [kind])
             return [json.loads(body) for (body,) in rows]
 
     def _state(self) -> sqlite3.Connection:
