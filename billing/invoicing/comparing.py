@@ -12,7 +12,6 @@ from django.utils import timezone
 
 from billing.amounts import dollars_of_cents
 from billing.gateway import client as gateway
-from billing.gateway import invoices
 from billing.gateway.errors import GatewayError
 from billing.invoicing import own, settling, writing_off
 from billing.models import Invoice, Subscription, UsageBatch
@@ -52,17 +51,15 @@ def _waiting(mine: Q) -> Differences:
 
 
 def _invoices(row: Subscription) -> Differences:
-    """Read all invoices at Stripe, the oldest first; one that says otherwise than our row of it is a difference."""
-    began = timezone.now()
-    for at in reversed(list(invoices.all_of(str(row.customer_id)))):
-        known = Invoice.objects.filter(stripe_id=at.id).first()
-        if known and known.is_final and known.total_cents != at.total_cents:
+    """Read all invoices at Stripe; one that says otherwise than our row of it did is a difference."""
+    final = Invoice.objects.filter(organization=row.organization).final()
+    totals = dict(final.values_list("stripe_id", "total_cents"))
+    for at in settling.read_all(row):
+        if at.total_cents != totals.get(at.id, at.total_cents):
             yield (
-                f"I11 invoice {known} of organization {row.pk}: Stripe's total is "
-                f"{dollars_of_cents(at.total_cents)}, ours {dollars_of_cents(known.total_cents)}"
+                f"I11 invoice {at.number or at.id} of organization {row.pk}: Stripe's total is "
+                f"{dollars_of_cents(at.total_cents)}, ours {dollars_of_cents(totals[at.id])}"
             )
-        settling.take_note(at, began)
-    Subscription.objects.filter(pk=row.pk).update(invoices_read_at=began)
 
 
 def _unsettled(mine: Q) -> Differences:

@@ -42,6 +42,7 @@ def make(organization: Organization, kind: Invoice.Kind) -> Invoice | None:
         if (
             row is None
             or not row.customer_id
+            or row.invoices_read_at is None
             or drafts().filter(organization=organization).exists()
         ):
             return None

@@ -54,7 +54,7 @@ def take(at: StripeInvoice, organization: Organization, asked_at: datetime) -> I
         "due_cents": at.asked_cents,
         "read_at": asked_at,
     }
-    if row.kind not in Invoice.OWN:
+    if row.period_end is None:
         changes |= {"period_start": at.period_start, "period_end": at.period_end}
     if row.is_final and at.status != Invoice.Status.DRAFT:
         changes["status"] = at.status
@@ -95,6 +95,18 @@ def read(invoice: Invoice) -> tuple[Invoice, StripeInvoice] | None:
             return None
         raise
     return take(at, invoice.organization, asked_at), at
+
+
+def set_period(invoice: Invoice, lines: Iterable[StripeLine]) -> None:
+    """The period of a subscription's invoice is that of its metered lines, where it has some."""
+    known = MeteredPrice.objects.values_list("stripe_price_id", flat=True)
+    metered = [line for line in lines if line.price_id and not line.corrects]
+    mine = set(known.filter(stripe_price_id__in={line.price_id for line in metered}))
+    spans = [line for line in metered if line.price_id in mine]
+    if invoice.kind == Invoice.Kind.PERIOD and spans:
+        invoice.period_start = min(line.start for line in spans)
+        invoice.period_end = max(line.end for line in spans)
+        invoice.save(update_fields=["period_start", "period_end"])
 
 
 def sort_lines(

@@ -18,7 +18,7 @@ from billing.gateway import invoices
 from billing.gateway.errors import GatewayError, StripeRefused
 from billing.gateway.invoices import Correction, StripeInvoice
 from billing.invoicing import claiming, reading
-from billing.models import Invoice, InvoiceLine, UsageBatch
+from billing.models import Invoice, InvoiceLine, Subscription, UsageBatch
 from billing.payments import invoices as payments
 from billing.reporting import batching
 from billing.subscriptions.catalog import title_of
@@ -106,7 +106,12 @@ def _settle(invoice: Invoice, at: StripeInvoice) -> timedelta | None:
     now = timezone.now()
     if now < settles_at:
         return settles_at - now
+    row = Subscription.objects.filter(pk=invoice.organization_id).exclude(customer_id=None).first()
+    if row and (row.invoices_read_at is None or row.invoices_read_at < invoice.created_at):
+        # What older invoices bill must be claimed by them, also those that a restored backup does not know.
+        read_all(row)
     batching.seal(invoice.organization)
+    reading.set_period(invoice, invoices.lines_of(at.id))
     claiming.claim(invoice)
     has_caught_up = _compare(invoice)
     if invoice.kind == Invoice.Kind.PERIOD and not has_caught_up and now < settles_at + PATIENCE:
@@ -189,7 +194,8 @@ def close(invoice: Invoice, at: StripeInvoice) -> None:
     Raises:
         GatewayError
     """
-    metered, ours, _ = reading.sort_lines(invoices.lines_of(at.id))
+    lines = list(invoices.lines_of(at.id))
+    metered, ours, _ = reading.sort_lines(lines)
     with transaction.atomic():
         # As everywhere: the organization first.
         Organization.objects.select_for_update(no_key=True).get(pk=invoice.organization_id)
@@ -198,6 +204,7 @@ def close(invoice: Invoice, at: StripeInvoice) -> None:
             row.status, row.number = Invoice.Status(at.status), at.number
             row.finalized_at = at.finalized_at or timezone.now()
             if not row.lines.filter(batches__isnull=False).exists():
+                reading.set_period(row, lines)
                 claiming.claim(row)
             _write_lines(row, metered, ours)
             row.total_cents, row.tax_cents = at.total_cents, at.tax_cents
@@ -231,9 +238,28 @@ def take_note(at: StripeInvoice, asked_at: datetime) -> Invoice | None:
         except StripeRefused:
             logger.info("invoice is tried again", extra={"invoice": at.id})
         invoice.refresh_from_db()
-    elif invoice.is_final:
+    elif invoice.is_final and not _is_settled(invoice, at):
         payments.record(invoice)
     return invoice
+
+
+def _is_settled(invoice: Invoice, at: StripeInvoice) -> bool:
+    """Whether the ledger has all that was paid."""
+    return at.status == Invoice.Status.PAID and at.paid_cents == invoice.paid_cents
+
+
+def read_all(row: Subscription) -> list[StripeInvoice]:
+    """Take note of all invoices of the organization's customer, the oldest first; returns them.
+
+    Raises:
+        GatewayError
+    """
+    began = timezone.now()
+    found = list(invoices.all_of(str(row.customer_id)))[::-1]
+    for at in found:
+        take_note(at, began)
+    Subscription.objects.filter(pk=row.pk).update(invoices_read_at=began)
+    return found
 
 
 def look_for_drafts() -> int:

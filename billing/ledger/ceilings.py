@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -73,7 +74,7 @@ class UnpaidUse:
             return None
         return max(self.ceiling_micros - self.owed_micros - self.held_micros, 0)
 
-    @property
+    @cached_property
     def ceiling_reached(self) -> bool:
         """Whether not even the cheapest image on offer fits under the ceiling any more."""
         left = self.left_micros
@@ -87,9 +88,11 @@ class UnpaidUse:
         return min(100, 100 * self.micros // self.ceiling_micros)
 
 
-def unpaid_use(organization: Organization, row: Subscription | None) -> UnpaidUse:
-    """What the organization owes now; `row` is its subscription."""
-    budget = Budget.objects.of_organization(organization).first()
+def unpaid_use(
+    organization: Organization, row: Subscription | None, budget: Budget | None = None
+) -> UnpaidUse:
+    """What the organization owes now; `row` is its subscription, and `budget` its budget where it was read."""
+    budget = budget or Budget.objects.of_organization(organization).first()
     # The budget is created with the first image.
     return _read(budget or Budget(**budgets.debts_of(organization.pk)), row)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from billing.ledger import budgets, pricing
@@ -41,16 +42,16 @@ class MonthToDate:
             return 100
         return min(100, 100 * self.reserved_micros // self.cap_micros)
 
-    @property
+    @cached_property
     def cap_reached(self) -> bool:
         """Whether not even the cheapest image on offer fits under the cap any more."""
         left = self.remaining_micros
         return left is not None and left < pricing.least_price_micros()
 
 
-def of(organization: Organization) -> MonthToDate:
-    """What the organization's own budget says now, as the next image would find it."""
-    budget = Budget.objects.of_organization(organization).first()
+def of(organization: Organization, budget: Budget | None = None) -> MonthToDate:
+    """What the organization's own budget says now, as the next image would find it; `budget` where it was read."""
+    budget = budget or Budget.objects.of_organization(organization).first()
     if budget is None:
         # The budget is created with the first image.
         month = budgets.this_month()

@@ -471,7 +471,7 @@ class Migration(migrations.Migration):
                 db_default=False,
                 default=False,
                 editable=False,
-                help_text="Billed by an invoice of its own, by an earlier release.",
+                help_text="Billed before invoices had rows here, by one that no row claims.",
             ),
         ),
         migrations.AlterField(

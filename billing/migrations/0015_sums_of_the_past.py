@@ -7,7 +7,7 @@ from datetime import UTC
 from typing import Any
 
 from django.db import migrations
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Exists, OuterRef, Q, Sum
 from django.db.models.functions import TruncHour
 
 AT_ONCE = 1_000
@@ -81,6 +81,20 @@ def sum_up_hours(apps: Any, _schema_editor: Any) -> None:
     )
 
 
+def mark_billed_before(apps: Any, _schema_editor: Any) -> None:
+    """Use that Stripe counted for a customer that the organization has no more: its invoices cannot be read now, so
+    nobody would claim it, and the next customer must not be billed for it.
+    """
+    batch, subscription = (
+        apps.get_model("billing", name) for name in ("UsageBatch", "Subscription")
+    )
+    current = subscription.objects.filter(
+        organization=OuterRef("organization"), customer_id=OuterRef("customer_id")
+    )
+    counted = batch.objects.filter(state__in=["accepted", "confirmed", "voided"])
+    counted.filter(~Exists(current)).update(by_invoice=True)
+
+
 def add_trigger(_apps: Any, schema_editor: Any) -> None:
     if schema_editor.connection.vendor == "postgresql":
         schema_editor.execute(FUNCTION, params=None)
@@ -98,5 +112,6 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunPython(sum_up_debts, migrations.RunPython.noop),
         migrations.RunPython(sum_up_hours, migrations.RunPython.noop),
+        migrations.RunPython(mark_billed_before, migrations.RunPython.noop),
         migrations.RunPython(add_trigger, remove_trigger),
     ]

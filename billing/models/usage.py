@@ -112,7 +112,7 @@ class UsageBatch(OutboxRow):
         default=False,
         db_default=False,
         editable=False,
-        help_text="Billed by an invoice of its own, by an earlier release.",
+        help_text="Billed before invoices had rows here, by one that no row claims.",
     )
     invoice_line = models.ForeignKey(
         "billing.InvoiceLine",

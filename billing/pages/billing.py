@@ -99,11 +99,12 @@ def billing_page(
 
 def ledger_page(request: OrganizationRequest) -> tuple[list[LedgerEntry], int | None]:
     """A page of the ledger, and the `before` of the next one; None on the last."""
-    # Fees and disputes are between Stripe and us.
+    # Fees and disputes are between Stripe and us; a refund that was made at Stripe moves money of theirs, too.
     theirs = [LedgerEntry.Account.RECEIVABLE, LedgerEntry.Account.CUSTOMER_CREDIT]
+    sent = [LedgerEntry.Kind.REFUND, LedgerEntry.Kind.PAYOUT]
     rows = (
         LedgerEntry.objects.for_organization(request.organization)
-        .filter(Q(debit__in=theirs) | Q(credit__in=theirs))
+        .filter(Q(debit__in=theirs) | Q(credit__in=theirs) | Q(kind__in=sent))
         .order_by("-pk")
     )
     before = request.GET.get("before", "")

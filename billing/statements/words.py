@@ -22,7 +22,12 @@ WORDS: dict[str, str] = {
 }
 
 
+PAID_ELSEWHERE = "Paid outside Stripe"
+
+
 def words_of(entry: LedgerEntry) -> str:
     """The kind of the entry, and its reason where it has one."""
+    if entry.kind == Kind.PAYMENT and entry.debit == LedgerEntry.Account.OTHER:
+        return PAID_ELSEWHERE
     words = WORDS[entry.kind]
     return f"{words}: {entry.reason}" if entry.reason else words

@@ -10,7 +10,7 @@ from billing.amounts import dollars
 from billing.ledger import ceilings, month_to_date, pricing
 from billing.ledger.ceilings import UnpaidUse
 from billing.ledger.month_to_date import MonthToDate
-from billing.models import Credit, Subscription, Trial
+from billing.models import Budget, Credit, Subscription, Trial
 
 
 class PaymentStatus(StrEnum):
@@ -165,14 +165,18 @@ class PaymentState:
         return WORDS[self.state]
 
     @cached_property
+    def _budget(self) -> Budget | None:
+        return Budget.objects.of_organization(self.organization).first()
+
+    @cached_property
     def unpaid(self) -> UnpaidUse:
         """What the organization owes now, and its ceiling."""
-        return ceilings.unpaid_use(self.organization, self.subscription)
+        return ceilings.unpaid_use(self.organization, self.subscription, self._budget)
 
     @cached_property
     def so_far(self) -> MonthToDate:
         """The calendar month so far."""
-        return month_to_date.of(self.organization)
+        return month_to_date.of(self.organization, self._budget)
 
     @property
     def grace_left_micros(self) -> int:

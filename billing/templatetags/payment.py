@@ -38,6 +38,15 @@ register.filter("invoice_name", name_of)
 
 
 @register.filter
+def is_in_favor(entry: LedgerEntry) -> bool:
+    """Whether the entry lowers what the organization owes, raises its credit, or sends money to its card."""
+    account = LedgerEntry.Account
+    if entry.kind == LedgerEntry.Kind.REFUND:
+        return True
+    return entry.credit in {account.RECEIVABLE, account.CUSTOMER_CREDIT}
+
+
+@register.filter
 def entry_words(entry: LedgerEntry) -> str:
     """What a ledger entry is, in the words of statements."""
     return words_of(entry)

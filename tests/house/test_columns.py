@@ -18,9 +18,9 @@ from accounts.http import request_id
 from accounts.keys import key_format, leak_reports
 from accounts.models import EMAIL_LIMIT, ApiKey, Organization, User
 from accounts.sign_in import mailboxes
+from billing import outbox
 from billing.admin.actions import AmountField
 from billing.gateway import creating, webhooks
-from billing.models import payment
 from billing.refunds import LONGEST_REASON
 from ecohash.signup import name_of_organization
 from images import catalog
@@ -35,7 +35,7 @@ MODELS = max(catalog.MODELS, key=len)
 SIZES = max(catalog.SIZES, key=len)
 # Where it stands in the text, a row of ours cuts it there.
 CUT = ""
-OF_STRIPE = "x" * payment.STRIPE_ID_LENGTH
+OF_STRIPE = "x" * outbox.STRIPE_ID_LENGTH
 # The longest text that can come into each column, from whatever writes it.
 LONGEST: dict[str, str] = {
     "accounts.User.email": "x" * EMAIL_LIMIT,

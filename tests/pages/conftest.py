@@ -1,5 +1,7 @@
 """Browsers without scripts, in which one of the cast is signed in."""
 
+from datetime import date
+
 import pytest
 from django.test import Client
 
@@ -7,7 +9,7 @@ from accounts.models import Organization
 from billing import refunds
 from billing.ledger import trial
 from billing.mails import outgoing
-from billing.models import Budget, SpendAlert
+from billing.models import BooksCheck, Budget, ClosedMonth, SpendAlert
 from billing.reporting import batching, sending
 from images.models import Generation
 from tests import statements as made
@@ -71,6 +73,15 @@ def world(alice: Person, subscriber: Person, stripe_here: StripeSandbox) -> Gene
         budget=budget, month=budget.month, percent=80, cap_micros=12_500, spent_micros=10_000
     )
     made.invoice(subscriber, "ECO-1")
+    BooksCheck.objects.create()
+    ClosedMonth.objects.create(
+        month=date(2026, 1, 1),
+        holds=1,
+        captures=1,
+        captured_micros=20_000,
+        entries=1,
+        checksum="0" * 64,
+    )
     trial.note_granted(organization=alice.organization, email=alice.user.email)
     outgoing.write(kind="reset", to=[alice.user.email], subject="Choose", body="A link")
     return job

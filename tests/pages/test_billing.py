@@ -285,7 +285,7 @@ def test_the_page_asks_little_however_much_it_says(
     subscribed(alice, "past_due")
     make.succeeded(alice)
     without_credit(alice)
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(13):
         alice_client.get(BILLING)
 
 

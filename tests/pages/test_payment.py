@@ -265,7 +265,7 @@ def test_invoices_are_shown_in_words_with_links(
 ) -> None:
     assert "No invoices yet" in text_of(alice_client, INVOICES)
     subscribe(alice_client, stripe_here, card="4000000000000341")
-    row = Subscription.objects.get(organization=alice.organization)
+    row = unread(alice)
     bill(stripe_here, row, images=100)
     page = text_of(alice_client, INVOICES)
     [due, first] = invoices.page_of(row.customer_id)[0]
@@ -277,6 +277,13 @@ def test_invoices_are_shown_in_words_with_links(
     part = alice_client.get(INVOICES, headers={"HX-Request": "true"}).content.decode()
     assert due.number in part
     assert "<html" not in part
+
+
+def unread(person: Person) -> Subscription:
+    """As if the organization were older than our rows of invoices, and they had not been read yet."""
+    row = Subscription.objects.get(organization=person.organization)
+    Subscription.objects.filter(pk=row.pk).update(invoices_read_at=None)
+    return row
 
 
 def bill(stripe_here: StripeSandbox, row: Subscription, images: int) -> None:
@@ -295,8 +302,7 @@ def test_many_invoices_have_pages(
     alice: Person, alice_client: Client, stripe_here: StripeSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subscribe(alice_client, stripe_here)
-    row = Subscription.objects.get(organization=alice.organization)
-    bill(stripe_here, row, images=60)
+    bill(stripe_here, unread(alice), images=60)
     monkeypatch.setattr(invoices_pages, "INVOICES_PAGE", 1)
     first = alice_client.get(INVOICES)
     [newest] = first.context["invoices"]
@@ -310,11 +316,17 @@ def test_many_invoices_have_pages(
 
 
 def test_nobody_sees_invoices_of_another_organization(
-    alice: Person, alice_client: Client, charlies: Client, stripe_here: StripeSandbox
+    alice: Person,
+    alice_client: Client,
+    charlie: Person,
+    charlies: Client,
+    stripe_here: StripeSandbox,
 ) -> None:
     subscribe(alice_client, stripe_here)
+    unread(alice)
     alices_newest = alice_client.get(INVOICES).context["invoices"][0]
     subscribe(charlies, stripe_here)
+    unread(charlie)
     page = charlies.get(INVOICES, {"after": alices_newest.id})
     assert page.status_code == 404 or alices_newest.number not in page.content.decode()
     assert alices_newest.number not in text_of(charlies, INVOICES)

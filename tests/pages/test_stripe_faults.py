@@ -11,6 +11,7 @@ from billing.gateway import client as gateway
 from billing.gateway import invoices
 from billing.gateway.errors import StripeAway, StripeRefused
 from billing.models import StripeObject
+from billing.pages import invoices as invoice_pages
 from billing.pages import stripe
 from tests.cast import Person
 from tests.pages.paying import (
@@ -78,7 +79,8 @@ def test_a_stripe_that_accepts_and_is_silent_holds_no_page(
     alice: Person, alice_client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three tries of ten seconds each, without the limit."""
-    monkeypatch.setattr(stripe, "PAGE_SECONDS", 0.3)
+    for page in (stripe, invoice_pages):
+        monkeypatch.setattr(page, "PAGE_SECONDS", 0.3)
     monkeypatch.setattr(gateway, "NETWORK_RETRIES", 2)
     gateway.client_for.cache_clear()
     subscribed(alice)

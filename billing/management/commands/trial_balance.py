@@ -7,8 +7,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing.amounts import dollars
-from billing.ledger import trial_balance, usage
-from billing.ledger.trial_balance import AccountBalance, TrialBalance
+from billing.ledger import usage
+from billing.payments import trial_balance
+from billing.payments.trial_balance import AccountBalance, TrialBalance
 
 PLACES = 6
 

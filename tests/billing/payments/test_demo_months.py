@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from django.db import connection
 
 from billing import refunds
-from billing.ledger import pricing, trial_balance, usage
+from billing.ledger import pricing, usage
 from billing.models import Invoice, Refund, Subscription, UsageHour
+from billing.payments import trial_balance
 from billing.payments.booking import Account
 from ecohash import reconcile
 from tests.billing.payments.books import charge_of, look, pay

@@ -171,7 +171,7 @@ def test_a_final_invoice_and_the_ledger_are_the_same_sum(alice: Person) -> None:
 
 
 def mails() -> list[tuple[str, str]]:
-    told = Notice.objects.filter(kind="written_off").order_by("pk")
+    told = Notice.objects.filter(kind="invoice_written_off").order_by("pk")
     return [(notice.facts["status"], notice.facts["amount"]) for notice in told]
 
 

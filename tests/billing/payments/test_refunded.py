@@ -4,9 +4,11 @@ from typing import Any
 
 from django.template.loader import render_to_string
 
+from accounts.access import OrganizationRequest
 from billing import refunds, webhook_events
 from billing.gateway import payments
 from billing.models import Invoice, LedgerEntry, Notice, Refund, Subscription
+from billing.pages.billing import ledger_page
 from billing.payments import refunded
 from ecohash import reconcile
 from tests.billing.payments.books import balances, charge_of, kinds
@@ -54,6 +56,9 @@ def test_the_customer_sees_it(paid: Invoice, stripe_here: StripeSandbox) -> None
     deliver(stripe_here)
     entry = LedgerEntry.objects.get(kind="refund")
     row = " ".join(render_to_string("components/ledger_row.html", {"entry": entry}).split())
+    request = OrganizationRequest()
+    request.organization = paid.organization
+    assert entry in ledger_page(request)[0]
     assert "Refund to your card" in row
     assert "To your card" in row
     assert "+$0.300" in row

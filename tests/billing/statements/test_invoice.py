@@ -117,6 +117,7 @@ def test_what_was_billed_wrong_is_carried_and_both_invoices_say_so(alice: Person
 
 
 def test_refunds_come_off_the_invoice_after_them_with_their_reasons(alice: Person) -> None:
+    subscribed(alice)
     made.used(alice, "512x512", 100, MARCH - DAY)
     for cents, reason in ((30, "Torn"), (50, "Late")):
         refunds.refund_amount(

@@ -9,8 +9,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from billing.ledger import trial_balance, usage
+from billing.ledger import usage
 from billing.models import Budget, LedgerEntry
+from billing.payments import trial_balance
 from billing.payments.booking import book
 from tests.cast import Person
 from tests.images import make
