@@ -350,7 +350,9 @@ def an_open_invoice(world: World) -> None:
     if not found:
         return
     invoice = world.dice.choice(found)["id"]
-    fate = world.dice.choice(["pay", "pay", "elsewhere", "retry", "void", "uncollectible", "unpaid"])
+    fate = world.dice.choice(
+        ["pay", "pay", "elsewhere", "retry", "void", "uncollectible", "unpaid"]
+    )
     world.tell(f"{invoice} of {person.organization.name}: {fate}")
     with world.refusals():
         if fate == "pay":
@@ -448,4 +450,3 @@ def staff_unfreeze(world: World) -> None:
     for row in Subscription.objects.exclude(frozen_at=None):
         world.tell(f"{row.organization.name} is unfrozen")
         freezing.unfreeze(row)
-
