@@ -13,12 +13,16 @@ What earlier invoices have billed too much or too little is carried to the lines
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, QuerySet, Sum
+from django.db.models import CharField, Exists, F, OuterRef, QuerySet, Sum, Value
+from django.db.models.functions import Cast, Concat
 from django.utils import timezone
 
 from accounts.models import Organization
 from billing.amounts import MICROS_PER_CENT
-from billing.models import Invoice, InvoiceLine, Price, UsageBatch, UsageBatchQuerySet
+from billing.models import Invoice, InvoiceLine, LedgerEntry, Price, UsageBatch, UsageBatchQuerySet
+
+
+LINE, WRITTEN_OFF = "line:", ":write_off"
 
 
 class BeingSent(Exception):
@@ -93,12 +97,19 @@ def _take_errors(invoice: Invoice) -> None:
 def uncarried_lines() -> QuerySet[InvoiceLine]:
     """Lines of final invoices that bill another amount than they claim, and that no later one makes good."""
     billed = F("stripe_cents") + F("correction_cents")
+    name = Concat(Value(LINE), Cast(OuterRef("pk"), CharField()), Value(WRITTEN_OFF))
     return (
         InvoiceLine.objects.filter(invoice__finalized_at__isnull=False, carried_by=None)
         .exclude(claimed_cents=billed - F("carried_cents"))
         # What is void bills nothing, and is written off.
         .exclude(invoice__status=Invoice.Status.VOID)
+        .exclude(Exists(LedgerEntry.objects.filter(reference=name)))
     )
+
+
+def write_off_of(line: InvoiceLine) -> str:
+    """The reference of the entry that writes off what the line bills wrongly, where no later one can."""
+    return f"{LINE}{line.pk}{WRITTEN_OFF}"
 
 
 def uncarried(organization: int) -> QuerySet[InvoiceLine]:

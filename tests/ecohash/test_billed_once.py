@@ -151,7 +151,7 @@ def test_what_is_written_off_has_an_entry_of_its_amount(
 ) -> None:
     buy(subscriber, images=2)
     batching.seal()
-    entry = writing_off.write_off(subscriber.organization, reason="test")
+    [entry] = writing_off.write_off(subscriber.organization, reason="test")
     assert entry
     assert reconcile()[0] == 0
     past_triggers(

@@ -190,7 +190,37 @@ def test_too_little_to_be_charged_waits_and_is_written_off(
     assert not Invoice.objects.filter(kind="leftover").exists()
     assert not LedgerEntry.objects.filter(kind="write_off").exists()
     written = writing_off.write_off(subscriber.organization, reason="Too little")
-    assert written and written.amount_micros == 490_000
+    assert [entry.amount_micros for entry in written] == [490_000]
+
+
+def test_what_a_last_invoice_billed_too_little_is_written_off(
+    subscriber: Person, stripe_here: StripeSandbox
+) -> None:
+    """It became final without us, and what is missing is less than Stripe charges."""
+    buy(subscriber, "512x512", 60)
+    report()
+    buy(subscriber, "512x512", 13)
+    seal_all()
+    await_next_second()
+    row = row_of(subscriber)
+    made = stripe_here.client().v1.subscriptions.cancel(
+        str(row.subscription_id), {"invoice_now": True}
+    )
+    stripe_here.finalize(str(made.latest_invoice))
+    deliver(stripe_here)
+    assert [line.error_cents for line in claiming.uncarried_lines()] == [-13]
+    bill_leftovers()
+    assert subscriber.organization.budgets.get(api_key=None).owed_micros == 130_000
+    Invoice.objects.filter(finalized_at__isnull=False).update(
+        finalized_at=timezone.now() - writing_off.WAIT - HOUR_AGO
+    )
+    for _ in range(2):
+        bill_leftovers()
+    entry = LedgerEntry.objects.get(kind="write_off")
+    assert (entry.debit, entry.credit, entry.amount_micros) == ("losses", "receivable", 130_000)
+    assert not claiming.uncarried_lines().exists()
+    assert subscriber.organization.budgets.get(api_key=None).owed_micros == 0
+    assert Notice.objects.get(kind="written_off").facts["micros"] == 130_000
 
 
 def test_an_interim_invoice_is_taken_off_the_periods(
