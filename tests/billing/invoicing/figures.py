@@ -15,6 +15,7 @@
 
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, field, fields
+from fractions import Fraction
 from typing import Any, Self
 
 from django.db import connection
@@ -27,22 +28,23 @@ from ecohash import reconcile
 from tests.cast import Person
 from tests.stripe_sandbox import StripeSandbox
 
-# What came of the same steps at 9a1d955, the last commit before invoices were compared with the ledger.
+# What came of the same steps at 9a1d955, the last commit at which invoices were not compared with the ledger.
 BEFORE = {
-    "M1": "60 used, 120 billed",
-    "M2": "80 of 140 never billed",
-    "M3": "70 of 200 never billed",
-    "M4": "60 of 70 never billed",
-    "M4 gone": "60 never billed, and no entry",
-    "M5": "the fourth price held for nobody",
-    "M5 proof": "neither was compared",
-    "M6": "20 of 180 never billed",
-    "M7": "40000 owed after 200 images, and no end",
-    "M8": "10 on a balance, 0 on the card",
-    "M9a": "1000 of grace",
-    "M9b": "sent again: 120 billed for 60",
-    "M9c": "a difference, for 100 days",
+    "M1 two checkouts, heard by webhook": "60 used, 120 billed",
+    "M2 ended, heard by webhook": "80 of 140 never billed",
+    "M3 away, failed attempts: 1": "70 of 200 never billed",
+    "M4 deleted, subscribes again, heard by webhook": "60 of 70 never billed",
+    "M4 deleted for good, written off": "60 never billed, and no entry",
+    "M5 four price changes, one refused": "the fourth price held for nobody",
+    "M5 one refused, proof and books": "neither was compared",
+    "M6 one of six lost, told 0 times": "20 of 180 never billed",
+    "M7 no spend limit, heard by webhook": "40000 owed after 200 images, and no end",
+    "M8 canceled, heard by webhook": "10 on a balance, 0 on the card",
+    "M9 (a) grace over a month's end": "1000 of grace",
+    "M9 (b) totals lag at reconcile --fix": "sent again: 120 billed for 60",
+    "M9 (c) voided, heard by webhook": "a difference, for 100 days",
 }
+NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def _cents(rows: Any) -> int:
 def _metered(person: Person, sandbox: StripeSandbox) -> int:
     v1 = sandbox.client().v1
     cents = {
-        price.recurring.meter: round(float(price.unit_amount_decimal or 0))
+        price.recurring.meter: Fraction(str(price.unit_amount_decimal))
         for price in v1.prices.list({"limit": 100}).data
         if price.recurring
     }
@@ -121,11 +123,13 @@ def _metered(person: Person, sandbox: StripeSandbox) -> int:
         if meter.id in cents
     }
     totals = sandbox.usage()["totals"]
-    return sum(
+    found = sum(
         images * by_name[name]
         for customer in v1.customers.list({"email": person.user.email}).data
         for name, images in totals.get(customer.id, {}).items()
     )
+    assert found == int(found)
+    return int(found)
 
 
 def _lines(person: Person, sandbox: StripeSandbox) -> Iterator[Any]:
@@ -166,20 +170,20 @@ def check_books() -> None:
 class Table:
     """One row for each case; printed at the end of a run with `-s` (`make money-table`)."""
 
-    rows: list[tuple[str, str, Figures]] = field(default_factory=list)
+    rows: dict[str, Figures] = field(default_factory=dict)
 
-    def add(self, case: str, what: str, figures: Figures) -> None:
-        """A row that was checked; `case` names its figure of before."""
-        self.rows.append((case, what, figures))
+    def add(self, case: str, figures: Figures) -> None:
+        """A row that was checked; the case is called as in `BEFORE`, where it was measured before."""
+        self.rows[case] = figures
 
     def markdown(self) -> str:
         """The whole table, in cents."""
         heads = ["case", "before", *(each.name for each in fields(Figures))]
         lines = [f"In cents, on {connection.vendor}:", "", _row(heads)]
         lines.append(_row(["---", "---", *["---:" for _ in fields(Figures)]]))
-        for case, what, figures in sorted(self.rows, key=lambda row: row[:2]):
+        for case, figures in sorted(self.rows.items()):
             cells = map(str, astuple(figures))
-            lines.append(_row([f"{case.split()[0]} {what}", BEFORE[case], *cells]))
+            lines.append(_row([case, BEFORE.get(case, NOT_MEASURED), *cells]))
         return "\n".join(lines)
 
 

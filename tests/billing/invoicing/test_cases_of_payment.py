@@ -54,7 +54,7 @@ def test_m7_a_new_card_without_a_spend_limit(
     figures = figures_of(subscriber, stripe_here)
     figures.check()
     check_books()
-    money_table.add("M7", f"no spend limit, heard {name_of(hear)}", figures)
+    money_table.add(f"M7 no spend limit, heard {name_of(hear)}", figures)
 
 
 # --- M8 -------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def test_m8_a_refund_after_the_subscription_has_ended(
     # The meters of a customer that is gone cannot be asked.
     figures.check(unmetered=60 if how == "deleted" else 0)
     check_books()
-    money_table.add("M8", f"{how}, heard {name_of(hear)}", figures)
+    money_table.add(f"M8 {how}, heard {name_of(hear)}", figures)
 
 
 # --- M9 -------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def test_m9_the_grace_is_one_amount_over_the_end_of_a_month(
         figures = figures_of(unfunded, stripe_here)
         figures.check()
         check_books()
-    money_table.add("M9a", "grace over a month's end", figures)
+    money_table.add("M9 (a) grace over a month's end", figures)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -162,8 +162,8 @@ def test_m9_totals_that_lag_make_nothing_be_sent_twice(
         figures = figures_of(person, stripe_here)
         figures.check()
     check_books()
-    what = "totals lag at reconcile --fix" + ", and another customer" * others
-    money_table.add("M9b", what, figures)
+    what = "M9 (b) totals lag at reconcile --fix" + ", and another customer" * others
+    money_table.add(what, figures)
 
 
 @pytest.mark.parametrize("hear", hearing.OF_EVENTS[:2], ids=name_of)
@@ -184,4 +184,4 @@ def test_m9_an_invoice_that_is_void_is_no_difference(
     figures = figures_of(unfunded, stripe_here)
     figures.check()
     check_books()
-    money_table.add("M9c", f"voided, heard {name_of(hear)}", figures)
+    money_table.add(f"M9 (c) voided, heard {name_of(hear)}", figures)

@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -10,7 +9,7 @@ from django.utils import timezone
 from billing import tasks
 from billing.gateway import invoices
 from billing.invoicing import claiming, own, settling, writing_off
-from billing.models import Invoice, LedgerEntry, Notice, Subscription, UsageBatch
+from billing.models import Invoice, LedgerEntry, Subscription, UsageBatch
 from billing.subscriptions import syncing
 from tests.at_once import at_once
 from tests.cast import Person
@@ -22,7 +21,6 @@ from tests.payment import (
     report,
     seal_all,
     settle,
-    subscribe,
 )
 from tests.stripe_sandbox import StripeSandbox
 
@@ -59,7 +57,7 @@ def bill_leftovers() -> None:
 def test_use_after_the_subscription_ended_gets_one_invoice(
     subscriber: Person, stripe_here: StripeSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """M2: it ended at Stripe, and we heard of it late. Five prices make one invoice, not five."""
+    """It ended at Stripe, and we heard of it late. Five prices make one invoice, not five."""
     monkeypatch.setattr(own, "QUIET", timedelta(0))
     cancel(subscriber, stripe_here, told=False)
     await_next_second()
@@ -116,67 +114,6 @@ def test_an_invoice_of_its_own_survives_each_fault(
     deliver(stripe_here)
     found = stripe_here.client().v1.invoices.list({"customer": row_of(subscriber).customer_id})
     assert [one.total for one in found.data if one.total] == [60]
-
-
-def test_what_a_meter_counted_of_another_subscription_is_billed_once(
-    subscriber: Person, stripe_here: StripeSandbox
-) -> None:
-    """M1: two checkouts were completed. Both subscriptions read the same meter."""
-    client = stripe_here.client()
-    row = row_of(subscriber)
-    card = client.v1.payment_methods.attach("pm_card_visa", {"customer": str(row.customer_id)})
-    prices: Any = [{"price": item.price.metered.stripe_price_id} for item in row.items.all()]
-    client.v1.subscriptions.create(
-        {
-            "customer": str(row.customer_id),
-            "items": prices,
-            "default_payment_method": card.id,
-        }
-    )
-    buy(subscriber, "512x512", 60)
-    report()
-    await_next_second()
-    deliver(stripe_here)
-    settle()
-    end_period(stripe_here, row_of(subscriber))
-    totals = [one.total for one in client.v1.invoices.list({"customer": row.customer_id}).data]
-    assert sum(totals) == 60
-
-
-def test_a_customer_who_subscribes_again_gets_it_on_the_next_invoice(
-    subscriber: Person, stripe_here: StripeSandbox
-) -> None:
-    """M4: the customer was deleted at Stripe in the middle of a period."""
-    buy(subscriber, "512x512", 60)
-    report()
-    stripe_here.client().v1.customers.delete(str(row_of(subscriber).customer_id))
-    deliver(stripe_here)
-    assert row_of(subscriber).customer_id is None
-    bill_leftovers()
-    assert UsageBatch.objects.unclaimed().count() == 1
-    subscribe(subscriber, stripe_here)
-    buy(subscriber, "512x512", 5)
-    invoice = end_period(stripe_here, row_of(subscriber))
-    assert invoices.find(invoice).total_cents == 65
-
-
-def test_what_nobody_can_be_billed_is_written_off(
-    subscriber: Person, stripe_here: StripeSandbox
-) -> None:
-    """M4: and never came back."""
-    buy(subscriber, "512x512", 60)
-    grow_old(writing_off.WAIT + HOUR_AGO)
-    stripe_here.client().v1.customers.delete(str(row_of(subscriber).customer_id))
-    deliver(stripe_here)
-    for _ in range(2):
-        bill_leftovers()
-    entry = LedgerEntry.objects.get(kind="write_off")
-    assert (entry.debit, entry.credit, entry.amount_micros) == ("losses", "receivable", 600_000)
-    assert UsageBatch.objects.get().write_off == entry
-    assert subscriber.organization.budgets.get(api_key=None).owed_micros == 0
-    facts = Notice.objects.get(kind="written_off").facts
-    assert (facts["images"], facts["micros"]) == (60, 600_000)
-    assert "gone at Stripe" in facts["reason"]
 
 
 def test_too_little_to_be_charged_waits_and_is_written_off(

@@ -119,31 +119,6 @@ def test_use_that_stripe_never_took_is_billed_and_not_sent_later(
     assert UsageBatch.objects.get().state == "unmetered"
 
 
-def test_what_became_final_without_us_is_made_good_by_the_next(
-    subscriber: Person, stripe_here: StripeSandbox, one_try: None
-) -> None:
-    """M3: Stripe could not be reached over the end of a period."""
-    buy(subscriber, "512x512", 50)
-    report()
-    buy(subscriber, "512x512", 70)
-    stripe_here.fault("500_unstored", path=EVENTS, method="POST")
-    batching.seal()
-    sending.send_due()
-    await_next_second()
-    first = stripe_here.end_period(str(row_of(subscriber).subscription_id))["id"]
-    stripe_here.finalize(first)
-    stripe_here.clear_faults()
-    deliver(stripe_here)
-    [line] = InvoiceLine.objects.all()
-    assert (line.quantity, line.error_cents) == (120, -70)
-    buy(subscriber, "512x512", 10)
-    second = end_period(stripe_here, row_of(subscriber))
-    assert (billed(first), billed(second)) == (50, 80)
-    line.refresh_from_db()
-    assert line.carried_by and line.carried_by.invoice.stripe_id == second
-    assert line.carried_by.error_cents == 0
-
-
 def test_a_batch_that_is_being_sent_is_waited_for(
     subscriber: Person, stripe_here: StripeSandbox
 ) -> None:
