@@ -157,7 +157,7 @@ def days_asleep(world: World) -> None:
 @often(12)
 def webhooks_arrive(world: World) -> None:
     """Some are lost, late or doubled, in any order."""
-    from billing import webhook_events  # noqa: PLC0415
+    from billing import webhook_events
 
     events = [*world.late_events, *world.new_events()]
     world.late_events = []

@@ -9,7 +9,7 @@ from django.utils import timezone
 from billing import tasks
 from billing.gateway import invoices
 from billing.invoicing import claiming, own, settling, writing_off
-from billing.models import Invoice, LedgerEntry, Subscription, UsageBatch
+from billing.models import Invoice, LedgerEntry, Notice, Subscription, UsageBatch
 from billing.subscriptions import syncing
 from tests.at_once import at_once
 from tests.cast import Person
