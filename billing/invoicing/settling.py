@@ -12,12 +12,13 @@ from django.utils import timezone
 
 from accounts.models import Organization
 from billing import isolation
-from billing.amounts import dollars
+from billing.amounts import dollars, dollars_of_cents
 from billing.gateway import client as gateway
 from billing.gateway import invoices
 from billing.gateway.errors import GatewayError, StripeRefused
 from billing.gateway.invoices import Correction, StripeInvoice
 from billing.invoicing import claiming, reading
+from billing.mails import notices
 from billing.models import Invoice, InvoiceLine, Subscription, UsageBatch
 from billing.payments import invoices as payments
 from billing.reporting import batching
@@ -216,6 +217,13 @@ def close(invoice: Invoice, at: StripeInvoice) -> None:
             payments.book_final(row)
     invoice.refresh_from_db()
     payments.record(invoice)
+    if invoice.kind == Invoice.Kind.LEFTOVER and invoice.total_cents < 0:
+        # No invoice is to come that would take it, and nothing sends it to a card by itself.
+        notices.note_failure(
+            "A customer without a subscription was billed too much, which is left on the balance at Stripe",
+            organization=invoice.organization_id,
+            detail=f"{invoice}: {dollars_of_cents(-invoice.total_cents)}",
+        )
     wrong = [line for line in invoice.lines.all() if line.error_cents]
     if wrong and invoice.status != Invoice.Status.VOID:
         logger.warning("final invoice differs", extra={"invoice": at.id, "prices": len(wrong)})

@@ -276,26 +276,54 @@ def test_money_goes_back_to_the_card_once(subscribed: Subscription) -> None:
         payments.send_back(charge_id=charge.id, cents=51, reference=str(uuid.uuid4()))
 
 
+def last_draft(row: Subscription) -> str:
+    """The subscription ends with an invoice over its use, which is held."""
+    with calling() as client:
+        client.v1.subscriptions.cancel(
+            str(row.subscription_id), {"invoice_now": True, "prorate": False}
+        )
+    [last] = [each for each in invoices.all_of(str(row.customer_id)) if each.status == "draft"]
+    invoices.hold(last.id)
+    return last.id
+
+
 def test_the_last_invoice_of_a_subscription_is_corrected_before_it_is_final(
     subscribed: Subscription, unfunded: Person
 ) -> None:
-    """Its line shows what the meter counts while it is a draft, too: nothing in Stripe's documentation says so."""
     buy(unfunded, "1024x1024", 50)
     [batch] = seal_all()
     sending.send_due()
     eventually(lambda: bool(confirming.confirm()))
-    with calling() as client:
-        client.v1.subscriptions.cancel(
-            str(subscribed.subscription_id), {"invoice_now": True, "prorate": False}
-        )
-    customer = str(subscribed.customer_id)
-    [last] = [each for each in invoices.all_of(customer) if each.status == "draft"]
-    invoices.hold(last.id)
+    last = last_draft(subscribed)
     eventually(lambda: billed(batch) == 50)
-    invoices.correct(last.id, customer, items_of(-30))
-    final = invoices.finalize(last.id)
-    assert final.total_cents == 70
-    assert sum(line.cents for line in invoices.lines_of(last.id)) == 70
+    invoices.correct(last, str(subscribed.customer_id), items_of(-30))
+    assert invoices.finalize(last).total_cents == 70
+    assert sum(line.cents for line in invoices.lines_of(last)) == 70
+
+
+def test_a_held_draft_shows_what_its_meter_takes_later(
+    subscribed: Subscription, unfunded: Person
+) -> None:
+    """Stripe documents it of the moment at which the invoice becomes final; we compare before:
+    https://docs.stripe.com/billing/subscriptions/usage-based/configure-grace-period
+    """
+    buy(unfunded, "1024x1024", 50)
+    [batch] = seal_all()
+    sending.send_due()
+    eventually(lambda: bool(confirming.confirm()))
+    last = last_draft(subscribed)
+    batch.refresh_from_db()
+    assert batch.timestamp
+    usage.send(
+        event_name=batch.price.metered.event_name,
+        customer_id=batch.customer_id,
+        quantity=10,
+        identifier=str(uuid.uuid4()),
+        timestamp=batch.timestamp,
+        idempotency_key=str(uuid.uuid4()),
+    )
+    eventually(lambda: billed(batch) == 60)
+    assert invoices.find(last).status == "draft"
 
 
 def test_a_surplus_subscription_ends_without_an_invoice(

@@ -69,7 +69,11 @@ def test_m1_two_checkouts_are_completed(
     buy(unfunded, SIZE, 30)
     report()
     hear(stripe_here)
-    assert row_of(unfunded).subscription_id == kept
+    row = row_of(unfunded)
+    assert row.subscription_id == kept
+    # The newest first: the surplus one is over.
+    states = at_stripe.all_of(str(row.customer_id))
+    assert [each.status for each in states] == ["canceled", "active"]
     await_next_second()
     stripe_here.end_period(kept)
     hear(stripe_here)

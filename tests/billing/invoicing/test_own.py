@@ -9,7 +9,7 @@ from django.utils import timezone
 from billing import tasks
 from billing.gateway import invoices
 from billing.invoicing import claiming, own, settling, writing_off
-from billing.models import Invoice, LedgerEntry, Notice, Subscription, UsageBatch
+from billing.models import Invoice, LedgerEntry, Notice, Price, Subscription, UsageBatch
 from billing.subscriptions import syncing
 from tests.at_once import at_once
 from tests.cast import Person
@@ -114,6 +114,30 @@ def test_an_invoice_of_its_own_survives_each_fault(
     deliver(stripe_here)
     found = stripe_here.client().v1.invoices.list({"customer": row_of(subscriber).customer_id})
     assert [one.total for one in found.data if one.total] == [60]
+
+
+def test_staff_hear_of_what_a_former_customer_has_paid_too_much(
+    subscriber: Person, stripe_here: StripeSandbox
+) -> None:
+    """It is on the balance at Stripe, and no invoice will take it from there."""
+    buy(subscriber, "512x512", 60)
+    cancel(subscriber, stripe_here)
+    Invoice.objects.create(
+        organization=subscriber.organization,
+        kind="period",
+        status="paid",
+        stripe_id="in_twice",
+        customer_id=str(row_of(subscriber).customer_id),
+        finalized_at=timezone.now(),
+        done_at=timezone.now(),
+        total_cents=60,
+    ).lines.create(price=Price.objects.get(size="512x512"), stripe_quantity=60, stripe_cents=60)
+    grow_old()
+    bill_leftovers()
+    assert Invoice.objects.get(kind="leftover", status="paid").total_cents == -60
+    facts = Notice.objects.get(kind="not_done").facts
+    assert "left on the balance" in facts["what"]
+    assert facts["detail"].endswith(": $0.60")
 
 
 def test_too_little_to_be_charged_waits_and_is_written_off(
