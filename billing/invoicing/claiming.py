@@ -21,7 +21,6 @@ from accounts.models import Organization
 from billing.amounts import MICROS_PER_CENT
 from billing.models import Invoice, InvoiceLine, LedgerEntry, Price, UsageBatch, UsageBatchQuerySet
 
-
 LINE, WRITTEN_OFF = "line:", ":write_off"
 
 
