@@ -14,7 +14,7 @@ from accounts.models import Organization
 from billing import isolation
 from billing.amounts import dollars, dollars_of_cents
 from billing.gateway import client as gateway
-from billing.gateway import invoices
+from billing.gateway import customers, invoices
 from billing.gateway.errors import GatewayError, StripeRefused
 from billing.gateway.invoices import Correction, StripeInvoice
 from billing.invoicing import claiming, reading
@@ -62,12 +62,32 @@ def process(invoice: Invoice) -> bool:
         wait = _step(invoice)
     except claiming.BeingSent:
         wait = SOON
+    except StripeRefused as refusal:
+        if not _is_customer_gone(invoice, refusal):
+            invoice.retry_later(refusal)
+            raise
+        # What it claimed is for an invoice of the next customer, or is written off.
+        claiming.release(invoice, "its customer is deleted at Stripe")
+        wait = None
     except Exception as error:
         invoice.retry_later(error if isinstance(error, GatewayError) else type(error).__name__)
         raise
     if wait is not None:
         invoice.release("", not_before=timezone.now() + wait)
     return True
+
+
+def _is_customer_gone(invoice: Invoice, refusal: StripeRefused) -> bool:
+    """Whether a draft cannot be made, or corrected, any more."""
+    try:
+        return (
+            refusal.is_missing
+            and Invoice.objects.drafts().filter(pk=invoice.pk).exists()
+            and not customers.exists(invoice.customer_id)
+        )
+    except GatewayError:
+        # The next try asks again.
+        return False
 
 
 def _step(invoice: Invoice) -> timedelta | None:

@@ -59,7 +59,7 @@ def someone(world: World) -> Person:
 # --- images ---------------------------------------------------------------------------------------
 
 
-@often(30)
+@often(26)
 def buy_images(world: World) -> None:
     person, size, count = someone(world), world.dice.choice(SIZES), world.dice.randint(1, 7)
     done = 0
@@ -115,33 +115,33 @@ def some_minutes(world: World) -> None:
     world.advance(timedelta(minutes=minutes))
 
 
-@often(20)
+@often(8)
 def report(world: World) -> None:
     world.tell("sealed and reported")
     world.run("seal")
     world.run("send")
 
 
-@often(20)
+@often(8)
 def some_tasks(world: World) -> None:
     for name in world.dice.sample(sorted(TASKS), world.dice.randint(1, 4)):
         world.tell(f"task {name}")
         world.run(name)
 
 
-@often(14)
-def a_task_is_killed(world: World) -> None:
-    name = world.dice.choice(["seal", "send", "inbox", "settle", "settle", "invoices", "refund"])
-    steps = world.dice.randint(1, 60)
-    world.tell(f"task {name}, at most {steps} steps")
-    world.run(name, steps=steps)
-
-
-@often(9)
+@often(18)
 def days_at_work(world: World) -> None:
-    days = world.dice.choice([1, 8, 16, 31])
+    days = world.dice.choice([9, 16, 31])
     world.tell(f"{days} days pass at work")
-    world.live(timedelta(days=days))
+
+    def between() -> None:
+        buy_images(world)
+        if world.chance(30):
+            world.dice.choice([a_fault, events_are_thrown_away])(world)
+
+    world.live(timedelta(days=days), between)
+    if world.chance(60):
+        faults_end(world)
 
 
 @often(4)
@@ -154,22 +154,10 @@ def days_asleep(world: World) -> None:
 # --- between Stripe and us ------------------------------------------------------------------------
 
 
-@often(12)
+@often(10)
 def webhooks_arrive(world: World) -> None:
-    """Some are lost, late or doubled, in any order."""
-    from billing import webhook_events
-
-    events = [*world.late_events, *world.new_events()]
-    world.late_events = []
-    world.dice.shuffle(events)
-    fates = world.dice.choices(["once", "twice", "late", "lost"], [70, 10, 12, 8], k=len(events))
-    for event, fate in zip(events, fates, strict=True):
-        if fate == "late":
-            world.late_events.append(event)
-        for _ in range({"once": 1, "twice": 2}.get(fate, 0)):
-            webhook_events.receive(event)
-    lost = [event.type for event, fate in zip(events, fates, strict=True) if fate == "lost"]
-    world.tell(f"{len(events)} webhooks, lost: {', '.join(lost) or 'none'}")
+    world.tell("webhooks")
+    world.deliver()
     world.run("inbox")
 
 
@@ -250,7 +238,7 @@ def subscribe(world: World, person: Person, *, twice: bool = False, card: str = 
             world.sandbox.complete_checkout(page, card=card)
 
 
-@often(14)
+@often(18)
 def someone_subscribes(world: World) -> None:
     people = [each for each in world.people if not ((row := world.row(each)) and row.is_live)]
     if not people:
@@ -316,7 +304,7 @@ def delete_customer(world: World) -> None:
             world.stripe.customers.delete(row.customer_id)
 
 
-@often(2)
+@often(4)
 def staff_set_ceiling(world: World) -> None:
     person, micros = someone(world), world.dice.choice([None, 3_000_000, 6_000_000])
     world.tell(f"ceiling of {person.organization.name}: {micros}")

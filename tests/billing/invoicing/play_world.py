@@ -60,6 +60,8 @@ class World:
     story: list[str] = field(default_factory=list)
     # Rows of final invoices that were looked at.
     seen: set[int] = field(default_factory=set)
+    # Whether things go wrong.
+    rough: bool = True
 
     def tell(self, text: str) -> None:
         """One step of the story."""
@@ -76,34 +78,39 @@ class World:
         self.sandbox.advance(by.total_seconds())
         self.clock.shift(by)
 
-    def live(self, by: timedelta) -> None:
-        """That time passes with all tasks at work, and with a look at each draft around the end of a period."""
+    def live(self, by: timedelta, between: Callable[[], None] = lambda: None) -> None:
+        """That time passes with all tasks at work, and with a look at each draft around the end of a period.
+
+        `between` happens at each stop, as images that are bought.
+        """
         end = timezone.now() + by
         while (now := timezone.now()) < end:
             ends = Subscription.objects.filter(period_end__gt=now, period_end__lt=end)
             stop = min([end, now + timedelta(days=12), *ends.values_list("period_end", flat=True)])
+            between()
             self.advance(stop - now + timedelta(minutes=2))
+            between()
             self.deliver()
             self.run_all()
             # A draft is settled after 50 minutes, later where a meter lags.
             for minutes in (50, 16, 20):
                 self.advance(timedelta(minutes=minutes))
                 self.deliver()
-                for name in ("settle", "inbox", "invoices"):
+                for name in ("settle", "inbox", "invoices", "settle"):
                     self.run(name)
 
     # --- our tasks ------------------------------------------------------------------------------
 
-    def run(self, name: str, *, steps: int | None = None) -> None:
-        """One task, which ends after so many calls and queries if `steps` says so."""
-        if steps is None:
+    def run(self, name: str) -> None:
+        """One task; while things go wrong it may end between two of its steps."""
+        if not (self.rough and self.chance(12)):
             TASKS[name]()
             return
         try:
-            with self._killed_after(steps):
+            with self._killed_after(self.dice.choice([3, 9, 20, 40, 80])):
                 TASKS[name]()
         except Killed:
-            self.tell(f"… {name} was killed")
+            self.tell(f"task {name} is killed")
 
     def run_all(self) -> None:
         """All of them, in an order that makes progress."""
@@ -163,10 +170,21 @@ class World:
         return [_event(body) for body in bodies if body["type"] in webhook_events.HANDLERS]
 
     def deliver(self) -> None:
-        """All events arrive, late ones too."""
-        for event in [*self.late_events, *self.new_events()]:
-            webhook_events.receive(event)
+        """Events arrive; while things go wrong some are lost, late or doubled, in any order."""
+        events = [*self.late_events, *self.new_events()]
         self.late_events = []
+        if self.rough:
+            self.dice.shuffle(events)
+        for event in events:
+            [fate] = self.dice.choices(["once", "twice", "late", "lost"], [70, 10, 12, 8])
+            if not self.rough or fate in {"once", "twice"}:
+                webhook_events.receive(event)
+            if self.rough and fate == "twice":
+                webhook_events.receive(event)
+            elif self.rough and fate == "late":
+                self.late_events.append(event)
+            elif self.rough and fate == "lost":
+                self.tell(f"{event.type} is lost")
 
     # --- people at Stripe -----------------------------------------------------------------------
 

@@ -140,6 +140,24 @@ def test_staff_hear_of_what_a_former_customer_has_paid_too_much(
     assert facts["detail"].endswith(": $0.60")
 
 
+def test_an_invoice_whose_customer_is_deleted_gives_back_what_it_claimed(
+    subscriber: Person, stripe_here: StripeSandbox
+) -> None:
+    """Before Stripe had made it, or before it was corrected: else its use would wait for ever."""
+    buy(subscriber, "512x512", 60)
+    report()
+    row = row_of(subscriber)
+    assert own.make(subscriber.organization, Invoice.Kind.INTERIM)
+    stripe_here.client().v1.customers.delete(str(row.customer_id))
+    settle()
+    deliver(stripe_here)
+    assert [each.status for each in Invoice.objects.filter(kind="interim")] == ["deleted"]
+    assert UsageBatch.objects.unclaimed().count() == 1
+    subscribe(subscriber, stripe_here)
+    invoice = end_period(stripe_here, row_of(subscriber))
+    assert invoices.find(invoice).total_cents == 60
+
+
 def test_too_little_to_be_charged_waits_and_is_written_off(
     subscriber: Person, stripe_here: StripeSandbox
 ) -> None:

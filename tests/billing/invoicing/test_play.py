@@ -6,6 +6,7 @@ seed, which `PLAY_SEEDS` alone repeats.
 
 import os
 import random
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,12 +22,12 @@ from tests.billing.invoicing import play_moves, play_sums
 from tests.billing.invoicing.play_world import World
 from tests.stripe_sandbox import StripeSandbox
 
-MOVES = 90
+MOVES = 60
 
 
 def seeds() -> list[int]:
     """A few; `PLAY_SEEDS` names others, as 7 or 40-99."""
-    first, _, last = os.environ.get("PLAY_SEEDS", "1-3").partition("-")
+    first, _, last = os.environ.get("PLAY_SEEDS", "1-2").partition("-")
     return list(range(int(first), int(last or first) + 1))
 
 
@@ -53,21 +54,20 @@ def test_whatever_happens_each_image_is_billed_once(world: World, seed: int) -> 
     try:
         for person in world.people[:2]:
             play_moves.subscribe(world, person)
-        world.deliver()
-        world.run_all()
         for _ in range(MOVES):
             play_moves.make_one(world)
             play_sums.check_new_invoices(world)
         heal(world)
         play_sums.check_end(world)
     except BaseException:
-        print(f"\nThe story of seed {seed}:", *world.story, sep="\n")  # noqa: T201 - to be played again
+        sys.stdout.write("\n".join([f"\nThe story of seed {seed}:", *world.story, ""]))
         raise
 
 
 def heal(world: World) -> None:
     """Everything works again, and two months pass in which nobody does anything."""
     world.tell("everything is healed")
+    world.rough = False
     world.sandbox.clear_faults()
     world.sandbox.settings(summary_lag_seconds=0)
     sending.resume()
