@@ -178,9 +178,15 @@ def _ends_before(invoice: Invoice, moment: datetime) -> bool:
 
 def _unclaimed_before(organization: Organization, moment: datetime) -> Counter[int]:
     """Images that were captured before, and that no invoice bills yet: few, for the last one has claimed all else."""
-    batches = UsageBatch.objects.filter(
-        organization=organization, last_captured_at__lt=moment
-    ).unclaimed()
+    unclaimed = UsageBatch.objects.filter(organization=organization).unclaimed()
+    # Read by the index's order: PostgreSQL expects as many before as after, and would read all batches.
+    oldest = unclaimed.order_by("last_captured_at").values_list("last_captured_at", flat=True)
+    first = oldest.first()
+    batches = (
+        unclaimed.filter(last_captured_at__lt=moment)
+        if first and first < moment
+        else UsageBatch.objects.none()
+    )
     open_use = Hold.objects.filter(
         organization=organization,
         state=Hold.State.CAPTURED,
