@@ -86,6 +86,10 @@ bench-fairness: .venv/dev.stamp ## measure how long one image waits beside anoth
 bench-books: .venv/dev.stamp ## measure how long a year of books takes to check itself (needs PostgreSQL; HOLDS=1000000)
 	@$(PYTHON) -m benchmarks.books --holds $(or $(HOLDS),1000000)
 
+.PHONY: bench-pages
+bench-pages: .venv/dev.stamp ## measure the money pages of an organization with a large month (needs PostgreSQL; BATCHES=40000)
+	@$(PYTHON) -m benchmarks.pages --batches $(or $(BATCHES),40000)
+
 .PHONY: bench-loading
 bench-loading: .venv/dev.stamp ## measure how long a GPU worker takes until it can draw
 	@$(PYTHON) -m benchmarks.loading

@@ -586,6 +586,7 @@ class Migration(migrations.Migration):
             model_name="usagebatch",
             name="invoice_line",
             field=models.ForeignKey(
+                db_index=False,
                 blank=True,
                 help_text="The line that claims it: its images are billed there, and nowhere else.",
                 null=True,
@@ -600,6 +601,26 @@ class Migration(migrations.Migration):
                 condition=models.Q(("invoice_line", None), ("write_off", None)),
                 fields=["organization", "last_captured_at"],
                 name="usage_batch_unclaimed",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="usagebatch",
+            index=models.Index(
+                fields=["invoice_line", "last_captured_at"], name="usage_batch_by_line"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="usagebatch",
+            index=models.Index(fields=["invoice_line", "timestamp"], name="usage_batch_metered"),
+        ),
+        migrations.AddIndex(
+            model_name="usagebatch",
+            index=models.Index(
+                condition=models.Q(
+                    ("by_invoice", True), ("write_off__isnull", False), _connector="OR"
+                ),
+                fields=["organization"],
+                name="usage_batch_without_line",
             ),
         ),
         migrations.AddConstraint(

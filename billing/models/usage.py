@@ -119,6 +119,7 @@ class UsageBatch(OutboxRow):
         models.PROTECT,
         null=True,
         blank=True,
+        db_index=False,
         related_name="batches",
         help_text="The line that claims it: its images are billed there, and nowhere else.",
     )
@@ -179,6 +180,14 @@ class UsageBatch(OutboxRow):
                 fields=["organization", "last_captured_at"],
                 condition=Q(invoice_line=None, write_off=None),
                 name="usage_batch_unclaimed",
+            ),
+            # Of the many batches of a line, statements look for the few that lie outside of its period.
+            models.Index(fields=["invoice_line", "last_captured_at"], name="usage_batch_by_line"),
+            models.Index(fields=["invoice_line", "timestamp"], name="usage_batch_metered"),
+            models.Index(
+                fields=["organization"],
+                condition=Q(by_invoice=True) | Q(write_off__isnull=False),
+                name="usage_batch_without_line",
             ),
         ]
 

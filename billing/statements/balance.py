@@ -5,6 +5,7 @@ Stripe keeps one sum. Which refund an invoice took is told in order of time: wha
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from django.db.models import F
@@ -12,10 +13,14 @@ from django.utils import timezone
 
 from accounts.models import Organization
 from billing.amounts import MICROS_PER_CENT, dollars
+from billing.ledger.ceilings import LEAST_CHARGE_MICROS
 from billing.models import Invoice, Refund
 from billing.statements.figures import Figure, name_of
 
 OTHER_CREDIT = "Credit given at Stripe"
+# Stripe charges no card for so little: it becomes a debt on the balance, which the next invoice asks for.
+TOO_LITTLE = "Too little to charge: carried to the next invoice"
+CARRIED = "Carried from an earlier invoice that was too small to charge"
 
 
 def given(organization: Organization, *, until: datetime | None = None) -> list[Figure]:
@@ -40,7 +45,7 @@ def given(organization: Organization, *, until: datetime | None = None) -> list[
     ]
     for invoice in _taking(organization, until=until):
         cents = invoice.total_cents - invoice.due_cents
-        if cents < 0:
+        if invoice.total_cents < 0 and cents < 0:
             figures.append(
                 Figure(
                     "An invoice below zero",
@@ -58,6 +63,8 @@ def taken_by(invoice: Invoice) -> list[Figure]:
     Below zero where the invoice itself gave: it became final with a total below zero.
     """
     micros = (invoice.total_cents - invoice.due_cents) * MICROS_PER_CENT
+    if micros < 0 and invoice.total_cents >= 0:
+        return [Figure(CARRIED, micros)]
     if micros < 0:
         return [Figure("Goes to the balance, for later invoices", micros)]
     if not micros:
@@ -65,7 +72,14 @@ def taken_by(invoice: Invoice) -> list[Figure]:
     until = invoice.finalized_at
     earlier = [row for row in _taking(invoice.organization, until=until) if row.pk != invoice.pk]
     before = sum(_taken_micros(other) for other in earlier)
-    return _between(given(invoice.organization, until=until), before, before + micros)
+    found = _between(given(invoice.organization, until=until), before, before + micros)
+    is_small = 0 < invoice.total_cents * MICROS_PER_CENT < LEAST_CHARGE_MICROS
+    if is_small and not invoice.due_cents:
+        found = [
+            replace(figure, words=TOO_LITTLE) if figure.words == OTHER_CREDIT else figure
+            for figure in found
+        ]
+    return found
 
 
 def next_taken(organization: Organization, total_micros: int, *, after: int = 0) -> list[Figure]:
@@ -73,6 +87,8 @@ def next_taken(organization: Organization, total_micros: int, *, after: int = 0)
     sources = given(organization)
     start = after + sum(_taken_micros(invoice) for invoice in _taking(organization))
     available = sum(figure.micros for figure in sources) - start
+    if available < 0:
+        return [Figure(CARRIED, available)]
     return _between(sources, start, start + max(min(total_micros, available), 0))
 
 
@@ -99,4 +115,7 @@ def _taking(organization: Organization, *, until: datetime | None = None) -> lis
 
 
 def _taken_micros(invoice: Invoice) -> int:
-    return max(invoice.total_cents - invoice.due_cents, 0) * MICROS_PER_CENT
+    """Below zero where it asked for what an earlier one had carried."""
+    if invoice.total_cents < 0:
+        return 0
+    return (invoice.total_cents - invoice.due_cents) * MICROS_PER_CENT

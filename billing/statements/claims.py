@@ -1,17 +1,20 @@
 """Which images an invoice claims, and how they differ from what Stripe's meter counted: sums over batches of use.
 
-The batches of an invoice and of others in its period are read in one query, by the lines that claim them.
+A line keeps how many images it claims, so only batches that lie outside of its period are added up.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Max, Min, Q, Sum
 
 from billing.amounts import MICROS_PER_CENT
-from billing.models import Invoice, InvoiceLine, UsageBatch
+from billing.models import Invoice, InvoiceLine, UsageBatch, UsageBatchQuerySet
 from billing.statements.figures import Figure, Images, name_of
 
 BILLED_BEFORE = "counted by Stripe's meter again, but billed before"
@@ -59,7 +62,8 @@ def span_of(invoice: Invoice) -> tuple[datetime, datetime] | None:
 def claims_of(invoice: Invoice, start: datetime, end: datetime) -> dict[int, ClaimsOfPrice]:
     """Its claims by the price's id, and those of other invoices on use of its period.
 
-    The invoice before counts only where the meter differs: it may have billed what was reported too late for it.
+    The batches that the meter counted are added up only for prices of which it counted other images; then the
+    invoice before counts, too: it may have billed what was reported too late for it.
     """
     found = InvoiceLine.objects.filter(
         Q(invoice=invoice)
@@ -69,35 +73,55 @@ def claims_of(invoice: Invoice, start: datetime, end: datetime) -> dict[int, Cla
             invoice__period_end__lte=end,
         )
     ).select_related("invoice")
-    differ = any(
-        line.quantity != line.stripe_quantity for line in found if line.invoice_id == invoice.pk
-    )
-    lines = {line.pk: line for line in found if differ or line.invoice.period_end != start}
-    in_period = Q(last_captured_at__gte=start, last_captured_at__lt=end)
-    metered = Q(state__in=UsageBatch.TAKEN, timestamp__gte=start, timestamp__lt=end)
-    rows = (
-        UsageBatch.objects.filter(invoice_line__in=list(lines))
-        .order_by()
-        .values("invoice_line")
-        .annotate(
-            inside=Sum("quantity", filter=in_period, default=0),
-            metered=Sum("quantity", filter=metered, default=0),
-            earlier=Sum("quantity", filter=Q(last_captured_at__lt=start), default=0),
-            unmetered_earlier=Sum(
-                "quantity", filter=Q(last_captured_at__lt=start) & ~metered, default=0
-            ),
+    lines = {line.pk: line for line in found}
+    own = {pk for pk, line in lines.items() if line.invoice_id == invoice.pk}
+    differ = {lines[pk].price_id for pk in own if lines[pk].quantity != lines[pk].stripe_quantity}
+    before = {pk for pk, line in lines.items() if _ends_at(line.invoice, start)}
+    earlier = earlier_of(lines.keys() - before, start)
+    metered_before = _metered_in(own, start, end, last_captured_at__lt=start) if differ else {}
+    others = {pk for pk, line in lines.items() if line.price_id in differ} - own
+    metered = _metered_in(others, start, end)
+    claims: dict[int, ClaimsOfPrice] = {}
+    for pk, line in lines.items():
+        of_price = claims.setdefault(line.price_id, ClaimsOfPrice())
+        of_price.inside[line.invoice] = 0 if pk in before else line.quantity - earlier[pk]
+        if pk in own:
+            of_price.earlier = earlier[pk]
+            of_price.unmetered_earlier = earlier[pk] - metered_before.get(pk, 0)
+        else:
+            of_price.metered[line.invoice] = metered.get(pk, 0)
+    return claims
+
+
+def _ends_at(invoice: Invoice, moment: datetime) -> bool:
+    """Whether all that it claims was captured before that moment, its end; ours end with their last image."""
+    return invoice.period_end == moment and invoice.kind not in Invoice.OWN
+
+
+def earlier_of(lines: Collection[int], start: datetime) -> Counter[int]:
+    """Images of those lines that were captured before that moment, by the line's id: few of them, by an index."""
+    rows = UsageBatch.objects.filter(invoice_line__in=list(lines), last_captured_at__lt=start)
+    return Counter(_images(rows))
+
+
+def _metered_in(
+    lines: Collection[int], start: datetime, end: datetime, **more: Any
+) -> dict[int, int]:
+    """Images of those lines that the meter counts in the period, as far as we know, by the line's id."""
+    return _images(
+        UsageBatch.objects.filter(
+            invoice_line__in=list(lines),
+            state__in=UsageBatch.TAKEN,
+            timestamp__gte=start,
+            timestamp__lt=end,
+            **more,
         )
     )
-    claims: dict[int, ClaimsOfPrice] = {}
-    for row in rows:
-        line = lines[row["invoice_line"]]
-        of_price = claims.setdefault(line.price_id, ClaimsOfPrice())
-        of_price.inside[line.invoice] = row["inside"]
-        of_price.metered[line.invoice] = row["metered"]
-        if line.invoice_id == invoice.pk:
-            of_price.earlier = row["earlier"]
-            of_price.unmetered_earlier = row["unmetered_earlier"]
-    return claims
+
+
+def _images(batches: UsageBatchQuerySet) -> dict[int, int]:
+    rows = batches.order_by().values_list("invoice_line")
+    return dict(rows.annotate(images=Sum("quantity")))
 
 
 def reasons_of(line: InvoiceLine, claims: ClaimsOfPrice) -> list[Images]:

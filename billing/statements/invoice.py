@@ -32,7 +32,7 @@ from billing.statements.figures import (
     name_of,
     title_of,
 )
-from billing.statements.use import use_of
+from billing.statements.use import delivered, use_of
 from billing.statements.words import words_of
 
 Account = LedgerEntry.Account
@@ -86,7 +86,7 @@ def _use(invoice: Invoice, claims: dict[int, ClaimsOfPrice], start: datetime, en
         for other, images in claims_of_price.inside.items():
             by_invoice[name_of(other)] += images
     return use_of(
-        invoice.organization,
+        delivered(invoice.organization, start, end),
         start,
         end,
         here=by_invoice.pop(name_of(invoice), 0),

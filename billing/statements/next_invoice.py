@@ -12,7 +12,7 @@ from accounts.models import Organization
 from billing.amounts import MICROS_PER_CENT
 from billing.models import Hold, Invoice, InvoiceLine, Price, Subscription, UsageBatch
 from billing.statements import balance
-from billing.statements.claims import carried_from, span_of
+from billing.statements.claims import carried_from, earlier_of, span_of
 from billing.statements.figures import (
     InvoiceStatement,
     PriceFigures,
@@ -21,7 +21,7 @@ from billing.statements.figures import (
     name_of,
     title_of,
 )
-from billing.statements.use import use_of
+from billing.statements.use import Delivered, delivered, use_of
 
 SO_FAR = "so far"
 
@@ -69,10 +69,17 @@ def _statement(
 
     A draft has claimed some of its use already. What is `first` takes what is carried, and the balance before us.
     """
-    images, inside = _unclaimed(organization, since=since, start=start, end=end)
+    found = delivered(organization, start, end)
+    claims = _claims_inside(organization, start, end)
+    inside = _unclaimed(organization, found, claims, start, end)
+    earlier = Counter() if since else _unclaimed_before(organization, start)
     if draft:
-        claimed = Counter({line.price_id: line.quantity for line in draft.lines.all()})
-        images, inside = images + claimed, inside + claimed
+        lines = {line.pk: line for line in draft.lines.all()}
+        before = earlier_of(lines, start)
+        for pk, line in lines.items():
+            inside[line.price_id] += line.quantity - before[pk]
+            earlier[line.price_id] += before[pk]
+    images = inside + earlier
     carried = {} if first else _carried(organization, draft)
     prices = [
         _price_figures(price, images[price.pk], carried.get(price.pk, []))
@@ -97,7 +104,7 @@ def _statement(
         ),
         payments=[],
         afterwards=[],
-        use=_use(organization, start, end, inside.total(), images.total()),
+        use=_use(found, claims, start, end, here=inside.total(), earlier=earlier.total()),
     )
 
 
@@ -116,40 +123,80 @@ def _price_figures(price: Price, images: int, carries: list[InvoiceLine]) -> Pri
 
 
 def _unclaimed(
-    organization: Organization, *, since: datetime | None, start: datetime, end: datetime
-) -> tuple[Counter[int], Counter[int]]:
-    """Images that the subscription pays and no invoice bills yet, by the price's id; and those from `start` on."""
-    batches = UsageBatch.objects.filter(
-        organization=organization, last_captured_at__lt=end
-    ).unclaimed()
+    organization: Organization,
+    found: Delivered,
+    claims: list[tuple[InvoiceLine, int]],
+    start: datetime,
+    end: datetime,
+) -> Counter[int]:
+    """Images of the period that the subscription pays and no invoice bills, by the price's id.
+
+    That is what was delivered, less what lines claim of it: there may be a hundred thousand batches.
+    """
+    unclaimed = found.by_price.copy()
+    for line, images in claims:
+        unclaimed[line.price_id] -= images
+    without_line = UsageBatch.objects.filter(
+        Q(by_invoice=True) | Q(write_off__isnull=False),
+        organization=organization,
+        last_captured_at__gte=start,
+        last_captured_at__lt=end,
+    )
+    for batch in without_line.filter(invoice_line=None):
+        if batch.write_off_id or batch.done_at:
+            unclaimed[batch.price_id] -= batch.quantity
+    return +unclaimed
+
+
+def _claims_inside(
+    organization: Organization, start: datetime, end: datetime
+) -> list[tuple[InvoiceLine, int]]:
+    """Lines that claim images of the period, and how many."""
+    lines = InvoiceLine.objects.filter(
+        Q(invoice__period_end__gt=start)
+        | Q(invoice__period_end=start, invoice__kind__in=Invoice.OWN),
+        invoice__organization=organization,
+        quantity__gt=0,
+    ).select_related("invoice")
+    within = {line.pk: line for line in lines if _ends_before(line.invoice, end)}
+    later = [line for line in lines if line.pk not in within]
+    earlier = earlier_of(within, start)
+    found = [(line, line.quantity - earlier[pk]) for pk, line in within.items()]
+    for line in later:
+        batches = line.batches.filter(last_captured_at__gte=start, last_captured_at__lt=end)
+        found.append((line, batches.aggregate(sum=Sum("quantity", default=0))["sum"]))
+    return found
+
+
+def _ends_before(invoice: Invoice, moment: datetime) -> bool:
+    """Whether all that it claims was captured before; ours end with their last image."""
+    end = invoice.period_end
+    if end is None:
+        return False
+    return end < moment or (end == moment and invoice.kind not in Invoice.OWN)
+
+
+def _unclaimed_before(organization: Organization, moment: datetime) -> Counter[int]:
+    """Images that were captured before, and that no invoice bills yet: few, for the last one has claimed all else."""
+    unclaimed = UsageBatch.objects.filter(organization=organization).unclaimed()
+    # Read by the index's order: PostgreSQL expects as many before as after, and would read all batches.
+    oldest = unclaimed.order_by("last_captured_at").values_list("last_captured_at", flat=True)
+    first = oldest.first()
+    batches = (
+        unclaimed.filter(last_captured_at__lt=moment)
+        if first and first < moment
+        else UsageBatch.objects.none()
+    )
     open_use = Hold.objects.filter(
         organization=organization,
         state=Hold.State.CAPTURED,
         payer=Hold.Payer.SUBSCRIPTION,
         usage_batch=None,
-        ended_at__lt=end,
+        ended_at__lt=moment,
     )
-    if since:
-        batches = batches.filter(last_captured_at__gte=since)
-        open_use = open_use.filter(ended_at__gte=since)
-    in_batches = (
-        batches.order_by()
-        .values_list("price")
-        .annotate(
-            images=Sum("quantity"),
-            inside=Sum("quantity", filter=Q(last_captured_at__gte=start), default=0),
-        )
-    )
-    in_none = (
-        open_use.order_by()
-        .values_list("price")
-        .annotate(images=Count("pk"), inside=Count("pk", filter=Q(ended_at__gte=start)))
-    )
-    found: tuple[Counter[int], Counter[int]] = Counter(), Counter()
-    for price, images, inside in (*in_batches, *in_none):
-        found[0][price] += images
-        found[1][price] += inside
-    return found
+    in_batches = batches.order_by().values_list("price").annotate(images=Sum("quantity"))
+    in_none = open_use.order_by().values_list("price").annotate(images=Count("pk"))
+    return Counter(dict(in_batches)) + Counter(dict(in_none))
 
 
 def _carried(organization: Organization, draft: Invoice | None) -> dict[int, list[InvoiceLine]]:
@@ -172,27 +219,17 @@ def _carried(organization: Organization, draft: Invoice | None) -> dict[int, lis
 
 
 def _use(
-    organization: Organization, start: datetime, end: datetime, inside: int, images: int
+    found: Delivered,
+    claims: list[tuple[InvoiceLine, int]],
+    start: datetime,
+    end: datetime,
+    *,
+    here: int,
+    earlier: int,
 ) -> Use:
     """What was delivered in the period, and which interim invoices bill some of it."""
-    interim = UsageBatch.objects.filter(
-        invoice_line__invoice__in=Invoice.objects.filter(
-            organization=organization, period_end__gt=start, period_end__lte=end
-        ).final(),
-        last_captured_at__gte=start,
-        last_captured_at__lt=end,
-    )
-    elsewhere = interim.order_by().values_list(
-        "invoice_line__invoice__number", "invoice_line__invoice__stripe_id"
-    )
-    return use_of(
-        organization,
-        start,
-        end,
-        here=inside,
-        elsewhere={
-            number or stripe_id or "": count
-            for number, stripe_id, count in elsewhere.annotate(images=Sum("quantity"))
-        },
-        earlier=images - inside,
-    )
+    elsewhere: Counter[str] = Counter()
+    for line, images in claims:
+        if line.invoice.is_final:
+            elsewhere[name_of(line.invoice)] += images
+    return use_of(found, start, end, here=here, elsewhere=elsewhere, earlier=earlier)

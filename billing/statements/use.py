@@ -5,7 +5,7 @@ Sums come from `UsageHour`, however many images there are; only an hour that a p
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -29,10 +29,13 @@ Cell = tuple[date, int, str, str]
 
 @dataclass(frozen=True)
 class Delivered:
-    """Sums of a period: `cells` are images by day, key, size and payer, `micros` by payer."""
+    """Sums of a period: `cells` are images by day, key, size and payer, `micros` by payer; `by_price` are images that
+    the subscription pays, by the price's id.
+    """
 
     cells: dict[Cell, int]
     micros: dict[str, int]
+    by_price: Counter[int]
 
     def images(self, payer: str) -> int:
         """The images that this payer pays."""
@@ -72,14 +75,17 @@ def delivered(organization: Organization, start: datetime, end: datetime) -> Del
     sizes = dict(Price.objects.filter(pk__in={row[2] for row in rows}).values_list("pk", "size"))
     cells: dict[Cell, int] = defaultdict(int)
     micros: dict[str, int] = defaultdict(int)
+    by_price: Counter[int] = Counter()
     for day, key, price, payer, count, amount in rows:
+        if payer == Hold.Payer.SUBSCRIPTION:
+            by_price[price] += count
         cells[day, key or 0, sizes[price], payer] += count
         micros[payer] += amount
-    return Delivered(dict(cells), dict(micros))
+    return Delivered(dict(cells), dict(micros), by_price)
 
 
 def use_of(
-    organization: Organization,
+    found: Delivered,
     start: datetime,
     end: datetime,
     *,
@@ -90,14 +96,13 @@ def use_of(
     """What was delivered in the period of an invoice, and who pays for it.
 
     Args:
-        organization: Whose images they are.
+        found: What was delivered in the period.
         start: When the period began.
         end: Its end, which is not part of it.
         here: Images of the period that the invoice bills.
         elsewhere: Images of the period that other invoices bill, by the invoice's name.
         earlier: Images of earlier periods that the invoice bills, too.
     """
-    found = delivered(organization, start, end)
     paid = [Images("on this invoice", here)] if here else []
     paid += [
         Images("on another invoice", images, name) for name, images in elsewhere.items() if images

@@ -97,10 +97,11 @@ def test_what_needs_a_look_is_found(
 
 def test_the_number_of_queries_does_not_grow_with_the_rows(alice: Person, staff: Client) -> None:
     counts = []
-    for number in ("ECO-1", "ECO-2"):
+    # With one invoice alone there is no other one to compare with the meter.
+    for number in ("ECO-1", "ECO-2", "ECO-3"):
         of = bill(alice, number, carried_cents=1)
         InvoiceLine.objects.filter(invoice=of).update(carried_by=of.lines.first())
-        if number == "ECO-2":
+        if number == "ECO-3":
             made.claim(of, [made.batch(made.used(alice, "1024x768", 2, MARCH + DAY))])
         counts.append(
             [
@@ -108,8 +109,8 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(alice: Person, staff:
                 for page in (*map(list_page, (Invoice, UsageBatch, LedgerEntry)), page_of(of))
             ]
         )
-    assert counts[0][:3] == counts[1][:3]
-    assert counts[1][3] <= counts[0][3]
+    assert counts[1][:3] == counts[2][:3]
+    assert counts[2][3] <= counts[1][3]
 
 
 def queries(staff: Client, page: str) -> int:

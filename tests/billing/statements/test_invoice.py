@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from billing import refunds
 from billing.models import Hold, Invoice, InvoiceLine, Refund
-from billing.statements import claims, invoice, next_invoice
+from billing.statements import balance, claims, invoice, next_invoice
 from billing.statements.figures import Figure, Images, InvoiceStatement
 from tests import statements as made
 from tests.cast import Person
@@ -141,6 +141,25 @@ def test_refunds_come_off_the_invoice_after_them_with_their_reasons(alice: Perso
         ("Credit given at Stripe", 50_000),
     ]
     assert found.due_micros == 150_000
+
+
+def test_an_invoice_too_small_to_charge_is_asked_for_with_the_next_one(alice: Person) -> None:
+    subscribed(alice, period_start=APRIL, period_end=APRIL + 30 * DAY)
+    february = made.invoice(alice, "ECO-1", period_start=MARCH - 28 * DAY, period_end=MARCH)
+    made.claim(february, [made.batch(made.used(alice, "512x512", 44, MARCH - DAY))])
+    made.close(february, credit=44)
+    assert [(each.words, each.micros) for each in statement(february).credits] == [
+        (balance.TOO_LITTLE, 440_000)
+    ]
+    [debt] = next_invoice.so_far(alice.organization).credits
+    assert (debt.words, debt.micros) == (balance.CARRIED, -440_000)
+    march = made.invoice(alice, "ECO-2")
+    made.claim(march, [made.batch(made.used(alice, "512x512", 60, MARCH + DAY))])
+    made.close(march, credit=-44)
+    found = statement(march)
+    assert [(each.words, each.micros) for each in found.credits] == [(balance.CARRIED, -440_000)]
+    assert found.due_micros == 1_040_000
+    assert next_invoice.so_far(alice.organization).credits == []
 
 
 def test_payments_write_offs_and_money_sent_back(alice: Person) -> None:

@@ -1,0 +1,1 @@
+"""How long the money pages take for an organization with 200,000 images a month."""
