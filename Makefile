@@ -44,7 +44,7 @@ test-flows: .venv/dev.stamp ## start the whole platform as `make up` does, and u
 
 .PHONY: test-services
 test-services: .venv/dev.stamp ## run the money and job tests on PostgreSQL, and those of real services
-	@$(PYTEST) -n $(WORKERS) --postgres -m "services or not (attacks or browser or clients or faults or flows or gate)" tests/accounts tests/billing tests/images tests/services
+	@$(PYTEST) -n $(WORKERS) --postgres -m "services or not (attacks or browser or clients or faults or flows or gate or money)" tests/accounts tests/billing tests/images tests/services
 
 .PHONY: test-browser
 test-browser: .venv/dev.stamp ## run the journeys in a real browser (needs Chromium)
@@ -67,10 +67,10 @@ test-gate: .venv/dev.stamp ## send crowds through limits, caps and repeated call
 	@$(PYTEST) -m gate tests/flows
 	@$(PYTEST) --postgres -m gate tests/flows
 
-.PHONY: money-table
-money-table: .venv/dev.stamp ## play the cases in which money was lost, and print each figure, on SQLite and on PostgreSQL
-	@$(PYTEST) -q -s tests/billing/invoicing/test_cases.py tests/billing/invoicing/test_cases_of_payment.py
-	@$(PYTEST) -q -s --postgres tests/billing/invoicing/test_cases.py tests/billing/invoicing/test_cases_of_payment.py
+.PHONY: test-money
+test-money: .venv/dev.stamp ## play cases and months of money to the paid invoice, and print each figure, on SQLite and on PostgreSQL
+	@$(PYTEST) -s -m money tests/billing/invoicing
+	@$(PYTEST) -s -m money --postgres tests/billing/invoicing
 
 .PHONY: coverage
 coverage: .venv/dev.stamp ## run the tests, the miniature's too, and show the lines that none reaches

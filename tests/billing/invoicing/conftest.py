@@ -12,4 +12,4 @@ def money_table() -> Iterator[Table]:
     """Each case adds its row. The print is seen with `-s`."""
     table = Table()
     yield table
-    print(f"\n\n{table.markdown()}\n")  # noqa: T201 - `make money-table` is run to read it
+    print(f"\n\n{table.markdown()}\n")  # noqa: T201 - `make test-money` is run to read it

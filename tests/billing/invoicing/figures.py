@@ -168,7 +168,7 @@ def check_books() -> None:
 
 @dataclass
 class Table:
-    """One row for each case; printed at the end of a run with `-s` (`make money-table`)."""
+    """One row for each case; printed at the end of a run with `-s` (`make test-money`)."""
 
     rows: dict[str, Figures] = field(default_factory=dict)
 

@@ -1,7 +1,7 @@
 """The cases in which money was lost or charged twice, each from the image to the payment, in cents.
 
 Each is played through the real functions against the sandbox, and ends with figures from places that know nothing
-of each other (figures.py). `make money-table` prints them.
+of each other (figures.py). `make test-money` prints them.
 """
 
 from datetime import timedelta
@@ -32,6 +32,8 @@ from tests.payment import (
 )
 from tests.stripe_catalog import stock
 from tests.stripe_sandbox import StripeSandbox
+
+pytestmark = pytest.mark.money
 
 EVENTS = "/v1/billing/meter_events$"
 SIZE = "1024x1024"  # 2 cents

@@ -22,6 +22,8 @@ from tests.cast import Person
 from tests.payment import buy, deliver, due_now, end_period, make_subscriber, report, subscribe
 from tests.stripe_sandbox import StripeSandbox
 
+pytestmark = pytest.mark.money
+
 
 def set_price(cents: int) -> None:
     """From now on, at Stripe too."""

@@ -21,6 +21,7 @@ from tests.payment import (
     report,
     seal_all,
     settle,
+    subscribe,
 )
 from tests.stripe_sandbox import StripeSandbox
 
