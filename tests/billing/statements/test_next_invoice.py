@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from billing.models import Hold, Invoice, UsageBatch
 from billing.statements import next_invoice
+from billing.statements.figures import InvoiceStatement
 from tests import statements as made
 from tests.cast import Person
 from tests.pages.paying import subscribed
@@ -52,7 +53,7 @@ def by_counting(end: datetime) -> Counter[str]:
     return Counter(open_use.values_list("price__size", flat=True))
 
 
-def in_statement(found: next_invoice.InvoiceStatement | None) -> Counter[str]:
+def in_statement(found: InvoiceStatement | None) -> Counter[str]:
     assert found
     assert found.use
     parts = sum(part.images for part in found.use.paid)
