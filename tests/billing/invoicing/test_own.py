@@ -155,6 +155,7 @@ def test_an_invoice_whose_customer_is_deleted_gives_back_what_it_claimed(
     assert [each.status for each in Invoice.objects.filter(kind="interim")] == ["deleted"]
     assert UsageBatch.objects.unclaimed().count() == 1
     subscribe(subscriber, stripe_here)
+    await_next_second()
     invoice = end_period(stripe_here, row_of(subscriber))
     assert invoices.find(invoice).total_cents == 60
 

@@ -18,7 +18,7 @@ from billing import missed_events
 from billing.invoicing import settling
 from billing.models import Invoice, Subscription
 from billing.reporting import sending
-from tests.billing.invoicing import play_moves, play_sums
+from tests.billing.invoicing import play_customers, play_moves, play_sums
 from tests.billing.invoicing.play_world import World
 from tests.stripe_sandbox import StripeSandbox
 
@@ -55,7 +55,7 @@ def test_whatever_happens_each_image_is_billed_once(world: World, seed: int) -> 
     world.begin(organizations=2 + seed % 2)
     try:
         for person in world.people[:2]:
-            play_moves.subscribe(world, person)
+            play_customers.subscribe(world, person)
         for _ in range(MOVES):
             play_moves.make_one(world)
             play_sums.check_new_invoices(world)
@@ -84,7 +84,7 @@ def heal(world: World) -> None:
         if row and row.status == Subscription.Status.PAUSED:
             with world.refusals():
                 world.sandbox.resume(str(row.subscription_id))
-        play_moves.change_card(world, person, play_moves.GOOD)
+        play_customers.change_card(world, person, play_moves.GOOD)
         if row and row.status in {"past_due", "unpaid"}:
             for invoice in world.at_stripe("invoice", person, "open"):
                 with world.refusals():
