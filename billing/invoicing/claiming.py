@@ -100,8 +100,6 @@ def uncarried_lines() -> QuerySet[InvoiceLine]:
     return (
         InvoiceLine.objects.filter(invoice__finalized_at__isnull=False, carried_by=None)
         .exclude(claimed_cents=billed - F("carried_cents"))
-        # What is void bills nothing, and is written off.
-        .exclude(invoice__status=Invoice.Status.VOID)
         .exclude(Exists(LedgerEntry.objects.filter(reference=name)))
     )
 

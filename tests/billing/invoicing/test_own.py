@@ -12,7 +12,7 @@ from billing.invoicing import claiming, own, settling, writing_off
 from billing.models import Invoice, LedgerEntry, Notice, Price, Subscription, UsageBatch
 from billing.subscriptions import syncing
 from tests.at_once import at_once
-from tests.cast import Person
+from tests.cast import Person, make_owner
 from tests.payment import (
     await_next_second,
     buy,
@@ -248,3 +248,23 @@ def test_claims_at_once_give_each_batch_to_one(
         0,
         120,
     ]
+
+
+def test_what_a_void_invoice_had_missed_is_billed_by_the_next(
+    db: None, stripe_here: StripeSandbox
+) -> None:
+    """What it billed is written off with it; what it did not bill was never part of it."""
+    tess = make_owner("Tess", credit_micros=0)
+    subscribe(tess, stripe_here, card="4000000000000341")
+    buy(tess, "512x512", 60)
+    report()
+    buy(tess, "512x512", 70)
+    seal_all()
+    await_next_second()
+    first = stripe_here.end_period(str(row_of(tess).subscription_id))["id"]
+    stripe_here.finalize(first)
+    stripe_here.client().v1.invoices.void_invoice(first)
+    deliver(stripe_here)
+    second = end_period(stripe_here, row_of(tess))
+    assert invoices.find(second).total_cents == 70
+    assert tess.organization.budgets.get(api_key=None).owed_micros == 700_000
