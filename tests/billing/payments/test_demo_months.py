@@ -49,13 +49,14 @@ def date_back(month: int) -> None:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             # Checks of what this transaction has written would be in the way.
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             cursor.execute("ALTER TABLE billing_ledgerentry DISABLE TRIGGER USER")
         cursor.execute(
             "UPDATE billing_ledgerentry SET created_at = %s WHERE created_at >= %s", [moment, since]
         )
         if connection.vendor == "postgresql":
             cursor.execute("ALTER TABLE billing_ledgerentry ENABLE TRIGGER USER")
+            cursor.execute("SET CONSTRAINTS ALL DEFERRED")
 
 
 def invoice_of(
