@@ -59,8 +59,14 @@ def test_an_owner_adds_a_card_and_gets_an_invoice(browser: Browser, shop: Platfo
     page.goto(f"http://127.0.0.1:{shop.environment['STRIPE_SANDBOX_PORT']}/")
     visit.look("sandbox-operator")
     page.get_by_role("button", name="End period now").click()
-    page.goto("/dashboard/billing/invoices")
-    expect(page.get_by_role("row")).to_have_count(3)
+    invoices = page.get_by_role("row")
+    # The webhook comes within seconds.
+    for _ in range(10):
+        page.goto("/dashboard/billing/invoices")
+        if invoices.count() == 3:
+            break
+        page.wait_for_timeout(1_000)
+    expect(invoices).to_have_count(3)
     visit.look("invoices")
     assert visit.complaints == []
     visit.context.close()

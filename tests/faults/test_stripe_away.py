@@ -193,7 +193,8 @@ def test_callers_do_not_notice_and_use_is_sent_once(
     with fault(shop):
         assert [generate(platform) for _ in range(IMAGES)] == [200] * IMAGES
         page, seconds = visitor.open(INVOICES)
-        assert words in page and seconds < PAGE_SECONDS
+        # They are rows of ours.
+        assert not (words and words in page) and seconds < PAGE_SECONDS
         page, seconds = visitor.open(PORTAL, {"csrfmiddlewaretoken": token})
         assert words in page and seconds < PAGE_SECONDS
         page, seconds = visitor.open("/dashboard/billing")

@@ -15,7 +15,7 @@ from django.db import connection
 from django.utils import timezone
 
 from billing.ledger import budgets
-from billing.models import UsageAttempt, UsageBatch
+from billing.models import Subscription, UsageAttempt, UsageBatch
 from billing.reporting import batching, sending
 from ecohash import reconcile
 from tests import servers
@@ -78,6 +78,7 @@ def test_ten_thousand_images_are_counted_once_each(stripe_here: StripeSandbox) -
     people = [make_subscriber(name, stripe_here) for name in ("Una", "Vic")]
     for person in people:
         budgets.set_cap(organization=person.organization, cap_micros=None)
+    Subscription.objects.update(unpaid_limit_micros=1_000_000_000)
     for seed, kind in enumerate(FAULTS):
         stripe_here.fault(kind, path=EVENTS, method="POST", probability=0.12, seed=seed)
     chance = random.Random(7)
