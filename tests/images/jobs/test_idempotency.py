@@ -12,7 +12,7 @@ from accounts.limits import rate_limits
 from images.jobs import generation, idempotency, leases
 from images.jobs.admission import Admitted
 from images.jobs.generation_request import IdempotentCall
-from images.jobs.refusals import IdempotencyKeyReused
+from images.jobs.refusals import AlreadyAdmitted, IdempotencyKeyReused
 from images.models import Generation, Image
 from tests.at_once import at_once
 from tests.calls import BODY, GENERATIONS, call
@@ -167,7 +167,10 @@ def test_callers_with_the_key_of_a_job_that_ends_do_not_stand_in_its_way(
         asking = partial(ask, alice, key=f"k{round_}")
         ended, *answers = at_once(ending[end], *[asking] * 8)
         assert ended is True
-        assert [answer for answer in answers if isinstance(answer, Exception)] == []
+        # One that looks in vain each time, as all do here, may be told to try again.
+        refused = [answer for answer in answers if isinstance(answer, Exception)]
+        assert all(isinstance(answer, AlreadyAdmitted) for answer in refused), refused
+        assert len(refused) < len(answers)
 
 
 @pytest.mark.django_db(transaction=True)
