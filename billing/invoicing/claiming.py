@@ -22,6 +22,8 @@ from billing.amounts import MICROS_PER_CENT
 from billing.models import Invoice, InvoiceLine, LedgerEntry, Price, UsageBatch, UsageBatchQuerySet
 
 LINE, WRITTEN_OFF = "line:", ":write_off"
+# A month has 43,200 minutes, each with a batch of its own; SQLite may take no more than 32,766 values at once.
+AT_ONCE = 5_000
 
 
 class BeingSent(Exception):
@@ -69,11 +71,13 @@ def _take_batches(invoice: Invoice, free: UsageBatchQuerySet) -> None:
     for pk, price_id, _ in rows:
         batches.setdefault(price_id, []).append(pk)
     for price_id, pks in batches.items():
-        mine = UsageBatch.objects.filter(pk__in=pks)
-        mine.filter(state=UsageBatch.State.SEALED).update(
-            state=UsageBatch.State.UNMETERED, note="billed before it was reported"
-        )
-        mine.update(invoice_line=line_of(invoice, price_id))
+        line = line_of(invoice, price_id)
+        for first in range(0, len(pks), AT_ONCE):
+            mine = UsageBatch.objects.filter(pk__in=pks[first : first + AT_ONCE])
+            mine.filter(state=UsageBatch.State.SEALED).update(
+                state=UsageBatch.State.UNMETERED, note="billed before it was reported"
+            )
+            mine.update(invoice_line=line)
     for line in invoice.lines.select_related("price"):
         line.quantity = line.batches.aggregate(sum=Sum("quantity"))["sum"] or 0
         line.claimed_cents = whole_cents(line.quantity * line.price.amount_micros)

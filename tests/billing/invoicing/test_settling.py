@@ -214,3 +214,15 @@ def test_each_step_may_be_the_last_of_its_process(
     assert billed(invoice) == 75
     assert Invoice.objects.get(stripe_id=invoice).status == "paid"
     assert all(not line.error_cents for line in InvoiceLine.objects.all())
+
+
+def test_more_batches_than_one_statement_takes_are_all_claimed(
+    subscriber: Person, stripe_here: StripeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claiming, "AT_ONCE", 2)
+    for _ in range(5):
+        buy(subscriber, "512x512", 12)
+        seal_all()
+    invoice = end_period(stripe_here, row_of(subscriber))
+    assert billed(invoice) == 60
+    assert not UsageBatch.objects.unclaimed().exists()
